@@ -1,0 +1,42 @@
+# `make` alone lists the targets. Paths are relative, so that a checkout in a folder with spaces works too.
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:
+	@echo "make lab       open the series in JupyterLab (sets up .venv first)"
+	@echo "make test      check everything: style, types, tests, every notebook's outputs (make test-all: the long ones too)"
+	@echo "make execute   run every notebook from top to bottom and write its outputs back"
+	@echo "make bench     the long measurements, written to benchmarks/"
+	@echo "make pages     the notebooks as web pages, in pages/"
+
+lab: .venv/.ready
+	$(BIN)/python -m jupyterlab --allow-root notebooks/00_start_here.ipynb
+
+test: .venv/.ready-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 -p no:timeout -p no:randomly notebooks
+
+test-all: test
+	$(BIN)/python -m pytest -m long
+
+execute: .venv/.ready-dev
+	$(BIN)/python tools/execute.py
+
+bench: .venv/.ready-dev
+	$(BIN)/python -m benchmarks
+
+pages: .venv/.ready-dev
+	$(BIN)/python -m nbconvert --to html --output-dir pages notebooks/*.ipynb
+
+.venv/.ready: requirements.txt pyproject.toml
+	PYTHON="$(PYTHON)" sh tools/install.sh requirements.txt
+	@touch $@
+
+.venv/.ready-dev: .venv/.ready requirements-dev.txt
+	PYTHON="$(PYTHON)" sh tools/install.sh requirements-dev.txt
+	@touch $@
+
+.PHONY: help lab test test-all execute bench pages

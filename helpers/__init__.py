@@ -1,0 +1,1 @@
+"""What the notebooks import. Four storeys, imports only go down: charts, measure, pools, services."""

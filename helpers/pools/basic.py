@@ -1,0 +1,489 @@
+"""The worker pool: a few threads, a bounded queue, and no job ever lost.
+
+The kitchen: `submit` hangs an order on the rail, `workers` cooks take orders from it, finished dishes stand on the
+pass until somebody asks for them with `results()`. The rail has `queue_size` hooks. When all are taken whoever brings
+orders waits: that is backpressure, and the reason why a pool holds under a load that breaks the program without one.
+
+    with WorkerPool(handler, workers=5) as pool:
+        for result in pool.stream(jobs):            # feeds the jobs and yields their results as they finish
+            print(result.job, result.value if result.ok else result.error)
+
+What holds, always:
+- submitted = queued + running + succeeded + failed + cancelled. A job that was taken comes out as one result.
+- Whatever a handler raises is in its result. A bad job never kills a worker.
+- At most `queue_size` jobs wait and at most `workers` run. Results that nobody reads are kept and block nobody;
+  `stream` never has more than queue_size + workers jobs in the pool, unread results included.
+- Once a shutdown has begun no job is taken, and whoever waits in `submit` gets `PoolClosed`.
+- A thread that runs is never killed. Handlers that may run long look at `current_worker().cancelled`.
+
+What it costs: about a tenth of `ThreadPoolExecutor.map`'s time a job (benchmarks/README.md), because one lock guards
+one deque and nothing is allocated but the result. What not to do: a handler must not `submit` to its own pool (when
+the queue is full, all workers wait for each other for ever; it is refused, `try_submit` works), and a pool that is
+never shut down keeps its threads until the program ends. Use `with`.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from queue import Empty, SimpleQueue
+from threading import Condition, Event, Lock, Thread, get_ident
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeVar
+
+from helpers.pools import checks
+from helpers.pools.result import JobCancelled, PoolClosed, PoolStats, Result, ShutdownReport
+from helpers.pools.worker import OpenResource, Worker, become, worker_or_none
+
+Job = TypeVar("Job")
+Value = TypeVar("Value")
+
+# Where finished results go: one for `results()`, one for every stream. A None in it says: look whether this is the end.
+Pass = SimpleQueue[Result[Job, Value] | None]
+# What waits in the queue and goes through a worker's hands: the result to fill in, and the pass it belongs on.
+Order = tuple[Result[Job, Value], Pass[Job, Value]]
+
+# The longest single wait, seconds. Windows cannot interrupt a lock: so the Stop button works there as well.
+SLICE = 0.5
+# How long a forced shutdown waits for handlers that look at `cancelled`, seconds.
+GRACE = 0.5
+
+_pool_numbers = count(1)
+
+
+class WorkerPool(Generic[Job, Value]):
+    """`workers` threads that call handler(job) for the jobs of a queue of at most `queue_size`.
+
+    Args:
+        handler:    called with a job in a worker's thread; what it returns or raises goes into the job's `Result`.
+        workers:    how many jobs run at the same time.
+        queue_size: how many jobs may wait.
+        resource:   makes the context manager of what each worker keeps for itself (a connection, say): opened when
+                    a handler first asks for `current_worker().resource`, closed when the worker leaves.
+        clock:      gives the time stamps of the results, seconds. Waiting is always done in real time.
+
+    Raises TypeError or ValueError for an argument that breaks its rule, RuntimeError if the machine cannot start
+    that many threads (those that did start are stopped again).
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[Job], Value],
+        *,
+        workers: int = 5,
+        queue_size: int = 100,
+        resource: OpenResource | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        checks.function("handler", handler)
+        if resource is not None:
+            checks.function("resource", resource)
+        workers = checks.whole_number("workers", workers)
+        self.queue_size = checks.whole_number("queue_size", queue_size)
+        self.cancelled = Event()  # set when a shutdown no longer wants what runs
+        self._handler = handler
+        self._resource = resource
+        self._clock = clock
+        self._name = f"{type(self).__name__}-{next(_pool_numbers)}"
+        # The lock guards all below: every job is in one place (in _queue, in a worker's hand, or counted as finished
+        # with its result on a pass); _queue holds at most queue_size; nothing is added to it once _closed.
+        self._lock = Lock()
+        self._not_empty = Condition(self._lock)
+        self._not_full = Condition(self._lock)
+        self._queue: deque[Order[Job, Value]] = deque()
+        self._running = self._succeeded = self._failed = self._cancelled = 0
+        self._idle = self._blocked = 0  # workers that wait for a job, submitters that wait for room
+        self._closed = self._abandoned = False  # no more jobs; and: no more waiting for what still runs
+        self._done_late: list[Job] = []  # finished since _closed
+        self._taken_back: list[Job] = []  # cancelled since _closed
+        self._errors: list[BaseException] = []  # from closing resources
+        self._feeders: set[int] = set()  # threads that have submitted, workers apart
+        self._pass: Pass[Job, Value] = SimpleQueue()  # for results()
+        self._reader: Pass[Job, Value] | None = None  # the pass that is being read
+        self._crew: list[Worker] = []  # all ever hired
+        self._present = 0  # those that have not left
+        self._hire(workers)
+
+    # -- jobs come in ---------------------------------------------------------------------------------------------
+
+    def submit(self, job: Job, timeout: float | None = None) -> None:
+        """Queue a job; while the queue is full, wait, at most `timeout` seconds (None: as long as it takes).
+
+        Raises PoolClosed if the pool shuts down before there is room, TimeoutError if there is none in time,
+        RuntimeError from inside one of this pool's own handlers. In all three cases the job has not been taken.
+        """
+        deadline = checks.deadline_after("timeout", timeout)
+        self._refuse_own_handler("submit() could wait for ever; try_submit() does not wait")
+        with self._lock:
+            while not self._offer(job, self._pass):
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise TimeoutError(f"no room in the queue of {self.queue_size} within {timeout} s for {job!r}")
+                self._await_room(deadline)
+            self._feeders.add(get_ident())
+
+    def try_submit(self, job: Job) -> bool:
+        """Queue a job if there is room at this instant; False, and the job not taken, if there is none.
+
+        May be called from inside a handler. Raises PoolClosed once a shutdown has begun.
+        """
+        with self._lock:
+            taken = self._offer(job, self._pass)
+            if taken and not self._is_own_handler():
+                self._feeders.add(get_ident())
+            return taken
+
+    def _offer(self, job: Job, outlet: Pass[Job, Value]) -> bool:
+        """Queue a job if there is room; the caller holds the lock."""
+        if self._closed:
+            raise PoolClosed(f"{self._name} is shut down and takes no more jobs: {job!r} was not taken")
+        if len(self._queue) >= self.queue_size:
+            return False
+        self._queue.append((Result(job, self._clock()), outlet))
+        if self._idle:
+            # Counted down here and not by the worker once it wakes: a burst of jobs would wake only one worker.
+            self._not_empty.notify()
+            self._idle -= 1
+        return True
+
+    def _await_room(self, deadline: float | None = None) -> None:
+        self._blocked += 1
+        try:
+            self._not_full.wait(SLICE if deadline is None else min(SLICE, max(0.0, deadline - time.monotonic())))
+        finally:
+            self._blocked -= 1
+
+    # -- workers work ---------------------------------------------------------------------------------------------
+
+    def _hire(self, number: int) -> None:
+        try:
+            for _ in range(number):
+                worker = Worker(len(self._crew) + 1, self, self._resource)
+                name = f"{self._name}-worker-{worker.number}"
+                worker.thread = Thread(target=self._work, args=(worker,), name=name, daemon=True)
+                worker.thread.start()
+                with self._lock:
+                    self._crew.append(worker)
+                    self._present += 1
+        except BaseException:  # the machine has no more threads, or Stop was pressed: leave none behind
+            self.force_shutdown()
+            raise
+
+    def _work(self, worker: Worker) -> None:
+        """The life of a worker, in its own thread."""
+        become(worker)
+        while (order := self._take(worker)) is not None:
+            result, outlet = order
+            result.run(self._handler, worker.number, self._clock)
+            self._settle(worker, result, outlet)
+            del order, result  # a worker that waits keeps nothing of its last job alive
+        self._leave(worker)
+
+    def _take(self, worker: Worker) -> Order[Job, Value] | None:
+        """The next order, now in this worker's hand; None when there will be no more."""
+        with self._lock:
+            while not self._queue:
+                if self._closed:
+                    return None
+                self._idle += 1
+                self._not_empty.wait()
+            worker.in_hand = order = self._queue.popleft()
+            self._running += 1
+            if self._blocked:
+                self._not_full.notify()
+            return order
+
+    def _settle(self, worker: Worker, result: Result[Job, Value], outlet: Pass[Job, Value]) -> None:
+        """Count a job that has run and put its result on the pass: who reads a result finds it counted."""
+        with self._lock:
+            worker.in_hand = None
+            self._running -= 1
+            if result.error is None:
+                self._succeeded += 1
+            else:
+                self._failed += 1
+            if self._closed:
+                self._done_late.append(result.job)
+            outlet.put(result)
+
+    def _leave(self, worker: Worker) -> None:
+        error = worker.close()
+        with self._lock:
+            if error is not None:
+                self._errors.append(error)
+            self._present -= 1
+            if not self._present:
+                self._wake_reader()
+
+    # -- results go out -------------------------------------------------------------------------------------------
+
+    def results(self) -> Generator[Result[Job, Value], None, None]:
+        """The results of submitted jobs, as they finish.
+
+        Ends when no more can come: the pool is shut down and all is read (what a shutdown left running apart), or
+        nothing is left in the pool and only the reading thread has ever submitted. So a script that submits all
+        and then reads all comes to its end, and a reader in a thread of its own waits for jobs until the shutdown.
+
+        Raises RuntimeError, at once, while another `results()` or `stream()` of this pool is being read, and from
+        inside one of its own handlers.
+        """
+        self._refuse_own_handler("results() would wait for itself")
+        return _started(self._read())
+
+    def _read(self) -> Generator[Result[Job, Value], None, None]:
+        with self._reading(self._pass) as begun:
+            yield begun
+            while (result := self._receive(self._pass, self._no_more_results)) is not None:
+                yield result
+
+    def _no_more_results(self) -> bool:
+        with self._lock:
+            empty = not self._queue and not self._running
+            return self._over() or (empty and self._feeders == {get_ident()})
+
+    def stream(self, jobs: Iterable[Job]) -> Generator[Result[Job, Value], None, None]:
+        """Feed the jobs of any iterable, an endless one included, and yield their results as they finish.
+
+        The loop that reads is the loop that feeds: it takes the next jobs between two results, in the caller's own
+        thread. So a database cursor can be the source, and a source that takes long holds up the results behind it.
+        If the iterable raises, or the pool is shut down, the jobs already taken finish and then the error comes out.
+        Leaving the loop early cancels what it still has queued and waits for what runs.
+
+        Raises TypeError if `jobs` is no iterable, PoolClosed after a shutdown, RuntimeError while another
+        `results()` or `stream()` of this pool is being read, and from inside one of its own handlers.
+        """
+        self._refuse_own_handler("stream() would wait for itself")
+        source = iter(jobs)
+        if self._closed:
+            raise PoolClosed(f"{self._name} is shut down and takes no more jobs: the stream was not begun")
+        return _started(self._feed(source))
+
+    def _feed(self, source: Iterator[Job]) -> Generator[Result[Job, Value], None, None]:
+        outlet: Pass[Job, Value] = SimpleQueue()
+        owed = 0  # results still to come: queued, running or unread
+        failure: Exception | None = None
+        with self._reading(outlet) as begun, self._withdrawing(outlet):
+            yield begun
+            try:
+                for job in source:
+                    while not self._admit(job, outlet, owed):
+                        result = self._receive_owed(outlet)
+                        owed -= 1
+                        yield result
+                    owed += 1
+                    while not outlet.empty():
+                        if (ready := outlet.get()) is not None:
+                            owed -= 1
+                            yield ready
+            except Exception as error:  # the source's own, or PoolClosed
+                failure = error
+            while owed:
+                result = self._receive_owed(outlet)
+                owed -= 1
+                yield result
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback holds this frame: no cycle between the two
+
+    def _admit(self, job: Job, outlet: Pass[Job, Value], owed: int) -> bool:
+        """Queue a stream's job; False if it must read a result first."""
+        if owed >= self.queue_size + self._present:
+            return False
+        with self._lock:
+            while not self._offer(job, outlet):
+                if owed:
+                    return False
+                self._await_room()  # jobs of others fill the queue, and no result of ours would make room
+            return True
+
+    def _receive_owed(self, outlet: Pass[Job, Value]) -> Result[Job, Value]:
+        """A stream's next result, which is certain to come. Raises PoolClosed if a shutdown gave up on it."""
+        result = self._receive(outlet, self._over)
+        if result is None:
+            raise PoolClosed(f"{self._name} was shut down while jobs of this stream were still running")
+        return result
+
+    def _receive(self, outlet: Pass[Job, Value], ended: Callable[[], bool]) -> Result[Job, Value] | None:
+        """The next result on a pass; None if there is none and none will come."""
+        while True:
+            try:
+                result = outlet.get_nowait()
+            except Empty:
+                # Asked before the second look: what was put before the end is found by it.
+                end = ended()
+                try:
+                    result = outlet.get(timeout=0 if end else SLICE)
+                except Empty:
+                    if end:
+                        return None
+                    continue
+            if result is not None:
+                return result
+
+    def _over(self) -> bool:
+        """True if no job will finish any more, as far as anybody waits for it."""
+        return self._abandoned or (self._closed and not self._present)
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.put(None)
+
+    @contextmanager
+    def _reading(self, outlet: Pass[Job, Value]) -> Iterator[Any]:
+        """One reader at a time: two would each see a part of the results and think it was all."""
+        with self._lock:
+            if self._reader is not None:
+                raise RuntimeError(f"{self._name} has a reader: finish or close() its results() or stream() first")
+            self._reader = outlet
+        try:
+            yield None
+        finally:
+            self._reader = None
+
+    @contextmanager
+    def _withdrawing(self, outlet: Pass[Job, Value]) -> Iterator[None]:
+        """A stream that is left takes its jobs with it."""
+        try:
+            yield
+        except GeneratorExit:  # `break`: what runs is waited for, so that the next stream starts clean
+            self._take_back(outlet)
+            while not self._closed and any(w.in_hand is not None and w.in_hand[1] is outlet for w in self._crew):
+                with suppress(Empty):
+                    outlet.get(timeout=SLICE)
+            raise
+        except BaseException:  # Stop: whoever pressed it wants to go on now
+            self._take_back(outlet)
+            raise
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def shutdown(self, deadline: float | None = None) -> ShutdownReport:
+        """Take no more jobs, finish those in the pool, let the workers go; after `deadline` seconds stop waiting.
+
+        At the deadline (None: there is none) what is still queued is cancelled, `cancelled` is set for the handlers
+        that look at it, and what runs is named in the report; its results can still be read if they come later.
+        Nobody needs to read results meanwhile. May be called again, from any thread but the pool's own: it then
+        waits for what is still there.
+
+        Raises TypeError or ValueError for a bad deadline, RuntimeError from inside one of this pool's handlers.
+        """
+        until = checks.deadline_after("deadline", deadline)
+        self._refuse_own_handler("shutdown() would wait for itself")
+        self._close()
+        if not self._join(until):
+            self._take_back()
+            self.cancelled.set()
+        return self._report()
+
+    def force_shutdown(self) -> ShutdownReport:
+        """Take no more jobs, cancel what is queued, wait half a second for what runs and looks at `cancelled`.
+
+        Each cancelled job comes out as a result with a `JobCancelled`; what did not stop in time is named in the
+        report as still running. May be called again, and after or during a shutdown(), from any thread but the
+        pool's own: RuntimeError there.
+        """
+        self._refuse_own_handler("force_shutdown() would wait for itself")
+        self._close()
+        self._take_back()
+        self.cancelled.set()
+        self._join(time.monotonic() + GRACE)
+        return self._report()
+
+    def _close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._idle = 0
+            self._not_empty.notify_all()  # workers that wait go home
+            self._not_full.notify_all()  # submitters that wait get PoolClosed
+
+    def _join(self, until: float | None) -> bool:
+        """Wait for every worker's thread to end. True if all have."""
+        for worker in self._crew:
+            while worker.thread.is_alive():
+                remaining = SLICE if until is None else until - time.monotonic()
+                if remaining <= 0:
+                    return False
+                worker.thread.join(min(remaining, SLICE))
+        return True
+
+    def _take_back(self, outlet: Pass[Job, Value] | None = None) -> None:
+        """Cancel the jobs that wait: those of one pass, or all. Each comes out as a cancelled result."""
+        with self._lock:
+            now = self._clock()
+            for _ in range(len(self._queue)):
+                order = self._queue.popleft()
+                result, its_outlet = order
+                if outlet is not None and its_outlet is not outlet:
+                    self._queue.append(order)
+                    continue
+                result.drop(JobCancelled(f"taken back from the queue of {self._name} before any worker took it"), now)
+                self._cancelled += 1
+                if self._closed:
+                    self._taken_back.append(result.job)
+                its_outlet.put(result)
+            self._not_full.notify_all()
+
+    def _report(self) -> ShutdownReport:
+        with self._lock:
+            running = tuple(w.in_hand[0].job for w in self._crew if w.in_hand is not None)
+            if self._present:
+                self._abandoned = True
+                self._wake_reader()
+            return ShutdownReport(
+                finished=tuple(self._done_late),
+                cancelled=tuple(self._taken_back),
+                still_running=running,
+                errors=tuple(self._errors),
+                stats=self._count(),
+            )
+
+    def stats(self) -> PoolStats:
+        """How many jobs are where, all at one instant."""
+        with self._lock:
+            return self._count()
+
+    def _count(self) -> PoolStats:
+        places = {
+            "queued": len(self._queue),
+            "running": self._running,
+            "succeeded": self._succeeded,
+            "failed": self._failed,
+            "cancelled": self._cancelled,
+        }
+        return PoolStats(submitted=sum(places.values()), workers=self._present, **places)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        """Drain on a clean exit; when the body raised, or Stop is pressed while draining, force.
+
+        What an earlier shutdown has given up on is not waited for again.
+        """
+        try:
+            if kind is None and not self._abandoned:
+                self.shutdown()
+        finally:
+            if self._present and not self._abandoned:
+                self.force_shutdown()
+        return False
+
+    def _is_own_handler(self) -> bool:
+        worker = worker_or_none()
+        return worker is not None and worker.pool is self
+
+    def _refuse_own_handler(self, why: str) -> None:
+        if self._is_own_handler():
+            raise RuntimeError(f"called by a handler of {self._name} itself: {why}")
+
+
+def _started(
+    generator: Generator[Result[Job, Value], None, None],
+) -> Generator[Result[Job, Value], None, None]:
+    """The generator run up to its first yield: so a second reader is refused at the call, and close() cleans up."""
+    next(generator)
+    return generator

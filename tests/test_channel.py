@@ -1,0 +1,110 @@
+import threading
+
+import pytest
+from conftest import wait_until
+
+from helpers.pools import Channel, ChannelClosed
+
+
+def test_items_come_out_in_order_and_the_loop_ends_when_closed_and_empty():
+    channel = Channel(3)
+    for item in "abc":
+        channel.send(item)
+    channel.close()
+    assert list(channel) == ["a", "b", "c"]
+
+
+def test_a_send_waits_for_room_and_times_out():
+    channel = Channel(1)
+    channel.send(1)
+    with pytest.raises(TimeoutError, match="no room for 2 within 0.01 s"):
+        channel.send(2, timeout=0.01)
+    sender = threading.Thread(target=channel.send, args=(3,))
+    sender.start()
+    assert channel.receive() == 1
+    sender.join(20)
+    assert channel.receive() == 3 and len(channel) == 0
+
+
+def test_a_receive_waits_for_an_item_and_times_out():
+    channel = Channel(None)
+    with pytest.raises(TimeoutError, match="nothing came within 0.01 s"):
+        channel.receive(timeout=0.01)
+    threading.Timer(0.01, channel.send, args=("late",)).start()
+    assert channel.receive(timeout=20) == "late"
+
+
+def test_without_a_capacity_a_send_never_waits():
+    channel = Channel(None)
+    for item in range(10_000):
+        channel.send(item, timeout=0)
+    assert len(channel) == 10_000
+
+
+def test_close_releases_who_is_blocked_and_refuses_what_comes_later():
+    full, empty = Channel(1), Channel(1)
+    full.send("kept")
+    errors = []
+
+    def run(call, *args):
+        try:
+            call(*args)
+        except ChannelClosed as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=run, args=(full.send, "x")) for _ in range(3)]
+    threads += [threading.Thread(target=run, args=(empty.receive,)) for _ in range(3)]
+    for t in threads:
+        t.start()
+    full.close()
+    empty.close()
+    empty.close()  # twice is fine
+    for t in threads:
+        t.join(20)
+    assert len(errors) == 6
+    with pytest.raises(ChannelClosed, match="'late' was not sent"):
+        full.send("late")
+    assert full.closed and list(full) == ["kept"]
+
+
+def test_many_producers_and_consumers_lose_nothing():
+    channel = Channel(7)
+    got = [[] for _ in range(4)]
+    consumers = [threading.Thread(target=lambda box=box: box.extend(channel)) for box in got]
+    producers = [threading.Thread(target=lambda n=n: [channel.send((n, i)) for i in range(500)]) for n in range(3)]
+    for t in consumers + producers:
+        t.start()
+    for t in producers:
+        t.join(60)
+    channel.close()
+    for t in consumers:
+        t.join(60)
+    items = [item for box in got for item in box]
+    assert sorted(items) == [(n, i) for n in range(3) for i in range(500)]
+    for box in got:  # each consumer saw each producer's items in the order they were sent
+        for n in range(3):
+            mine = [i for p, i in box if p == n]
+            assert mine == sorted(mine)
+
+
+def test_the_bound_holds():
+    channel = Channel(2)
+    sent = []
+    sender = threading.Thread(target=lambda: [(channel.send(i), sent.append(i)) for i in range(5)])
+    sender.start()
+    wait_until(lambda: len(sent) == 2)
+    assert len(channel) == 2
+    assert [channel.receive(20) for _ in range(5)] == [0, 1, 2, 3, 4]
+    sender.join(20)
+
+
+@pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError)])
+def test_bad_capacities_are_refused(value, error):
+    with pytest.raises(error, match="capacity must be a whole number of at least 1"):
+        Channel(value)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_bad_time_outs_are_refused(timeout):
+    with pytest.raises(ValueError, match="timeout must be"):
+        Channel(1).send(1, timeout=timeout)

@@ -1,0 +1,718 @@
+"""The contract that every pool keeps. A new pool joins by one line in POOLS."""
+
+import gc
+import itertools
+import threading
+import time
+import weakref
+from contextlib import contextmanager
+
+import pytest
+from conftest import wait_until
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.pools import JobCancelled, PoolClosed, WorkerPool, current_worker
+
+POOLS = {"WorkerPool": WorkerPool}
+
+
+@pytest.fixture(params=POOLS)
+def make_pool(request):
+    """A maker of pools; what a failed test leaves open is forced shut."""
+    pools = []
+    gates = []
+
+    def make(handler, **options):
+        pool = POOLS[request.param](handler, **options)
+        pools.append(pool)
+        return pool
+
+    make.gates = gates
+    yield make
+    for gate in gates:
+        gate.set()
+    for pool in pools:
+        pool.force_shutdown()
+
+
+@pytest.fixture
+def gate(make_pool):
+    """A handler waits at it; opened for certain when the test ends."""
+    gate = threading.Event()
+    make_pool.gates.append(gate)
+    return gate
+
+
+def accounts_balance(stats) -> bool:
+    """The law of the series, with every number in its bounds."""
+    parts = (stats.queued, stats.running, stats.delayed, stats.succeeded, stats.failed, stats.cancelled)
+    return stats.submitted == sum(parts) and min(parts) >= 0
+
+
+# --- jobs and results ------------------------------------------------------------------------------------------
+
+
+def test_every_job_comes_out_once(make_pool):
+    with make_pool(lambda job: job * job, workers=4, queue_size=3) as pool:
+        results = list(pool.stream(range(200)))
+    assert sorted((r.job, r.value) for r in results) == [(n, n * n) for n in range(200)]
+    assert all(r.ok and r.attempt == 1 and r.worker in range(1, 5) for r in results)
+
+
+def test_results_stamp_submitted_started_finished_in_order(make_pool):
+    with make_pool(lambda job: time.sleep(0.001), workers=2, queue_size=4) as pool:
+        for r in pool.stream(range(20)):
+            assert r.submitted <= r.started <= r.finished
+            assert r.wait + r.duration == pytest.approx(r.latency)
+
+
+def test_time_stamps_come_from_the_clock_given(make_pool):
+    ticks = itertools.count(100)
+    with make_pool(lambda job: job, workers=1, queue_size=1, clock=lambda: float(next(ticks))) as pool:
+        pool.submit("a")
+        [r] = pool.results()
+    assert (r.submitted, r.started, r.finished) == (100.0, 101.0, 102.0)
+    assert (r.wait, r.duration, r.latency) == (1.0, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("bad"), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), StopIteration()]
+)
+def test_whatever_a_handler_raises_is_in_its_result(make_pool, error):
+    def handler(job):
+        if job == 1:
+            raise error
+        return job
+
+    with make_pool(handler, workers=1, queue_size=5) as pool:
+        results = {r.job: r for r in pool.stream(range(3))}
+    assert results[1].error is error and not results[1].ok and results[1].value is None
+    assert results[0].ok and results[2].value == 2, "the worker must outlive a bad job"
+    assert (pool.stats().succeeded, pool.stats().failed) == (2, 1)
+
+
+def test_an_error_keeps_its_lines_but_not_the_data_of_its_frames(make_pool):
+    class Big:
+        pass
+
+    seen = []
+
+    def handler(job):
+        big = Big()
+        seen.append(weakref.ref(big))
+        try:
+            raise KeyError("first")
+        except KeyError as cause:
+            raise ValueError("second") from cause
+
+    with make_pool(handler, workers=1) as pool:
+        [result] = pool.stream([1])
+    gc.disable()
+    try:
+        assert seen[0]() is None, "a kept error must not keep the handler's locals"
+    finally:
+        gc.enable()
+    assert result.error.__traceback__.tb_frame.f_code.co_name == "handler"
+    assert result.error.__cause__.args == ("first",)
+
+
+def test_failing_jobs_are_freed_without_the_garbage_collector(make_pool):
+    class Job:
+        pass
+
+    def fail(job):
+        raise ValueError("no")
+
+    with make_pool(fail, workers=1) as pool:
+        gc.disable()
+        try:
+            job = Job()
+            ref = weakref.ref(job)
+            pool.submit(job)
+            del job
+            for result in pool.results():
+                assert not result.ok
+            del result
+            wait_until(lambda: ref() is None)
+        finally:
+            gc.enable()
+
+
+# --- backpressure ----------------------------------------------------------------------------------------------
+
+
+def test_submit_blocks_while_the_queue_is_full_and_goes_on_when_a_worker_takes_a_job(make_pool, gate):
+    with make_pool(lambda job: gate.wait(), workers=1, queue_size=2) as pool:
+        pool.submit(0)
+        wait_until(lambda: pool.stats().running == 1)
+        pool.submit(1)
+        pool.submit(2)
+        blocked = threading.Thread(target=pool.submit, args=(3,))
+        blocked.start()
+        with pytest.raises(TimeoutError, match="queue of 2 within 0.05 s"):
+            pool.submit(4, timeout=0.05)
+        assert blocked.is_alive() and pool.stats().submitted == 3
+        gate.set()
+        blocked.join(20)
+        assert not blocked.is_alive()
+    assert pool.stats().succeeded == 4
+
+
+def test_try_submit_says_whether_there_was_room(make_pool, gate):
+    with make_pool(lambda job: gate.wait(), workers=1, queue_size=1) as pool:
+        assert pool.try_submit(0)
+        wait_until(lambda: pool.stats().running == 1)
+        assert pool.try_submit(1)
+        assert not pool.try_submit(2)
+        assert pool.stats().submitted == 2
+        gate.set()
+
+
+def test_results_that_nobody_reads_block_nobody_and_are_kept(make_pool):
+    pool = make_pool(lambda job: job, workers=2, queue_size=1)
+    for n in range(500):
+        pool.submit(n, timeout=20)
+    report = pool.shutdown(20)
+    assert report.complete and report.stats.succeeded == 500
+    assert sorted(r.job for r in pool.results()) == list(range(500))
+    assert list(pool.results()) == []
+
+
+def test_the_queue_and_the_crew_stay_in_their_bounds(make_pool):
+    running = [0]
+    most = [0]
+    lock = threading.Lock()
+
+    def handler(job):
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.0005)
+        with lock:
+            running[0] -= 1
+
+    with make_pool(handler, workers=3, queue_size=4) as pool:
+        for _ in pool.stream(range(150)):
+            stats = pool.stats()
+            assert accounts_balance(stats) and stats.queued <= 4 and stats.running <= 3
+    assert most[0] == 3
+
+
+# --- stream ----------------------------------------------------------------------------------------------------
+
+
+def test_stream_takes_an_endless_source_in_constant_room(make_pool):
+    drawn = itertools.count()
+    read = 0
+    with make_pool(lambda job: job, workers=3, queue_size=5) as pool:
+        for _ in itertools.islice(pool.stream(drawn), 1000):
+            read += 1
+            taken = pool.stats().submitted
+            assert taken - (read - 1) <= 5 + 3, "no more in the pool than queue_size + workers, unread results included"
+        stats = pool.stats()
+    assert stats.queued == stats.running == 0, "leaving the loop takes its jobs along"
+
+
+def test_a_slow_reader_holds_the_feeding_back(make_pool):
+    with make_pool(lambda job: job, workers=2, queue_size=3) as pool:
+        stream = pool.stream(itertools.count())
+        next(stream)
+        wait_until(lambda: pool.stats().succeeded == pool.stats().submitted)
+        assert pool.stats().submitted <= 1 + 3 + 2
+        stream.close()
+
+
+def test_a_source_that_raises_half_way_gives_its_results_first(make_pool):
+    def source():
+        yield from range(7)
+        raise LookupError("the source broke")
+
+    done = []
+    with make_pool(lambda job: job, workers=2, queue_size=50) as pool:
+        with pytest.raises(LookupError, match="the source broke"):
+            for result in pool.stream(source()):
+                done.append(result.job)
+        assert sorted(done) == list(range(7))
+        assert [r.job for r in pool.stream(["next"])] == ["next"]
+
+
+def test_break_cancels_what_is_queued_waits_for_what_runs_and_the_next_stream_starts_clean(make_pool, gate):
+    def handler(job):
+        if job:
+            gate.wait(0.05)
+        return job
+
+    with make_pool(handler, workers=2, queue_size=20) as pool:
+        for result in pool.stream(range(20)):
+            assert result.job == 0
+            break
+        stats = pool.stats()
+        assert (stats.queued, stats.running) == (0, 0)
+        assert stats.cancelled >= 1 and accounts_balance(stats)
+        assert sorted(r.value for r in pool.stream(range(100, 105))) == list(range(100, 105))
+
+
+def test_stream_yields_its_own_jobs_and_leaves_submitted_ones_to_results(make_pool):
+    with make_pool(lambda job: job, workers=1, queue_size=10) as pool:
+        pool.submit("submitted")
+        assert [r.job for r in pool.stream(["streamed"])] == ["streamed"]
+        assert [r.job for r in pool.results()] == ["submitted"]
+
+
+def test_stream_makes_its_way_while_others_fill_the_queue(make_pool):
+    with make_pool(lambda job: time.sleep(0.001), workers=1, queue_size=1) as pool:
+        other = threading.Thread(target=lambda: [pool.submit("other") for _ in range(30)])
+        other.start()
+        assert sorted(r.job for r in pool.stream(range(30))) == list(range(30))
+        other.join()
+    assert pool.stats().succeeded == 60
+
+
+def test_a_shutdown_under_a_stream_gives_the_taken_jobs_and_then_says_so(make_pool):
+    with make_pool(lambda job: job, workers=2, queue_size=4) as pool:
+        read = []
+        stream = pool.stream(itertools.count())
+        read.append(next(stream).job)
+        report = pool.shutdown(20)
+        with pytest.raises(PoolClosed, match="was not taken"):
+            for result in stream:
+                read.append(result.job)
+    assert sorted(read) == list(range(report.stats.submitted))
+
+
+def test_stream_refuses_what_cannot_be_iterated_at_the_call(make_pool):
+    with make_pool(lambda job: job) as pool, pytest.raises(TypeError, match="int"):
+        pool.stream(5)
+
+
+# --- one reader ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["results", "stream"])
+@pytest.mark.parametrize("second", ["results", "stream"])
+def test_a_second_reader_is_refused_at_once_and_allowed_when_the_first_has_left(make_pool, first, second):
+    def reader(kind):
+        return pool.results() if kind == "results" else pool.stream([1, 2, 3])
+
+    with make_pool(lambda job: job) as pool:
+        reading = reader(first)
+        with pytest.raises(RuntimeError, match="has a reader"):
+            reader(second)
+        reading.close()
+        reader(second).close()
+
+
+def test_results_ends_for_the_thread_that_submitted_all(make_pool):
+    with make_pool(lambda job: job, workers=3) as pool:
+        for n in range(20):
+            pool.submit(n)
+        assert sorted(r.job for r in pool.results()) == list(range(20))
+        pool.submit("more")
+        assert [r.job for r in pool.results()] == ["more"]
+
+
+def test_a_reader_in_a_thread_of_its_own_reads_until_the_shutdown(make_pool):
+    pool = make_pool(lambda job: job, workers=3, queue_size=2)
+    read = []
+    reader = threading.Thread(target=lambda: read.extend(r.job for r in pool.results()))
+    reader.start()
+    for n in range(50):
+        pool.submit(n)
+        if n == 25:
+            wait_until(lambda: len(read) == 26)  # idle for a moment: not the end
+    pool.shutdown()
+    reader.join(20)
+    assert not reader.is_alive() and sorted(read) == list(range(50))
+
+
+# --- inside a handler ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["submit", "shutdown", "force_shutdown", "results", "stream"])
+def test_what_could_deadlock_is_refused_inside_the_own_handler(make_pool, call):
+    def handler(job):
+        args = {"submit": (1,), "stream": ([1],)}.get(call, ())
+        return getattr(pool, call)(*args)
+
+    with make_pool(handler) as pool:
+        [result] = pool.stream(["job"])
+    assert isinstance(result.error, RuntimeError) and "called by a handler of" in str(result.error)
+
+
+def test_a_handler_may_try_submit(make_pool):
+    def handler(depth):
+        if depth:
+            assert pool.try_submit(depth - 1)
+        return depth
+
+    with make_pool(handler, workers=2) as pool:
+        pool.submit(5)
+        assert sorted(r.job for r in pool.results()) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_handler_may_submit_to_another_pool(make_pool):
+    with make_pool(lambda job: -job) as second, make_pool(second.submit) as first:
+        assert all(r.ok for r in first.stream(range(1, 6)))
+        second.shutdown()
+        assert sorted(r.value for r in second.results()) == [-5, -4, -3, -2, -1]
+
+
+def test_current_worker_is_only_there_inside_a_handler(make_pool):
+    with make_pool(lambda job: current_worker().number, workers=1) as pool:
+        assert [r.value for r in pool.stream([0])] == [1]
+    with pytest.raises(RuntimeError, match="no pool's worker"):
+        current_worker()
+
+
+# --- resources -------------------------------------------------------------------------------------------------
+
+
+class Tools:
+    """Counts what is opened and closed; may refuse to open, or break when closed."""
+
+    def __init__(self, refuse=0, broken=False):
+        self.opened = self.closed = 0
+        self.refuse, self.broken = refuse, broken
+        self.lock = threading.Lock()
+
+    @contextmanager
+    def __call__(self):
+        with self.lock:
+            if self.refuse:
+                self.refuse -= 1
+                raise ConnectionError("nobody answers")
+            self.opened += 1
+            mine = self.opened
+        try:
+            yield mine
+        finally:
+            with self.lock:
+                self.closed += 1
+            if self.broken:
+                raise OSError("close failed")
+
+
+def test_each_worker_opens_its_resource_once_and_closes_it_once(make_pool):
+    tools = Tools()
+    barrier = threading.Barrier(3)
+
+    def handler(job):
+        if job < 3:
+            barrier.wait(20)  # so that all three workers have had a job
+        return current_worker().number, current_worker().resource
+
+    with make_pool(handler, workers=3, resource=tools) as pool:
+        pairs = {r.value for r in pool.stream(range(50))}
+    assert len(pairs) == 3 and len({number for number, _ in pairs}) == 3
+    assert (tools.opened, tools.closed) == (3, 3)
+
+
+def test_a_worker_that_never_asks_opens_nothing(make_pool):
+    tools = Tools()
+    with make_pool(lambda job: job, resource=tools) as pool:
+        assert all(r.ok for r in pool.stream(range(9)))
+    assert tools.opened == 0
+
+
+def test_a_resource_that_cannot_be_opened_is_the_error_of_the_job_and_the_next_job_tries_again(make_pool):
+    tools = Tools(refuse=2)
+    with make_pool(lambda job: current_worker().resource, workers=1, resource=tools) as pool:
+        results = sorted(pool.stream(range(5)), key=lambda r: r.job)
+    assert [type(r.error).__name__ for r in results[:2]] == ["ConnectionError"] * 2
+    assert [r.value for r in results[2:]] == [1, 1, 1] and tools.closed == 1
+
+
+def test_a_resource_that_cannot_be_closed_is_reported(make_pool):
+    tools = Tools(broken=True)
+    pool = make_pool(lambda job: current_worker().resource, workers=1, resource=tools)
+    assert [r.ok for r in pool.stream([1])] == [True]
+    [error] = pool.shutdown(20).errors
+    assert str(error) == "close failed"
+
+
+def test_asking_for_a_resource_that_was_not_given_is_a_clear_error(make_pool):
+    with make_pool(lambda job: current_worker().resource) as pool:
+        [result] = pool.stream([1])
+    assert "this pool has no resource" in str(result.error)
+
+
+# --- the end ---------------------------------------------------------------------------------------------------
+
+
+def test_shutdown_drains_and_names_what_it_finished(make_pool, gate):
+    pool = make_pool(lambda job: gate.wait(), workers=2, queue_size=10)
+    for name in "abcde":
+        pool.submit(name)
+    wait_until(lambda: pool.stats().running == 2)
+    threading.Timer(0.02, gate.set).start()
+    report = pool.shutdown()
+    assert sorted(report.finished) == list("abcde")
+    assert report.complete and report.cancelled == report.still_running == report.errors == ()
+    assert report.stats.workers == 0 and report.stats.succeeded == 5
+
+
+def test_at_the_deadline_the_rest_is_cancelled_and_what_runs_is_named(make_pool, gate):
+    pool = make_pool(lambda job: gate.wait(), workers=2, queue_size=10)
+    for name in "abcde":
+        pool.submit(name)
+    wait_until(lambda: pool.stats().running == 2)
+    begun = time.monotonic()
+    report = pool.shutdown(deadline=0.05)
+    assert time.monotonic() - begun >= 0.05
+    assert sorted(report.still_running) == ["a", "b"] and report.cancelled == ("c", "d", "e")
+    assert not report.complete and accounts_balance(report.stats)
+    results = list(pool.results())
+    assert [(r.job, type(r.error)) for r in results] == [(job, JobCancelled) for job in "cde"]
+    assert all(r.started is None and r.worker is None and r.attempt == 0 for r in results)
+    gate.set()
+    again = pool.shutdown()
+    assert sorted(again.finished) == ["a", "b"] and again.still_running == ()
+    assert sorted(r.job for r in pool.results()) == ["a", "b"], "late results are kept as well"
+
+
+def test_force_cancels_the_queue_and_lets_handlers_that_look_stop(make_pool):
+    def handler(job):
+        assert current_worker().cancelled.wait(20)
+        return "stopped early"
+
+    pool = make_pool(handler, workers=2, queue_size=10)
+    for n in range(6):
+        pool.submit(n)
+    wait_until(lambda: pool.stats().running == 2)
+    report = pool.force_shutdown()
+    assert sorted(report.finished) == [0, 1] and report.cancelled == (2, 3, 4, 5) and not report.still_running
+    outcomes = {r.job: r.value or type(r.error) for r in pool.results()}
+    assert outcomes == {0: "stopped early", 1: "stopped early"} | dict.fromkeys(range(2, 6), JobCancelled)
+
+
+def test_force_names_handlers_that_do_not_look_and_does_not_wait_for_them(make_pool, gate):
+    pool = make_pool(lambda job: gate.wait(), workers=1, queue_size=3)
+    for n in range(3):
+        pool.submit(n)
+    wait_until(lambda: pool.stats().running == 1)
+    report = pool.force_shutdown()
+    assert report.still_running == (0,) and report.cancelled == (1, 2)
+    assert [r.job for r in pool.results()] == [1, 2], "reading ends although one still runs"
+
+
+def test_both_shutdowns_may_be_called_twice_and_after_each_other(make_pool):
+    for order in itertools.product(["shutdown", "force_shutdown"], repeat=2):
+        pool = make_pool(lambda job: job)
+        pool.submit(1)
+        wait_until(lambda p=pool: p.stats().succeeded == 1)
+        reports = [getattr(pool, name)() for name in order]
+        assert all(r.stats.succeeded == 1 and r.complete for r in reports)
+
+
+def test_shutdown_from_many_threads_at_once(make_pool):
+    pool = make_pool(lambda job: time.sleep(0.001), workers=4, queue_size=100)
+    for n in range(50):
+        pool.submit(n)
+    reports = []
+    threads = [threading.Thread(target=lambda: reports.append(pool.shutdown(20))) for _ in range(5)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(20)
+    assert [r.stats.succeeded for r in reports] == [50] * 5
+
+
+def test_nothing_is_taken_after_the_shutdown(make_pool):
+    pool = make_pool(lambda job: job)
+    pool.shutdown()
+    for call in (pool.submit, pool.try_submit, lambda job: pool.stream([job])):
+        with pytest.raises(PoolClosed, match="shut down"):
+            call("late")
+    assert pool.stats().submitted == 0
+
+
+@pytest.mark.parametrize("how", ["shutdown", "force_shutdown"])
+def test_whoever_is_blocked_in_submit_is_released_at_once(make_pool, gate, how):
+    pool = make_pool(lambda job: gate.wait(), workers=1, queue_size=1)
+    pool.submit(0)
+    wait_until(lambda: pool.stats().running == 1)
+    pool.submit(1)
+    errors = []
+
+    def submitter():
+        try:
+            pool.submit(2)
+        except PoolClosed as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=submitter) for _ in range(3)]
+    for t in threads:
+        t.start()
+    time.sleep(0.02)
+    closer = threading.Thread(target=getattr(pool, how))
+    closer.start()
+    wait_until(lambda: len(errors) == 3)  # while the one that runs still runs
+    assert pool.stats().running == 1
+    gate.set()
+    for t in [*threads, closer]:
+        t.join(20)
+    assert pool.stats().submitted == 2
+
+
+def test_with_drains_on_a_clean_exit(make_pool):
+    with make_pool(lambda job: time.sleep(0.002), workers=2, queue_size=50) as pool:
+        for n in range(30):
+            pool.submit(n)
+    assert pool.stats().succeeded == 30
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_with_forces_when_the_body_raises_and_the_exception_goes_on(make_pool, error, gate):
+    with pytest.raises(error), make_pool(lambda job: gate.wait(), workers=1, queue_size=50) as pool:
+        for n in range(30):
+            pool.submit(n)
+        wait_until(lambda: pool.stats().running == 1)
+        begun = time.monotonic()
+        raise error
+    assert time.monotonic() - begun < 10, "the handler would have taken for ever"
+    stats = pool.stats()
+    assert (stats.running, stats.cancelled, stats.queued) == (1, 29, 0)
+
+
+def test_with_forces_when_a_stream_is_interrupted(make_pool):
+    def source():
+        yield from range(5)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), make_pool(lambda job: current_worker().cancelled.wait(20)) as pool:
+        for _ in pool.stream(source()):
+            pass
+    assert pool.stats().workers == 0 and accounts_balance(pool.stats())
+
+
+def test_with_does_not_wait_again_for_what_a_deadline_gave_up(make_pool, gate):
+    with make_pool(lambda job: gate.wait(), workers=1) as pool:
+        pool.submit(1)
+        wait_until(lambda: pool.stats().running == 1)
+        assert pool.shutdown(deadline=0.01).still_running == (1,)
+    assert pool.stats().running == 1
+
+
+def test_workers_are_named_daemons(make_pool, gate):
+    pool = make_pool(lambda job: gate.wait(), workers=2)
+    mine = [t for t in threading.enumerate() if t.name.startswith(f"{type(pool).__name__}-") and "-worker-" in t.name]
+    assert len(mine) == 2 and all(t.daemon for t in mine)
+
+
+def test_a_pool_that_cannot_start_all_its_threads_leaves_none(make_pool, monkeypatch):
+    start = threading.Thread.start
+    started = itertools.count(1)
+
+    def limited(thread):
+        if next(started) > 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        make_pool(lambda job: job, workers=5)
+    wait_until(lambda: not [t for t in threading.enumerate() if "-worker-" in t.name])
+
+
+# --- bad input -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["workers", "queue_size"])
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError), ("5", TypeError), (None, TypeError)],
+)
+def test_sizes_that_are_none_are_refused_with_value_and_rule(make_pool, name, value, error):
+    with pytest.raises(error, match=f"{name} must be a whole number of at least 1, not {value!r}"):
+        make_pool(lambda job: job, **{name: value})
+
+
+async def coroutine(job):
+    return job
+
+
+@pytest.mark.parametrize("handler", [None, "print", 5, coroutine])
+def test_handlers_that_are_none_are_refused(make_pool, handler):
+    with pytest.raises(TypeError, match="handler must be"):
+        make_pool(handler)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError), (True, TypeError), ([], TypeError)],
+)
+def test_times_that_are_none_are_refused_and_change_nothing(make_pool, value, error):
+    with make_pool(lambda job: job) as pool:
+        with pytest.raises(error, match="deadline must be"):
+            pool.shutdown(value)
+        with pytest.raises(error, match="timeout must be"):
+            pool.submit(1, timeout=value)
+        assert [r.value for r in pool.stream([7])] == [7], "the pool is still open"
+        assert pool.stats().submitted == 1
+
+
+# --- under load ------------------------------------------------------------------------------------------------
+
+
+def test_the_accounts_balance_at_every_instant_under_load(make_pool):
+    over = threading.Event()
+    wrong = []
+
+    def watch():
+        while not over.is_set():
+            stats = pool.stats()
+            if not accounts_balance(stats) or stats.running > 4 or stats.queued > 10:
+                wrong.append(stats)
+
+    def handler(job):
+        if job % 3 == 0:
+            raise ValueError(job)
+
+    with make_pool(handler, workers=4, queue_size=10) as pool:
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        for result in pool.stream(range(5000)):
+            stats = pool.stats()
+            assert stats.finished <= stats.submitted
+            assert result.finished is not None
+        over.set()
+        watcher.join()
+    assert not wrong
+    assert (pool.stats().succeeded, pool.stats().failed) == (5000 - 1667, 1667)
+
+
+def test_a_result_is_counted_before_it_can_be_read(make_pool):
+    with make_pool(lambda job: job, workers=4, queue_size=10) as pool:
+        for read, _ in enumerate(pool.stream(range(2000)), start=1):
+            assert pool.stats().succeeded >= read
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    jobs=st.integers(0, 60),
+    workers=st.integers(1, 5),
+    queue_size=st.integers(1, 8),
+    bad=st.sets(st.integers(0, 59)),
+    leave_after=st.one_of(st.none(), st.integers(0, 60)),
+    force=st.booleans(),
+)
+def test_no_job_is_ever_lost(jobs, workers, queue_size, bad, leave_after, force):
+    ran = []
+
+    def handler(job):
+        ran.append(job)
+        if job in bad:
+            raise ValueError(job)
+
+    pool = WorkerPool(handler, workers=workers, queue_size=queue_size)
+    with pool:
+        read = list(itertools.islice(pool.stream(range(jobs)), leave_after))
+        if force:
+            pool.force_shutdown()
+    stats = pool.stats()
+    assert accounts_balance(stats) and stats.queued == stats.running == stats.workers == 0
+    assert len(ran) == len(set(ran)) == stats.succeeded + stats.failed
+    assert stats.failed == len(bad.intersection(ran))
+    if leave_after is None or leave_after >= jobs:
+        assert sorted(r.job for r in read) == list(range(jobs)) and stats.cancelled == 0

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Make .venv if there is none and install a requirements file into it: with uv where it is found, else with pip.
+set -eu
+if command -v uv >/dev/null 2>&1; then
+    [ -x .venv/bin/python ] || uv venv --quiet --python '>=3.11' .venv
+    uv pip install --quiet --python .venv/bin/python -r "$1"
+else
+    python=${PYTHON:-python3}
+    "$python" -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else
+        "Python 3.11 or newer is needed, and this is %d.%d. Name another one: make PYTHON=python3.13 ..." % sys.version_info[:2])'
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$1"
+fi
