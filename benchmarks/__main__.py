@@ -1,0 +1,9 @@
+"""Run the measurements named on the command line, or all."""
+
+import sys
+from importlib import import_module
+
+ALL = ("imports", "noop", "waits", "naive")
+
+for name in sys.argv[1:] or ALL:
+    import_module(f"benchmarks.{name}").run()

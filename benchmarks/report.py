@@ -1,0 +1,42 @@
+"""Where results go: a tidy CSV beside this file, and a table between two markers of README.md."""
+
+import os
+import platform
+import re
+from pathlib import Path
+
+import pandas as pd
+
+HERE = Path(__file__).parent
+
+
+def machine() -> str:
+    """One line about where the numbers come from."""
+    return (
+        f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores, shared with other work"
+    )
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table, its index as the first column."""
+    table = table.reset_index()
+    lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]
+    lines += [
+        [f"{value:g}" if isinstance(value, float) else str(value) for value in row]
+        for row in table.to_numpy(dtype=object)
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write(name: str, raw: pd.DataFrame, shown: pd.DataFrame) -> None:
+    """Write NAME.csv, put the table under its marker in README.md, and print it. Raises KeyError without a marker."""
+    raw.to_csv(HERE / f"{name}.csv", index=False, float_format="%.4g")
+    readme = HERE / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if begin not in text:
+        raise KeyError(f"benchmarks/README.md has no marker {begin}")
+    block = f"{begin}\n{markdown(shown)}\n\n{machine()}\n{end}"
+    readme.write_text(re.sub(f"{begin}.*?{end}", lambda _: block, text, flags=re.S), encoding="utf-8")
+    print(f"\n{name}\n{shown}\n", flush=True)

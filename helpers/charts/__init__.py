@@ -1,0 +1,25 @@
+"""Charts of the series: a tidy table in, a matplotlib `Axes` out; `show` puts it into a notebook with its alt text.
+
+No chart changes matplotlib's settings, prints, or shows anything by itself.
+"""
+
+from helpers.charts.display import png, show
+from helpers.charts.drawings import kitchen, series_map
+from helpers.charts.outcome import outcomes
+from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
+from helpers.charts.timelines import floor_plan, naive_run, queue_depth
+
+__all__ = [
+    "efficiency",
+    "floor_plan",
+    "kitchen",
+    "latency",
+    "naive_run",
+    "outcomes",
+    "png",
+    "queue_depth",
+    "series_map",
+    "show",
+    "throughput",
+    "wait_and_service",
+]

@@ -1,0 +1,222 @@
+"""Two drawings: the kitchen, which is the pattern, and the map of the series."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, FancyBboxPatch, PathPatch, Polygon, Rectangle, Wedge
+from matplotlib.path import Path
+
+from helpers.charts.style import GREY, INK, ORANGE, SKY, YELLOW, styled
+
+Point = tuple[float, float]
+
+WOOD, SKIN, STEEL = "#C9A27A", "#F3DCC8", "#D5D9DD"
+
+# The map's parts in reading order: name, colour (dark enough for words on white), (number, title) of each station.
+PARTS: list[tuple[str, str, list[tuple[int, str]]]] = [
+    ("See it fail", "#B84A00", [(1, "Unbounded")]),
+    ("Build it", "#0068A3", [(2, "Basic pool"), (3, "Image pool"), (4, "Email pool")]),
+    (
+        "Make it strong",
+        "#00735A",
+        [(5, "Dynamic pool"), (6, "Retrying pool"), (7, "Best practices"), (8, "Common mistakes")],
+    ),
+    (
+        "Choose and measure",
+        "#8F4F78",
+        [(9, "Choosing"), (10, "Engines"), (11, "Capacity"), (12, "Monitoring"), (13, "Beyond one machine")],
+    ),
+]
+LAST = 13
+ROW, COLUMN, FIRST, TOP = 3.1, 3.4, 2.4, 11.0  # the map's grid: distances, and the centre of its first station
+
+
+def kitchen(ax: Axes | None = None) -> Axes:
+    """The pattern as a kitchen: orders (jobs), a rail with a few hooks (bounded queue), cooks (workers), the pass."""
+    with styled(ax, size=(9.0, 3.9)) as axes:
+        axes.set(xlim=(0, 18), ylim=(0.3, 7.8), aspect="equal")
+        axes.set_axis_off()
+        orders(axes, 0.5, 3.0)
+        rail(axes, (4.8, 6.1, 7.4))
+        for number, (x, apron) in enumerate(((10.3, SKY), (11.9, ORANGE), (13.5, YELLOW)), start=1):
+            cook(axes, x, apron, number)
+        counter(axes, 9.5, 14.3)
+        the_pass(axes, (15.75, 17.05))
+        for start, end in ((2.95, 3.85), (8.35, 9.25), (14.45, 15.25)):
+            arrow = FancyArrowPatch((start, 4.3), (end, 4.3), arrowstyle="-|>", mutation_scale=20, color=INK, lw=2.2)
+            axes.add_patch(arrow)
+        caption(axes, 1.65, "Orders", "jobs", "as many\nas come in")
+        caption(axes, 6.1, "The rail", "bounded queue", "three hooks: when all are taken,\nthe next order waits")
+        caption(axes, 11.9, "The cooks", "workers", "a fixed crew,\none order at a time each")
+        caption(axes, 16.4, "The pass", "results", "dishes as\nthey get done")
+    return axes
+
+
+def caption(ax: Axes, x: float, name: str, term: str, words: str) -> None:
+    """The kitchen's name and the term for it below, what matters about it above."""
+    ax.text(x, 1.35, name, ha="center", fontsize=13, fontweight="bold")
+    ax.text(x, 0.6, term, ha="center", fontsize=12, style="italic")
+    for line, text in enumerate(words.split("\n")):  # one by one: of several lines only the last has a fixed height
+        ax.text(x, 7.2 - 0.42 * line, text, ha="center", fontsize=10.5)
+
+
+def orders(ax: Axes, x: float, y: float) -> None:
+    """A pile of order slips, more than the rail has hooks."""
+    for step in range(5):
+        slip(ax, x + 0.27 * step, y + 0.3 * step, z=2 + step)
+
+
+def slip(ax: Axes, x: float, y: float, z: float = 2) -> None:
+    """An order slip with its lower left corner at x, y."""
+    ax.add_patch(Rectangle((x, y), 1.1, 1.5, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=z))
+    for line, length in ((1.1, 0.7), (0.78, 0.5), (0.46, 0.62)):
+        ax.plot((x + 0.2, x + 0.2 + length), (y + line, y + line), color=GREY, linewidth=1.6, zorder=z)
+
+
+def rail(ax: Axes, hooks: Sequence[float]) -> None:
+    """A wooden rail with an order on each of its `hooks` (their x)."""
+    width = hooks[-1] - hooks[0] + 1.5
+    ax.add_patch(Rectangle((hooks[0] - 0.75, 5.75), width, 0.34, facecolor=WOOD, edgecolor=INK, linewidth=1.4))
+    for x in hooks:
+        slip(ax, x - 0.55, 3.6)
+        ax.plot((x, x), (5.75, 5.1), color=INK, linewidth=2)
+        ax.add_patch(Circle((x, 5.02), 0.09, facecolor=INK, zorder=3))
+
+
+def cook(ax: Axes, x: float, apron: str, number: int) -> None:
+    """A cook with a hat, and the worker's number on the apron."""
+    line: dict[str, Any] = {"edgecolor": INK, "linewidth": 1.4}
+    shoulders = [
+        (x - 0.62, 2.9),
+        (x - 0.56, 3.85),
+        (x - 0.28, 4.12),
+        (x + 0.28, 4.12),
+        (x + 0.56, 3.85),
+        (x + 0.62, 2.9),
+    ]
+    ax.add_patch(Polygon(shoulders, facecolor=apron, joinstyle="round", **line))
+    ax.text(x, 3.56, str(number), ha="center", va="center", fontsize=13, fontweight="bold")
+    ax.add_patch(Circle((x, 4.5), 0.4, facecolor=SKIN, **line))
+    for side in (-0.14, 0.14):
+        ax.add_patch(Circle((x + side, 4.5), 0.045, facecolor=INK))
+    ax.add_patch(Wedge((x, 4.42), 0.18, 200, 340, width=0.03, facecolor=INK))
+    for dx, dy, size in ((-0.3, 5.35, 0.27), (0.3, 5.35, 0.27), (0, 5.5, 0.34)):
+        ax.add_patch(Circle((x + dx, dy), size, facecolor="white", **line))
+    ax.add_patch(Rectangle((x - 0.38, 4.72), 0.76, 0.5, facecolor="white", **line))
+    ax.add_patch(Rectangle((x - 0.36, 5.1), 0.72, 0.3, facecolor="white", edgecolor="none"))  # the puffs open below
+
+
+def counter(ax: Axes, start: float, end: float) -> None:
+    """The counter in front of the crew."""
+    ax.add_patch(Rectangle((start, 2.5), end - start, 0.5, facecolor=WOOD, edgecolor=INK, linewidth=1.4, zorder=3))
+
+
+def the_pass(ax: Axes, plates: Sequence[float]) -> None:
+    """A counter with a covered dish at each x of `plates`."""
+    counter(ax, plates[0] - 0.75, plates[-1] + 0.75)
+    for x in plates:
+        ax.add_patch(Ellipse((x, 3.12), 1.15, 0.22, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=4))
+        ax.add_patch(Wedge((x, 3.17), 0.47, 0, 180, facecolor=STEEL, edgecolor=INK, linewidth=1.4, zorder=5))
+        ax.add_patch(Circle((x, 3.72), 0.09, facecolor=STEEL, edgecolor=INK, linewidth=1.4, zorder=4))
+
+
+def series_map(ready: Collection[int] = (0, 1, 2), ax: Axes | None = None) -> Axes:
+    """The notebooks of the series as stations along one line, a box a part; those not in `ready` are still to come.
+
+    Raises:
+        ValueError: for a number in `ready` that is no notebook.
+    """
+    if unknown := sorted(set(ready) - set(range(LAST + 1))):
+        raise ValueError(f"there is no notebook {unknown[0]}: they go from 0 to {LAST}")
+    with styled(ax, size=(9.0, 6.4)) as axes:
+        axes.set(xlim=(0, 18), ylim=(0.1, 12.4), aspect="equal")
+        axes.set_axis_off()
+        axes.set_title("The series, notebook by notebook")
+        track(axes)
+        station(axes, (FIRST, TOP), 0, "Start here", colour=INK, ready=0 in ready)
+        for row, (name, colour, stations) in enumerate(PARTS):
+            places = [place(row, column) for column in range(len(stations))]
+            box(axes, places, name, colour)
+            for where, (number, title) in zip(places, stations, strict=True):
+                station(axes, where, number, title, colour=colour, ready=number in ready)
+        if len(set(ready)) <= LAST:
+            key(axes)
+    return axes
+
+
+def place(row: int, column: int) -> Point:
+    """Where a station stands. Notebook 00 has the first place of the first row, before every part."""
+    return FIRST + COLUMN * (column + (row == 0)), TOP - ROW * row
+
+
+def box(ax: Axes, places: Sequence[Point], name: str, colour: str) -> None:
+    """A part's box around its stations, with its name."""
+    (left, y), (right, _) = places[0], places[-1]
+    ax.add_patch(
+        FancyBboxPatch(
+            (left - 1.66, y - 1.35),
+            right - left + 3.32,
+            2.45,
+            boxstyle="round,pad=0.1,rounding_size=0.35",
+            facecolor=(colour, 0.09),
+            edgecolor=(colour, 0.6),
+            linewidth=1.2,
+            zorder=0,
+        )
+    )
+    ax.text(left - 1.42, y + 0.82, name, va="center", fontsize=12, fontweight="bold", color=colour)
+
+
+def track(ax: Axes) -> None:
+    """The line through all stations: along each row, then back between two boxes to the start of the next."""
+    corners = [place(0, -1)]
+    for row, (_, _, stations) in enumerate(PARTS):
+        end, y = place(row, len(stations) - 1)
+        if row == len(PARTS) - 1:
+            corners.append((end, y))
+            break
+        turn, between = end + 2.05, y - 1.35 - (ROW - 2.45) / 2
+        corners += [(turn, y), (turn, between), (0.3, between), (0.3, y - ROW)]
+    ax.add_patch(PathPatch(rounded(corners, 0.3), facecolor="none", edgecolor="#9A9A9A", linewidth=4, zorder=1))
+
+
+def rounded(corners: Sequence[Point], radius: float) -> Path:
+    """The path through `corners`, horizontal and vertical in turn, each corner rounded."""
+    points, codes = [corners[0]], [Path.MOVETO]
+    for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
+        points += [towards(corner, before, radius), corner, towards(corner, after, radius)]
+        codes += [Path.LINETO, Path.CURVE3, Path.CURVE3]
+    return Path([*points, corners[-1]], [*codes, Path.LINETO])
+
+
+def towards(start: Point, end: Point, distance: float) -> Point:
+    """The point `distance` away from `start` on the way to `end`."""
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    share = distance / (abs(dx) + abs(dy))  # one of the two is 0
+    return start[0] + dx * share, start[1] + dy * share
+
+
+def station(ax: Axes, where: Point, number: int, title: str, *, colour: str, ready: bool) -> None:
+    """A full disc for a notebook that is there, an empty dashed one for one to come; its title below."""
+    x, y = where
+    disc(ax, where, colour, ready)
+    ink = "white" if ready else colour
+    ax.text(x, y, f"{number:02}", ha="center", va="center", fontsize=11.5, fontweight="bold", color=ink, zorder=4)
+    ax.text(x, y - 0.92, title, ha="center", fontsize=10, color=INK if ready else "#595959")
+    if not ready:
+        ax.text(x, y - 1.26, "to come", ha="center", fontsize=9, style="italic", color="#595959")
+
+
+def disc(ax: Axes, where: Point, colour: str, ready: bool, radius: float = 0.52) -> None:
+    """A station without its words."""
+    line = "-" if ready else (0, (2.2, 1.4))
+    fill = colour if ready else "white"
+    ax.add_patch(Circle(where, radius, facecolor=fill, edgecolor=colour, linewidth=1.8, linestyle=line, zorder=3))
+
+
+def key(ax: Axes) -> None:
+    """What the two kinds of discs mean, in the free corner."""
+    for y, ready, words in ((TOP + 0.45, True, "ready to read and run"), (TOP - 0.45, False, "to come")):
+        disc(ax, (12.8, y), GREY, ready, radius=0.28)
+        ax.text(13.35, y, words, va="center", fontsize=10.5)

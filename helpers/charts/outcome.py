@@ -1,0 +1,98 @@
+"""What became of the jobs: how many succeeded, and how many failed with which error."""
+
+import textwrap
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
+from matplotlib.transforms import ScaledTranslation
+
+from helpers.charts.style import (
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    YELLOW,
+    laid_out,
+    need,
+    root_figure,
+    styled,
+    whole_numbers,
+)
+
+SUCCEEDED = "succeeded"
+ERRORS = [
+    (VERMILLION, "//"),
+    (YELLOW, ".."),
+    (PURPLE, "xx"),
+    (SKY, "\\\\"),
+    (ORANGE, "++"),
+    ("#BBBBBB", "oo"),
+    ("white", "--"),
+]
+
+
+def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """A bar a run, split by what became of its jobs: 'succeeded' plain, every kind of error with its own hatch.
+
+    Counts stand on the parts where they fit, and all of them in the legend, so that one lost job in a million shows.
+
+    Args:
+        table: columns run, outcome, jobs (how many); rows of the same run and outcome are added up.
+
+    Raises:
+        ValueError: for a missing column, an empty table, or more kinds of error than can be told apart.
+    """
+    need(table, "run", "outcome", "jobs")
+    counts = table.pivot_table(index="run", columns="outcome", values="jobs", aggfunc="sum", fill_value=0, sort=False)
+    errors = [kind for kind in counts.columns if kind != SUCCEEDED]
+    if len(errors) > len(ERRORS):
+        raise ValueError(f"the table has {len(errors)} kinds of error; a chart can tell {len(ERRORS)} apart")
+    looks = dict(zip(errors, ERRORS, strict=False))
+    if SUCCEEDED in counts:
+        looks = {SUCCEEDED: (GREEN, ""), **looks}
+    with styled(ax, size=(8.0, 1.7 + 0.6 * len(counts) + 0.28 * len(looks))) as axes:
+        parts = stacked(axes, counts, looks)
+        axes.set_yticks(range(len(counts)), [textwrap.fill(str(run), 22) for run in counts.index])
+        axes.set(title="What became of the jobs", xlabel="Jobs", ylim=(len(counts) - 0.5, -0.5))
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        whole_numbers(axes.xaxis, most=6)
+        down = ScaledTranslation(0, -48 / 72, root_figure(axes).dpi_scale_trans)  # below the ticks and their label
+        where = {"bbox_to_anchor": (0, 0), "bbox_transform": axes.transAxes + down, "borderaxespad": 0}
+        axes.legend(loc="upper left", alignment="left", **where)
+        for part in parts:
+            write_counts(axes, part)
+    return axes
+
+
+def stacked(ax: Axes, counts: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> list[BarContainer]:
+    """The bars of each kind of outcome, left to right in the order of `looks`; a column of `counts` a kind."""
+    parts = []
+    left = pd.Series(0, index=counts.index)
+    for kind, (colour, hatch) in looks.items():
+        look: dict[str, Any] = {"color": colour, "hatch": hatch, "edgecolor": INK, "linewidth": 0.8}
+        label = legend_text(kind, counts[kind])
+        parts.append(ax.barh(range(len(counts)), counts[kind], left=left, height=0.62, label=label, **look))
+        left = left + counts[kind]
+    return parts
+
+
+def legend_text(kind: str, jobs: "pd.Series[int]") -> str:
+    """`kind: 883`, or with several runs `kind: 883 (naive), 2 (pool)`; long errors are wrapped."""
+    shown = f"{jobs.iloc[0]:,}" if len(jobs) == 1 else ", ".join(f"{n:,} ({run})" for run, n in jobs.items() if n)
+    return textwrap.fill(f"{kind}: {shown}", 76)
+
+
+def write_counts(ax: Axes, part: BarContainer) -> None:
+    """Write its count on each bar of `part` that is wide enough for it."""
+    laid_out(ax)
+    back = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+    for bar in part:
+        x, y = bar.get_center()
+        text = ax.text(x, y, f"{bar.get_width():,.0f}", ha="center", va="center", bbox=back)
+        if text.get_window_extent().width + 10 > bar.get_window_extent().width:
+            text.remove()

@@ -1,0 +1,130 @@
+"""What all charts share: the colours, the style, and the two checks of what they are given.
+
+Colour is never the only difference between two things: each also has its own marker, line style or hatch, so that a
+page printed in grey still reads. Colours: M. Okabe and K. Ito, "Color Universal Design" (2008).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+INK, GREY = "#222222", "#6b6b6b"
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
+
+STYLE = "helpers.charts.series"  # series.mplstyle beside this file
+
+
+@contextmanager
+def styled(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Iterator[Axes]:
+    """Draw in the style of the series: on `ax` if there is one, else on a new figure of `size` (inches).
+
+    Matplotlib's settings are as they were afterwards. If the drawing raises, a figure made here is closed again.
+    """
+    with plt.style.context(STYLE):
+        if ax is not None:
+            yield ax
+            return
+        figure, new = plt.subplots(figsize=size)
+        try:
+            yield new
+        except BaseException:
+            plt.close(figure)
+            raise
+
+
+def need(table: pd.DataFrame, *columns: str) -> None:
+    """Raise `ValueError` that names every missing column, or says that the table has no rows."""
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise ValueError(f"the table has no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+    if table.empty:
+        raise ValueError("the table has no rows: there is nothing to draw")
+
+
+def positive(name: str, value: float | None) -> None:
+    """Raise `ValueError` unless `value` is None or more than 0."""
+    if value is not None and not value > 0:
+        raise ValueError(f"{name} must be more than 0, not {value!r}")
+
+
+def plain(value: float, _: object = None) -> str:
+    """A tick's number without powers of ten: 0.5, 20, 1,000."""
+    return f"{value:,.10g}"
+
+
+def log_axes(ax: Axes) -> None:
+    """Make both axes logarithmic, with plain numbers at 1, 2, 5, 10, … for ticks."""
+    ax.set(xscale="log", yscale="log")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(plain))
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
+
+
+def whole_numbers(axis: Axis, most: int = 10) -> None:
+    """At `most` so many ticks, at whole numbers only, in steps of 1, 2, 5, 10, …, with a comma for the thousands."""
+    axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=True))
+    axis.set_major_formatter(FuncFormatter(plain))
+
+
+def limit_line(ax: Axes, y: float, label: str) -> None:
+    """A dashed horizontal line at `y` with its label on it, at the left end; it needs no legend."""
+    ax.axhline(y, color=VERMILLION, linestyle=(0, (6, 2)), linewidth=1.6, label=f"_{label}")
+    note(ax, (0.01, y), label, (0, 4), va="bottom")
+
+
+def note(ax: Axes, at: tuple[float, float], text: str, offset: tuple[float, float], va: str) -> None:
+    """Write `text` `offset` points from `at`: x as a share of the axes' width, y in the data."""
+    ax.annotate(
+        text,
+        at,
+        offset,
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va=va,
+        annotation_clip=False,
+    )
+
+
+def legend_above(ax: Axes, handles: Sequence[Artist | BarContainer] | None = None) -> None:
+    """The legend in one row, right of the title, where it hides nothing."""
+    shown = ax.get_legend_handles_labels()[0] if handles is None else list(handles)
+    if shown:
+        labels = [str(handle.get_label()) for handle in shown]
+        ax.legend(shown, labels, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(shown), borderaxespad=0.2)
+
+
+def root_figure(ax: Axes) -> Figure:
+    """The whole figure that `ax` is on, also from within a subfigure."""
+    figure = ax.figure
+    while not isinstance(figure, Figure):
+        figure = figure.figure
+    return figure
+
+
+def laid_out(ax: Axes) -> Figure:
+    """The figure of `ax` after its layout is done, so that sizes on the page can be measured."""
+    figure = root_figure(ax)
+    figure.draw_without_rendering()
+    return figure
+
+
+def end_labels(ax: Axes, ends: list[tuple[float, str]], gap: float = 15.0) -> None:
+    """Write each (y, text) right of the axes at its y, moved up so that two are never closer than `gap` points."""
+    points = 72 / laid_out(ax).dpi  # points a pixel
+    free = float("-inf")
+    for y, text in sorted(ends):
+        at = float(ax.transData.transform((1, y))[1]) * points  # 1 lies on a logarithmic x axis too
+        free = max(at, free)
+        note(ax, (1, y), text, (5, free - at), va="center")
+        free += gap

@@ -1,0 +1,219 @@
+"""How a pool behaves as its crew grows: the charts of a sweep over worker counts.
+
+A sweep table has one row for each (workers, repeat): the columns that a chart names, and `load` ("batch" or "stream")
+where there is more than one. Lines go through the median of the repeats; every repeat is a faint dot, so that the
+spread is never hidden.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from helpers.charts.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    end_labels,
+    legend_above,
+    limit_line,
+    log_axes,
+    need,
+    plain,
+    positive,
+    styled,
+)
+
+WORKERS = "Workers"
+
+
+class Look(NamedTuple):
+    """How a line is told from the others, in colour and in grey."""
+
+    colour: str
+    marker: str
+    line: str
+    fill: str
+    size: float
+
+
+LOOKS = [  # one a load; the hollow ones are larger, so that both show where two lines meet
+    Look(BLUE, "o", "-", BLUE, 6),
+    Look(ORANGE, "s", "--", "none", 11),
+    Look(GREEN, "^", "-.", GREEN, 7),
+    Look(PURPLE, "D", ":", "none", 10),
+]
+GLYPHS = {"o": "●○", "s": "■□", "^": "▲△", "D": "◆◇"}  # each marker as a letter, full and hollow
+
+
+def throughput(
+    table: pd.DataFrame, *, limit: float | None = None, ideal: float | None = None, ax: Axes | None = None
+) -> Axes:
+    """Jobs a second against workers, both logarithmic: with perfect scaling a straight line.
+
+    Args:
+        table: columns workers, throughput (jobs/s); load if there are several.
+        limit: the most that the service behind the pool can do, jobs/s.
+        ideal: mean service time, seconds; draws workers / ideal, what that many workers could do with no losses.
+
+    Raises:
+        ValueError: for a missing column, an empty table, a limit or an ideal that is not positive.
+    """
+    need(table, "workers", "throughput")
+    positive("limit", limit)
+    positive("ideal", ideal)
+    with styled(ax) as axes:
+        log_axes(axes)
+        ends = []
+        if ideal is not None:
+            counts = sorted(table["workers"].unique())
+            axes.plot(counts, [n / ideal for n in counts], color=GREY, linestyle=":", label="ideal")
+            ends.append((counts[-1] / ideal, f"ideal: workers / {ideal:.3g} s"))
+        ends += [median_line(axes, rows, "throughput", look, load or "measured") for load, rows, look in loads(table)]
+        if limit is not None:
+            limit_line(axes, limit, f"limit of the service: {limit:,.4g} jobs/s")
+        axes.set(title="Throughput against workers", xlabel=WORKERS, ylabel="Throughput (jobs/s)")
+        end_labels(axes, ends)
+    return axes
+
+
+def efficiency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """The share of what is physically possible that the pool reached, against workers.
+
+    Args:
+        table: columns workers, efficiency (0 to 1); load if there are several.
+
+    Raises:
+        ValueError: for a missing column or an empty table.
+    """
+    need(table, "workers", "efficiency")
+    with styled(ax) as axes:
+        log_axes(axes)
+        axes.set_yscale("linear")
+        ends = [median_line(axes, rows, "efficiency", look, load or "measured") for load, rows, look in loads(table)]
+        limit_line(axes, 1.0, "all that is possible")
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
+        axes.set_ylim(0, max(1.12, 1.05 * float(table["efficiency"].max())))
+        axes.set(title="Efficiency against workers", xlabel=WORKERS, ylabel="Share of the possible throughput (%)")
+        end_labels(axes, ends)
+    return axes
+
+
+def latency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """How long a job takes from submit to result, against workers: the median and the slow tail of every load.
+
+    Args:
+        table: columns workers, p50, p95 (seconds; drawn in ms); load if there are several.
+
+    Raises:
+        ValueError: for a missing column or an empty table.
+    """
+    need(table, "workers", "p50", "p95")
+    with styled(ax) as axes:
+        log_axes(axes)
+        ends = []
+        for load, rows, look in loads(table):
+            scaled = rows.assign(p50=rows["p50"] * 1e3, p95=rows["p95"] * 1e3)
+            for column, line, fill in (("p50", "-", look.colour), ("p95", "--", "white")):
+                own = look._replace(line=line, fill=fill, size=7)
+                ends.append(median_line(axes, scaled, column, own, f"{load} {column}".strip()))
+        axes.set(title="Latency against workers", xlabel=WORKERS, ylabel="Latency, submit to result (ms)")
+        end_labels(axes, ends)
+    return axes
+
+
+def wait_and_service(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Where a job's time goes: waiting in the queue, or being served. Medians in ms, stacked, for each worker count.
+
+    A median of sums is not the sum of medians: the bar's height is near the median latency, not equal to it.
+    With several loads each has its own panel with its own scale, inside `ax`.
+
+    Args:
+        table: columns workers, wait_p50, service_p50 (seconds; drawn in ms); load if there are several.
+
+    Raises:
+        ValueError: for a missing column or an empty table.
+    """
+    need(table, "workers", "wait_p50", "service_p50")
+    parts = list(loads(table))
+    with styled(ax, size=(8.0, 4.4) if len(parts) == 1 else (9.0, 4.6)) as axes:
+        axes.set_title("Where a job's time goes")
+        if len(parts) == 1:
+            legend_above(axes, stacked_bars(axes, parts[0][1]))
+            return axes
+        axes.set_axis_off()
+        width = 1.11 / len(parts) - 0.11
+        for place, (load, rows, _) in enumerate(parts):
+            panel = axes.inset_axes((place * (width + 0.11), 0, width, 0.92))
+            handles = stacked_bars(panel, rows)
+            panel.set_title(load, fontsize="medium", fontweight="normal", pad=6)
+        legend_above(axes, handles)
+    return axes
+
+
+def loads(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Look]]:
+    """Each load's name, rows and look; one load without a name if the table has only one.
+
+    Raises:
+        ValueError: for more loads than can be told apart.
+    """
+    names = list(table["load"].unique()) if "load" in table else [""]
+    if len(names) > len(LOOKS):
+        raise ValueError(f"the table has {len(names)} loads; a chart can tell {len(LOOKS)} apart")
+    if len(names) == 1:
+        yield "", table, LOOKS[0]
+        return
+    for name, look in zip(names, LOOKS, strict=False):
+        yield str(name), table[table["load"] == name], look
+
+
+def median_line(ax: Axes, rows: pd.DataFrame, column: str, look: Look, name: str) -> tuple[float, str]:
+    """A line through the medians and a dot a repeat; returns the last median and its label, `name` after the marker."""
+    median = rows.groupby("workers")[column].median()
+    ax.plot(
+        list(median.index),
+        median.tolist(),
+        color=look.colour,
+        linestyle=look.line,
+        marker=look.marker,
+        markerfacecolor=look.fill,
+        markersize=look.size,
+        markeredgewidth=1.6,
+        label=name,
+    )
+    dots: dict[str, Any] = {"color": look.colour, "alpha": 0.35, "markersize": 9, "markeredgewidth": 0, "zorder": 1.5}
+    ax.plot(rows["workers"], rows[column], ".", label=f"_{name}: repeats", **dots)
+    ax.grid(True)
+    hollow = look.fill != look.colour
+    return float(median.iloc[-1]), f"{GLYPHS[look.marker][hollow]} {name}"
+
+
+def stacked_bars(ax: Axes, rows: pd.DataFrame) -> list[BarContainer]:
+    """Wait below, service on top, both numbers written over the bar; returns what the legend shows, top one first."""
+    median = rows.groupby("workers")[["wait_p50", "service_p50"]].median() * 1e3
+    wait, service = median["wait_p50"].tolist(), median["service_p50"].tolist()
+    places = range(len(median))
+    look: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.8}
+    below = ax.bar(places, wait, color=SKY, hatch="//", label="wait (lower)", **look)
+    above = ax.bar(places, service, bottom=wait, color=VERMILLION, label="service (upper)", **look)
+    numbers = [f"{in_ms(up)}\n{in_ms(low)}" for up, low in zip(service, wait, strict=True)]
+    ax.bar_label(above, numbers, padding=3, fontsize=9)
+    ax.set_xticks(list(places), [f"{n:,}" for n in median.index])
+    ax.set(xlabel=WORKERS, ylabel="Median time of a job (ms)")
+    ax.margins(y=0.16)
+    ax.yaxis.set_major_formatter(FuncFormatter(plain))
+    ax.grid(True, axis="y")
+    return [above, below]
+
+
+def in_ms(value: float) -> str:
+    """Milliseconds to write over a bar: whole ones, below ten two digits."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

@@ -1,0 +1,154 @@
+"""What happened when: who cooked what, what waited, and how a run without a pool piled up.
+
+A results frame has one row a result, its times in seconds from the start of the run.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from helpers.charts.style import (
+    BLUE,
+    GREY,
+    SKY,
+    VERMILLION,
+    laid_out,
+    legend_above,
+    limit_line,
+    need,
+    positive,
+    styled,
+    whole_numbers,
+)
+
+SECONDS = "Time since the start (s)"
+SAMPLE = ["seconds", "threads", "memory", "connections"]
+MIB = 2**20
+BAR = 0.74  # a bar's height, of the row's
+
+
+def floor_plan(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Who cooked what: a row a worker, a bar a job from started to finished, failed ones hatched.
+
+    A job's name stands in its bar where it fits. Jobs that never started have no bar; the legend counts them.
+
+    Args:
+        frame: columns job, worker, ok, started, finished (seconds).
+
+    Raises:
+        ValueError: for a missing column or an empty frame.
+    """
+    need(frame, "job", "worker", "ok", "started", "finished")
+    ran = frame.dropna(subset=["worker", "started"])
+    crew = [int(worker) for worker in ran["worker"]] or [1]
+    with styled(ax, size=(8.0, min(max(2.6, 1.5 + 0.5 * len(set(crew))), 8.0))) as axes:
+        kinds = [(ok, ran[ran["ok"].astype(bool) == ok]) for ok in (True, False)]
+        legend = [bars(axes, some, ok=ok) for ok, some in kinds if len(some)]
+        if never := len(frame) - len(ran):
+            legend.append(Patch(facecolor="white", edgecolor=GREY, linestyle=":", label=f"never started: {never:,}"))
+        axes.set(title="Who cooked what", xlabel=SECONDS, ylabel="Worker")
+        axes.set_xlim(0)
+        axes.set_ylim(max(crew) + 0.6, min(crew) - 0.6)  # worker 1 on top
+        whole_numbers(axes.yaxis)
+        axes.grid(True, axis="x")
+        legend_above(axes, legend)
+        name_bars(axes, ran)
+    return axes
+
+
+def bars(ax: Axes, some: pd.DataFrame, *, ok: bool) -> Patch:
+    """One bar a row of `some`, all with the look of `ok`; returns the legend's entry for them."""
+    colour, hatch, label = (SKY, "", "finished") if ok else (VERMILLION, "////", "failed")
+    ax.barh(
+        some["worker"].astype(int),
+        some["finished"] - some["started"],
+        left=some["started"],
+        height=BAR,
+        color=colour,
+        edgecolor="white",
+        linewidth=1.2,
+        hatch=hatch,
+    )
+    return Patch(facecolor=colour, edgecolor="white", hatch=hatch, label=f"{label}: {len(some):,}")
+
+
+def name_bars(ax: Axes, ran: pd.DataFrame) -> None:
+    """Write each job's name in the middle of its bar, where there is room for it."""
+    laid_out(ax)
+    (_, top), (_, bottom) = ax.transData.transform([(0, 0), (0, BAR)])
+    for job, worker, ok, start, end in ran[["job", "worker", "ok", "started", "finished"]].itertuples(index=False):
+        (left, _), (right, _) = ax.transData.transform([(start, 0), (end, 0)])
+        if right - left < 12 or abs(top - bottom) < 12:
+            continue  # not even one letter fits: thousands of jobs cost no time here
+        back = None if ok else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # letters on a hatch do not read
+        text = ax.text((start + end) / 2, worker, str(job), ha="center", va="center", fontsize=9.5, bbox=back)
+        box = text.get_window_extent()
+        if box.width + 6 > right - left or box.height > abs(top - bottom):
+            text.remove()
+
+
+def queue_depth(frame: pd.DataFrame, *, bound: int | None = None, ax: Axes | None = None) -> Axes:
+    """How many jobs waited and how many ran at each moment, as steps.
+
+    Args:
+        frame: columns submitted, started, finished (seconds); started is missing for a job that never ran.
+        bound: the queue's size, jobs: a line that the waiting jobs never pass.
+
+    Raises:
+        ValueError: for a missing column, an empty frame, or a bound that is not positive.
+    """
+    need(frame, "submitted", "started", "finished")
+    positive("bound", bound)
+    ran = frame.dropna(subset=["started"])
+    waiting = steps(frame["submitted"], frame["started"].fillna(frame["finished"]))
+    running = steps(ran["started"], ran["finished"])
+    with styled(ax) as axes:
+        axes.fill_between(waiting.index, waiting, step="post", color=SKY, alpha=0.35, linewidth=0)
+        axes.step(waiting.index, waiting, where="post", color=BLUE, label="waiting in the queue")
+        axes.step(running.index, running, where="post", color=VERMILLION, linestyle="--", label="running")
+        if bound is not None:
+            limit_line(axes, bound, f"bound of the queue: {bound:,} jobs")
+        axes.set(title="Jobs in the pool over time", xlabel=SECONDS, ylabel="Jobs", xlim=(0, None))
+        axes.set_ylim(0, 1.18 * max(waiting.max(), running.max(), bound or 1))
+        whole_numbers(axes.yaxis)
+        axes.grid(True)
+        legend_above(axes)
+    return axes
+
+
+def steps(begins: "pd.Series[float]", ends: "pd.Series[float]") -> "pd.Series[int]":
+    """How many are between their begin and their end, from each moment (the index, seconds) at which that changes."""
+    changes = pd.concat([pd.Series(1, index=begins.to_numpy()), pd.Series(-1, index=ends.to_numpy())])
+    start = pd.Series([0], index=[0.0])
+    return pd.concat([start, changes]).groupby(level=0).sum().cumsum()
+
+
+def naive_run(
+    samples: pd.DataFrame | Sequence[tuple[float, int, int, int]], *, limit: int | None = None, ax: Axes | None = None
+) -> Axes:
+    """Connections over time in a run without a pool; a note gives the most threads and memory it took.
+
+    Args:
+        samples: columns seconds, threads, memory (bytes), connections; or a sequence of tuples in that order.
+        limit: how many connections the server allows.
+
+    Raises:
+        ValueError: for a missing column, no samples, or a limit that is not positive.
+    """
+    table = samples if isinstance(samples, pd.DataFrame) else pd.DataFrame(list(samples), columns=SAMPLE)
+    need(table, *SAMPLE)
+    positive("limit", limit)
+    with styled(ax) as axes:
+        axes.fill_between(table["seconds"], table["connections"], step="post", color=SKY, alpha=0.35, linewidth=0)
+        axes.step(table["seconds"], table["connections"], where="post", color=BLUE, label="connections")
+        if limit is not None:
+            limit_line(axes, limit, f"limit of the server: {limit:,} connections")
+        note = f"at its peak {table['threads'].max():,} threads, {table['memory'].max() / MIB:,.0f} MiB"
+        axes.text(1, 1.02, note, transform=axes.transAxes, ha="right", va="bottom")
+        axes.set(title="One connection a job", xlabel=SECONDS, ylabel="Open connections", xlim=(0, None))
+        axes.set_ylim(0, 1.18 * max(table["connections"].max(), limit or 1))
+        whole_numbers(axes.yaxis)
+        axes.grid(True)
+    return axes

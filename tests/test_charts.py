@@ -1,0 +1,472 @@
+"""What the charts draw: the right numbers, with units, told apart without colour, and nothing left behind."""
+
+import struct
+import subprocess
+import sys
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import IPython.display
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.patches import Circle
+
+from helpers import charts
+from helpers.charts.timelines import steps
+
+WORKERS = [1, 2, 5, 10, 25, 50, 100]
+ERROR = "OperationalError: sorry, too many clients already"
+
+
+def sweep(load: str = "batch", repeats: int = 3) -> pd.DataFrame:
+    """A sweep in which every median is known: the second of three repeats, which is not the mean."""
+    rows = []
+    for workers in WORKERS:
+        for repeat in range(repeats):
+            off = (0.95, 1.0, 1.4)[repeat]
+            rate = min(workers, 25) / 0.0995 * off
+            wait, service = 4 / workers * off, 0.0995 * max(1, workers / 25) * off
+            rows.append(
+                {"workers": workers, "repeat": repeat, "load": load, "throughput": rate, "efficiency": 0.9 * off}
+                | {"p50": wait + service, "p95": 2 * wait + service, "wait_p50": wait, "service_p50": service}
+            )
+    return pd.DataFrame(rows)
+
+
+def frame() -> pd.DataFrame:
+    """Four jobs on two workers: the third failed, the fourth was never started."""
+    return pd.DataFrame(
+        {
+            "job": ["soup", "fish", "a dish with a name far too long for so short a bar", "tea"],
+            "worker": [1, 2, 1, None],
+            "ok": [True, True, False, False],
+            "submitted": [0.0, 0.0, 0.0, 0.1],
+            "started": [0.0, 0.0, 1.0, None],
+            "finished": [1.0, 2.0, 1.02, 1.5],
+        }
+    )
+
+
+def outcome_table() -> pd.DataFrame:
+    rows = [
+        ("naive", ERROR, 882),
+        ("naive", "succeeded", 117),
+        ("naive", "MemoryError", 1),
+        ("pool", "succeeded", 1000),
+    ]
+    return pd.DataFrame(rows, columns=["run", "outcome", "jobs"])
+
+
+SAMPLES = [(0.0, 10, 50 * 2**20, 0), (0.5, 500, 80 * 2**20, 60), (1.0, 1000, 120 * 2**20, 100)]
+SWEEPS: dict[str, Callable[..., Axes]] = {
+    "throughput": charts.throughput,
+    "efficiency": charts.efficiency,
+    "latency": charts.latency,
+    "wait_and_service": charts.wait_and_service,
+}
+ALL: dict[str, Callable[..., Axes]] = {
+    **{name: lambda chart=chart, **more: chart(sweep(), **more) for name, chart in SWEEPS.items()},
+    "floor_plan": lambda **more: charts.floor_plan(frame(), **more),
+    "queue_depth": lambda **more: charts.queue_depth(frame(), **more),
+    "naive_run": lambda **more: charts.naive_run(SAMPLES, **more),
+    "outcomes": lambda **more: charts.outcomes(outcome_table(), **more),
+    "kitchen": charts.kitchen,
+    "series_map": charts.series_map,
+}
+UNITS = {
+    "throughput": ("Workers", "Throughput (jobs/s)"),
+    "efficiency": ("Workers", "Share of the possible throughput (%)"),
+    "latency": ("Workers", "Latency, submit to result (ms)"),
+    "wait_and_service": ("Workers", "Median time of a job (ms)"),
+    "floor_plan": ("Time since the start (s)", "Worker"),
+    "queue_depth": ("Time since the start (s)", "Jobs"),
+    "naive_run": ("Time since the start (s)", "Open connections"),
+    "outcomes": ("Jobs", ""),
+}
+
+
+@pytest.fixture(autouse=True)
+def drawing_board() -> Iterator[None]:
+    """No window is ever opened, and every figure is closed after its test."""
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def lines(ax: Axes) -> dict[str, Any]:
+    return {str(line.get_label()): line for line in ax.lines}
+
+
+def words(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def legend(ax: Axes) -> list[str]:
+    shown = ax.get_legend()
+    assert shown is not None
+    return [text.get_text() for text in shown.get_texts()]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_draws_on_a_figure_of_its_own_and_leaves_the_settings_alone(name: str) -> None:
+    before = dict(mpl.rcParams)
+    ax = ALL[name]()
+    assert isinstance(ax, Axes)
+    assert plt.get_fignums() == [ax.figure.number]
+    ax.figure.canvas.draw()  # a chart that cannot be rendered fails here
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_draws_on_the_axes_it_is_given(name: str) -> None:
+    _, (mine, other) = plt.subplots(1, 2)
+    assert ALL[name](ax=mine) is mine
+    assert len(plt.get_fignums()) == 1
+    assert mine.has_data() or mine.patches or mine.child_axes
+    assert not other.has_data()
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_names_its_axes_with_units_and_has_a_sentence_case_title(name: str) -> None:
+    ax = ALL[name]()
+    assert (ax.get_xlabel(), ax.get_ylabel()) == UNITS[name]
+    title = ax.get_title(loc="left")
+    assert title
+    assert title[0].isupper()
+    assert title[1:] == title[1:].lower()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_words_overlap_and_none_are_cut_off(name: str) -> None:
+    ax = ALL[name]()
+    figure = ax.figure
+    figure.draw_without_rendering()
+    boxes = [(text.get_text(), text.get_window_extent()) for text in [*ax.texts, ax._left_title] if text.get_text()]
+    shown = ax.get_legend()
+    boxes += [("legend", shown.get_window_extent())] if shown else []
+    if name == "series_map":
+        boxes = [(words, box) for words, box in boxes if not words.isdigit()]  # these stand on their discs
+        boxes += [("a disc", patch.get_window_extent()) for patch in ax.patches if isinstance(patch, Circle)]
+    for number, (one, box) in enumerate(boxes):
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, f"{one!r} is cut off"
+        for two, other in boxes[number + 1 :]:
+            inside = min(box.x1, other.x1) - max(box.x0, other.x0), min(box.y1, other.y1) - max(box.y0, other.y0)
+            assert min(inside) < 2, f"{one!r} overlaps {two!r}"
+
+
+def test_importing_changes_no_setting_and_loads_no_ipython() -> None:
+    script = (
+        "import sys, matplotlib as mpl; mpl.use('agg'); import matplotlib.pyplot; before = dict(mpl.rcParams)\n"
+        "import helpers.charts\n"
+        "assert dict(mpl.rcParams) == before, 'settings'\n"
+        "assert 'IPython' not in sys.modules, 'IPython'"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("chart", "table", "column"),
+    [
+        (charts.throughput, sweep(), "throughput"),
+        (charts.throughput, sweep(), "workers"),
+        (charts.efficiency, sweep(), "efficiency"),
+        (charts.latency, sweep(), "p95"),
+        (charts.wait_and_service, sweep(), "service_p50"),
+        (charts.floor_plan, frame(), "worker"),
+        (charts.queue_depth, frame(), "submitted"),
+        (charts.naive_run, pd.DataFrame(SAMPLES, columns=["seconds", "threads", "memory", "connections"]), "memory"),
+        (charts.outcomes, outcome_table(), "outcome"),
+    ],
+)
+def test_names_the_missing_column_and_makes_no_figure(
+    chart: Callable[..., Axes], table: pd.DataFrame, column: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"no column {column};"):
+        chart(table.drop(columns=column))
+    with pytest.raises(ValueError, match="no rows"):
+        chart(table.iloc[:0])
+    assert not plt.get_fignums()
+
+
+def test_names_every_missing_column() -> None:
+    with pytest.raises(ValueError, match="no column p50, p95;"):
+        charts.latency(sweep().drop(columns=["p50", "p95"]))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: charts.throughput(sweep(), limit=0),
+        lambda: charts.throughput(sweep(), ideal=-0.1),
+        lambda: charts.queue_depth(frame(), bound=0),
+        lambda: charts.naive_run(SAMPLES, limit=-1),
+    ],
+)
+def test_refuses_a_limit_that_is_not_positive(draw: Callable[[], Axes]) -> None:
+    with pytest.raises(ValueError, match="must be more than 0"):
+        draw()
+    assert not plt.get_fignums()
+
+
+def test_a_chart_that_fails_half_way_closes_its_figure() -> None:
+    with pytest.raises((TypeError, ValueError)):
+        charts.throughput(sweep().assign(throughput="fast"))
+    assert not plt.get_fignums()
+
+
+def test_throughput_draws_medians_repeats_ideal_and_limit() -> None:
+    ax = charts.throughput(sweep(), limit=251.0, ideal=0.1)
+    drawn = lines(ax)
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    assert list(drawn["measured"].get_xdata()) == WORKERS
+    assert list(drawn["measured"].get_ydata()) == pytest.approx([min(n, 25) / 0.0995 for n in WORKERS])
+    assert len(drawn["_measured: repeats"].get_xdata()) == 3 * len(WORKERS)
+    assert drawn["_measured: repeats"].get_alpha() < 0.5
+    assert list(drawn["ideal"].get_ydata()) == pytest.approx([n / 0.1 for n in WORKERS])
+    assert set(drawn["_limit of the service: 251 jobs/s"].get_ydata()) == {251.0}
+    heights = {text.get_text(): text.xy[1] for text in ax.texts}
+    assert heights["limit of the service: 251 jobs/s"] == 251.0
+    assert heights["ideal: workers / 0.1 s"] == pytest.approx(1000)
+    assert heights["● measured"] == pytest.approx(25 / 0.0995)
+
+
+def test_throughput_draws_no_ideal_and_no_limit_unless_told() -> None:
+    assert set(lines(charts.throughput(sweep()))) == {"measured", "_measured: repeats"}
+
+
+def test_logarithmic_axes_have_plain_numbers() -> None:
+    ax = charts.throughput(sweep(), ideal=0.1)
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    ticks = [
+        label.get_text() for at, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True) if low <= at <= high
+    ]
+    assert ticks == ["1", "2", "5", "10", "20", "50", "100"]
+    assert "1,000" in [label.get_text() for label in ax.get_yticklabels()]
+
+
+def test_efficiency_is_in_percent_of_a_labelled_whole() -> None:
+    ax = charts.efficiency(sweep())
+    assert list(lines(ax)["measured"].get_ydata()) == pytest.approx([0.9] * len(WORKERS))
+    assert set(lines(ax)["_all that is possible"].get_ydata()) == {1.0}
+    ax.figure.canvas.draw()
+    assert "80%" in [label.get_text() for label in ax.get_yticklabels()]
+    assert ax.get_ylim()[0] == 0
+
+
+def test_latency_is_in_milliseconds_and_tells_two_loads_apart_without_colour() -> None:
+    ax = charts.latency(pd.concat([sweep(), sweep("stream").assign(p50=0.2, p95=0.3)]))
+    drawn = {name: line for name, line in lines(ax).items() if not name.startswith("_")}
+    assert set(drawn) == {"batch p50", "batch p95", "stream p50", "stream p95"}
+    assert list(drawn["batch p50"].get_ydata()) == pytest.approx([1e3 * x for x in sweep()["p50"][1::3]])
+    assert set(drawn["stream p95"].get_ydata()) == {300.0}
+    looks = {(line.get_marker(), line.get_linestyle(), to_hex(line.get_markerfacecolor())) for line in drawn.values()}
+    assert len({look[:2] for look in looks}) == 4
+    assert {"● batch p50", "○ batch p95", "■ stream p50", "□ stream p95"} <= set(words(ax))
+
+
+@pytest.mark.parametrize("chart", [charts.throughput, charts.efficiency])
+def test_two_loads_on_top_of_each_other_both_show(chart: Callable[..., Axes]) -> None:
+    ax = chart(pd.concat([sweep(), sweep("stream")]))
+    batch, stream = lines(ax)["batch"], lines(ax)["stream"]
+    assert batch.get_marker() != stream.get_marker()
+    assert batch.get_linestyle() != stream.get_linestyle()
+    assert stream.get_markerfacecolor() == "none" and stream.get_markersize() > batch.get_markersize()
+    assert {"● batch", "□ stream"} <= set(words(ax))
+    heights = sorted(text.get_window_extent().y0 for text in ax.texts if text.get_text()[0] in "●□")
+    assert all(b - a > 15 for a, b in pairwise(heights))  # pixels: two labels for one point stand one over the other
+
+
+def test_more_loads_than_looks_are_refused() -> None:
+    with pytest.raises(ValueError, match="5 loads; a chart can tell 4 apart"):
+        charts.latency(pd.concat([sweep(str(n)) for n in range(5)]))
+
+
+def test_a_table_without_loads_is_one_load() -> None:
+    assert "p50" in lines(charts.latency(sweep().drop(columns="load")))
+
+
+def test_wait_and_service_are_stacked_and_hatched_apart() -> None:
+    ax = charts.wait_and_service(sweep())
+    wait, service = ax.containers
+    expected = [4000 / n for n in WORKERS]
+    assert [bar.get_height() for bar in wait] == pytest.approx(expected)
+    assert [bar.get_y() for bar in service] == pytest.approx(expected)
+    assert [bar.get_height() for bar in service] == pytest.approx([99.5 * max(1, n / 25) for n in WORKERS])
+    assert {bar.get_hatch() for bar in wait} == {"//"}
+    assert {bar.get_hatch() for bar in service} == {None}
+    assert legend(ax) == ["service (upper)", "wait (lower)"]
+    assert words(ax)[-1] == "398\n40"  # 100 workers
+
+
+def test_wait_and_service_gives_each_load_its_own_panel() -> None:
+    ax = charts.wait_and_service(pd.concat([sweep(), sweep("stream").assign(wait_p50=0.002)]))
+    left, right = ax.child_axes
+    assert [panel.get_title(loc="left") for panel in (left, right)] == ["batch", "stream"]
+    assert {bar.get_height() for bar in right.containers[0]} == {2.0}
+    assert left.get_ylim()[1] > 2 * right.get_ylim()[1]
+    assert legend(ax) == ["service (upper)", "wait (lower)"]
+
+
+def test_floor_plan_has_a_bar_a_job_that_ran_and_a_hatch_for_a_failed_one() -> None:
+    ax = charts.floor_plan(frame())
+    bars = [bar for part in ax.containers for bar in part]
+    drawn = sorted((bar.get_y() + bar.get_height() / 2, bar.get_x(), bar.get_width()) for bar in bars)
+    assert drawn == [pytest.approx(bar) for bar in [(1, 0, 1), (1, 1, 0.02), (2, 0, 2)]]
+    assert [bar.get_hatch() for bar in bars if bar.get_width() < 0.1] == ["////"]
+    assert not any(bar.get_hatch() for bar in bars if bar.get_width() >= 1)
+    assert words(ax) == ["soup", "fish"]  # the third has no room for its name
+    assert legend(ax) == ["finished: 2", "failed: 1", "never started: 1"]
+    top, bottom = ax.transData.transform([(0, 1), (0, 2)])
+    assert top[1] > bottom[1]
+
+
+def test_floor_plan_of_jobs_that_never_started_only_counts_them() -> None:
+    ax = charts.floor_plan(frame().iloc[3:])
+    assert not ax.patches
+    assert legend(ax) == ["never started: 1"]
+
+
+def test_floor_plan_of_many_workers_leaves_the_names_out() -> None:
+    many = pd.DataFrame({"job": range(400), "worker": range(1, 401), "ok": True, "started": 0.0, "finished": 1.0})
+    assert not words(charts.floor_plan(many))
+
+
+def test_steps_count_what_is_between_begin_and_end() -> None:
+    depth = steps(pd.Series([0.0, 0.0, 1.0]), pd.Series([2.0, 1.0, 3.0]))
+    assert depth.to_dict() == {0.0: 2, 1.0: 2, 2.0: 1, 3.0: 0}
+    late = steps(pd.Series([1.5]), pd.Series([2.0]))
+    assert late.to_dict() == {0.0: 0, 1.5: 1, 2.0: 0}
+    at_once = steps(pd.Series([0.0]), pd.Series([0.0]))
+    assert at_once.to_dict() == {0.0: 0}
+
+
+def test_queue_depth_counts_waiting_and_running_and_draws_the_bound() -> None:
+    ax = charts.queue_depth(frame(), bound=3)
+    waiting, running = lines(ax)["waiting in the queue"], lines(ax)["running"]
+    assert dict(zip(waiting.get_xdata(), waiting.get_ydata(), strict=True)) == {0.0: 1, 0.1: 2, 1.0: 1, 1.5: 0}
+    assert dict(zip(running.get_xdata(), running.get_ydata(), strict=True)) == {0.0: 2, 1.0: 2, 1.02: 1, 2.0: 0}
+    assert {line.get_drawstyle() for line in (waiting, running)} == {"steps-post"}
+    assert waiting.get_linestyle() != running.get_linestyle()
+    assert set(lines(ax)["_bound of the queue: 3 jobs"].get_ydata()) == {3}
+    assert words(ax) == ["bound of the queue: 3 jobs"]
+    assert legend(ax) == ["waiting in the queue", "running"]
+
+
+@pytest.mark.parametrize(
+    "form", [list, tuple, lambda rows: pd.DataFrame(rows, columns=["seconds", "threads", "memory", "connections"])]
+)
+def test_naive_run_draws_connections_up_to_the_limit(form: Callable[[Any], Any]) -> None:
+    ax = charts.naive_run(form(SAMPLES), limit=100)
+    assert list(lines(ax)["connections"].get_xdata()) == [0.0, 0.5, 1.0]
+    assert list(lines(ax)["connections"].get_ydata()) == [0, 60, 100]
+    assert set(lines(ax)["_limit of the server: 100 connections"].get_ydata()) == {100}
+    assert words(ax) == ["limit of the server: 100 connections", "at its peak 1,000 threads, 120 MiB"]
+
+
+def test_naive_run_needs_a_sample() -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        charts.naive_run([])
+
+
+def test_outcomes_stack_to_all_jobs_and_the_legend_counts_the_smallest() -> None:
+    ax = charts.outcomes(outcome_table())
+    assert [[bar.get_width() for bar in part] for part in ax.containers] == [[117, 1000], [882, 0], [1, 0]]
+    assert [part[0].get_x() for part in ax.containers] == [0, 117, 999]
+    assert len({(part[0].get_hatch(), to_hex(part[0].get_facecolor())) for part in ax.containers}) == 3
+    assert len({part[0].get_hatch() for part in ax.containers}) == 3
+    assert sorted(words(ax)) == ["1,000", "117", "882"]  # no room for the 1, and none for a 0
+    assert legend(ax) == ["succeeded: 117 (naive), 1,000 (pool)", f"{ERROR}: 882 (naive)", "MemoryError: 1 (naive)"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["naive", "pool"]
+
+
+def test_outcomes_of_one_run_adds_up_rows_and_needs_no_success() -> None:
+    table = pd.DataFrame({"run": "naive", "outcome": ERROR, "jobs": [800, 83]})
+    assert legend(charts.outcomes(table)) == [f"{ERROR}: 883"]
+
+
+def test_outcomes_refuse_more_kinds_than_can_be_told_apart() -> None:
+    table = pd.DataFrame({"run": "naive", "outcome": [f"error {n}" for n in range(8)], "jobs": 1})
+    with pytest.raises(ValueError, match="8 kinds of error; a chart can tell 7 apart"):
+        charts.outcomes(table)
+
+
+def test_the_kitchen_names_both_the_kitchen_and_the_pattern() -> None:
+    drawn = set(words(charts.kitchen()))
+    assert {"Orders", "jobs", "The rail", "bounded queue", "The cooks", "workers", "The pass", "results"} <= drawn
+
+
+def test_the_map_has_every_notebook_in_reading_order_and_marks_what_is_to_come() -> None:
+    ax = charts.series_map(ready=[0, 1, 2])
+    stations = [text for text in ax.texts if text.get_text().isdigit()]
+    assert [text.get_text() for text in stations] == [f"{n:02}" for n in range(14)]
+    places = [(-text.get_position()[1], text.get_position()[0]) for text in stations]
+    assert places == sorted(places)  # rows from the top, each from the left
+    after = [after for title, after in pairwise(words(ax)) if title in ("Unbounded", "Image pool")]
+    assert after == ["Build it", "to come"]
+    assert words(ax).count("to come") == 11 + 1  # and one of each in the key
+    dashed = [disc for disc in ax.patches if isinstance(disc, Circle) and disc.get_linestyle() != "-"]
+    full = [disc for disc in ax.patches if isinstance(disc, Circle) and to_hex(disc.get_facecolor()) != "#ffffff"]
+    assert len(dashed) == 11 + 1 and len(full) == 3 + 1
+    assert {"See it fail", "Build it", "Make it strong", "Choose and measure"} <= set(words(ax))
+
+
+def test_the_map_of_the_whole_series_has_nothing_to_come() -> None:
+    assert not [text for text in words(charts.series_map(range(14))) if "to come" in text]
+
+
+def test_the_map_refuses_a_notebook_that_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="no notebook 14: they go from 0 to 13"):
+        charts.series_map(ready=[0, 14])
+
+
+@pytest.fixture
+def displayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, dict[str, Any]]]:
+    shown: list[tuple[Any, dict[str, Any]]] = []
+    monkeypatch.setattr(IPython.display, "display", lambda data, **more: shown.append((data, more)))
+    return shown
+
+
+def test_show_displays_once_with_its_alt_text_and_leaves_no_figure(displayed: list[Any]) -> None:
+    before = dict(mpl.rcParams)
+    charts.show(charts.efficiency(sweep()), alt="Efficiency is the same\n    for every number of workers.")
+    [(data, more)] = displayed
+    alt = "Efficiency is the same for every number of workers."
+    assert set(data) == {"image/png", "text/plain"}  # a text/html would be compared by nbval, picture and all
+    assert data["text/plain"] == alt
+    assert more["raw"] is True
+    png = b64decode(data["image/png"])
+    assert png.startswith(b"\x89PNG")
+    assert more["metadata"]["image/png"]["alt"] == alt
+    assert more["metadata"]["image/png"]["width"] == pytest.approx(struct.unpack(">I", png[16:20])[0] / 1.44, abs=1)
+    assert not plt.get_fignums()
+    assert dict(mpl.rcParams) == before
+
+
+def test_show_closes_only_its_own_figure(displayed: list[Any]) -> None:
+    other = plt.figure()
+    charts.show(charts.kitchen(), alt="A kitchen.")
+    assert plt.get_fignums() == [other.number]
+    assert len(displayed) == 1
+
+
+def test_show_takes_axes_on_a_subfigure(displayed: list[Any]) -> None:
+    ax = plt.figure().subfigures(1, 2)[0].subplots()
+    charts.show(charts.throughput(sweep(), ax=ax), alt="Throughput.")
+    assert len(displayed) == 1
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("alt", ["", "  \n "])
+def test_show_refuses_an_empty_alt_text(alt: str, displayed: list[Any]) -> None:
+    ax = charts.kitchen()
+    with pytest.raises(ValueError, match="alt is empty"):
+        charts.show(ax, alt=alt)
+    assert not displayed
+    assert plt.get_fignums() == [ax.figure.number]

@@ -1,0 +1,168 @@
+"""Exact figures on results made by hand; the structure, not the speed, of what is measured."""
+
+import math
+import threading
+import time
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.measure import in_system, littles_law, sweep, to_frame, utilisation
+from helpers.pools import Result, WorkerPool
+
+
+def made(job, submitted, started, finished, worker=1, error=None):
+    result = Result(job, submitted)
+    if started is None:
+        result.drop(error, finished)
+        return result
+    result.worker, result.attempt, result.started, result.finished = worker, 1, started, finished
+    result.value, result.error = None, error
+    return result
+
+
+def test_to_frame_has_a_row_a_job_in_order_of_finish_counted_from_the_first_submit():
+    frame = to_frame(
+        [
+            made("b", 11.0, 14.0, 15.0, worker=2),
+            made("a", 10.0, 10.5, 12.0),
+            made("c", 10.0, None, 13.0, error=ValueError("no")),
+        ]
+    )
+    assert list(frame["job"]) == ["a", "c", "b"]
+    assert list(frame["finished"]) == [2.0, 3.0, 5.0] and list(frame["submitted"]) == [0.0, 0.0, 1.0]
+    assert frame["worker"].to_list() == [1, pd.NA, 2] and math.isnan(frame["started"][1])
+    assert list(frame["ok"]) == [True, False, True] and frame["error"][1] == "ValueError: no"
+    assert list(frame["wait"]) == [0.5, 3.0, 3.0] and list(frame["duration"]) == [1.5, 0.0, 1.0]
+    assert list(frame["latency"]) == [2.0, 3.0, 4.0]
+
+
+def test_an_empty_frame_has_all_columns_and_their_types():
+    frame = to_frame([])
+    assert len(frame) == 0 and frame.dtypes["latency"] == "float64" and str(frame.dtypes["worker"]) == "Int64"
+    assert list(frame.columns) == list(to_frame([made("a", 0.0, 0.0, 1.0)]).columns)
+
+
+def test_littles_law_by_hand():
+    # Two jobs of latency 2 and 4 in a span of 4 seconds: 6 job-seconds / 4 s = 1.5 in the system.
+    frame = to_frame([made("a", 0.0, 0.0, 2.0), made("b", 0.0, 2.0, 4.0)])
+    assert in_system(frame) == 1.5
+    assert littles_law(2 / 4, 3.0) == 1.5
+    assert utilisation(frame, workers=1) == 1.0 and utilisation(frame, workers=2) == 0.5
+
+
+times = st.tuples(st.integers(0, 50), st.integers(0, 20), st.integers(1, 20))
+
+
+@given(st.lists(times, min_size=1, max_size=12))
+def test_the_number_in_the_system_over_time_sums_to_the_latencies(spans):
+    frame = to_frame([made(n, a, a + w, a + w + d) for n, (a, w, d) in enumerate(spans)])
+    first, last = int(frame["submitted"].min()), int(frame["finished"].max())
+    counted = sum(((frame["submitted"] <= t) & (t < frame["finished"])).sum() for t in range(first, last))
+    assert in_system(frame) * (last - first) == pytest.approx(counted)
+
+
+@pytest.mark.parametrize("bad", [-1.0, math.nan])
+def test_laws_refuse_what_is_no_rate_or_time(bad):
+    with pytest.raises(ValueError, match="throughput must be 0 or more"):
+        littles_law(bad, 1.0)
+    with pytest.raises(ValueError, match="latency must be 0 or more"):
+        littles_law(1.0, bad)
+
+
+def test_frames_that_lack_columns_or_rows_are_refused():
+    with pytest.raises(ValueError, match=r"lacks the columns \['finished'\]"):
+        in_system(pd.DataFrame({"submitted": [1.0]}))
+    with pytest.raises(ValueError, match="no rows"):
+        in_system(to_frame([]))
+
+
+class Watched:
+    """Makes pools, and remembers what it was asked for and how many jobs ran at the same time."""
+
+    def __init__(self, seconds=0.0005, bad=()):
+        self.seconds, self.bad = seconds, bad
+        self.asked, self.pools = [], []
+        self.most_waiting = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, workers, queue_size):
+        def handler(job):
+            stats = pool.stats()
+            with self.lock:
+                self.most_waiting = max(self.most_waiting, stats.queued)
+            time.sleep(self.seconds)
+            if job in self.bad:
+                raise ValueError(job)
+
+        pool = WorkerPool(handler, workers=workers, queue_size=queue_size)
+        self.asked.append((workers, queue_size))
+        self.pools.append(pool)
+        return pool
+
+
+def test_a_sweep_has_a_row_a_point_in_turns_and_closes_its_pools():
+    make = Watched()
+    table = sweep(make, range(60), workers=[1, 3], repeats=2)
+    assert list(zip(table["workers"], table["repeat"], strict=True)) == [(1, 1), (3, 1), (1, 2), (3, 2)]
+    assert list(table["load"].unique()) == ["batch"]
+    assert (table["throughput"] > 0).all() and (table["p50"] <= table["p95"]).all()
+    assert ((table["throughput"] - table["jobs"] / table["seconds"]).abs() < 1e-6).all()
+    assert all(pool.stats().workers == 0 for pool in make.pools)
+
+
+def test_batch_keeps_as_many_jobs_inside_as_workers_and_stream_three_times_as_many():
+    for load, inside in (("batch", 2), ("stream", 6)):
+        make = Watched()
+        sweep(make, range(100), workers=[2], repeats=1, load=load)
+        assert make.asked == [(2, inside)]
+        assert make.most_waiting <= inside - 1  # the one that looks is running
+        if load == "stream":
+            assert make.most_waiting >= 3, "two wait for each that runs"
+
+
+def test_only_the_steady_state_is_measured():
+    table = sweep(Watched(), range(50), workers=[5], repeats=1)
+    # 50 jobs: the first 5 fill the pool, and once the last is brought 4 or 5 are still inside.
+    assert 40 <= table["jobs"][0] <= 41
+
+
+def test_with_seconds_the_jobs_start_anew():
+    table = sweep(Watched(), [1, 2, 3], workers=[2], repeats=1, seconds={2: 0.1})
+    assert table["jobs"][0] > 3 and table["seconds"][0] <= 0.1
+
+
+def test_efficiency_compares_with_the_ideal_given():
+    [row] = sweep(Watched(), range(40), workers=[2], repeats=1, ideal=0.01).to_dict("records")
+    assert row["efficiency"] == pytest.approx(row["throughput"] * 0.01 / 2)
+    [row] = sweep(Watched(), range(40), workers=[2], repeats=1).to_dict("records")
+    assert row["efficiency"] == pytest.approx(row["throughput"] * row["service_mean"] / 2)
+
+
+def test_jobs_that_fail_are_measured_like_others():
+    assert sweep(Watched(bad=range(100)), range(40), workers=[2], repeats=1)["jobs"][0] >= 36
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"workers": []}, ValueError, "at least one worker count"),
+        ({"workers": [0]}, ValueError, "not 0"),
+        ({"workers": [2.5]}, TypeError, "not 2.5"),
+        ({"workers": [True]}, TypeError, "not True"),
+        ({"workers": ["5"]}, TypeError, "not '5'"),
+        ({"repeats": 0}, ValueError, "repeats must be"),
+        ({"seconds": 0}, ValueError, "seconds must be"),
+        ({"seconds": math.nan}, ValueError, "seconds must be"),
+        ({"seconds": "1"}, TypeError, "seconds must be"),
+        ({"seconds": {1: 0.1}, "workers": [1, 2]}, ValueError, "none for 2"),
+        ({"load": "full"}, ValueError, "not 'full'"),
+        ({"ideal": -1}, ValueError, "ideal must be"),
+        ({"workers": [50]}, ValueError, "nothing to measure with 50 workers"),
+    ],
+)
+def test_bad_arguments_are_refused(wrong, error, message):
+    with pytest.raises(error, match=message):
+        sweep(Watched(), range(5), **({"workers": [1]} | wrong))
