@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
+
+from helpers import charts
 
 HERE = Path(__file__).parent
 
@@ -40,3 +43,8 @@ def write(name: str, raw: pd.DataFrame, shown: pd.DataFrame) -> None:
     block = f"{begin}\n{markdown(shown)}\n\n{machine()}\n{end}"
     readme.write_text(re.sub(f"{begin}.*?{end}", lambda _: block, text, flags=re.S), encoding="utf-8")
     print(f"\n{name}\n{shown}\n", flush=True)
+
+
+def draw(name: str, ax: Axes) -> None:
+    """Write NAME.png, the chart beside the table."""
+    (HERE / f"{name}.png").write_bytes(charts.png(ax))

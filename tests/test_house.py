@@ -33,7 +33,10 @@ def test_imports_only_go_down(storey):
 
 
 def test_importing_the_pools_imports_no_other_package():
-    code = "import json, sys; before = set(sys.modules); import helpers.pools; print(json.dumps(sorted(set(sys.modules) - before)))"
+    code = (
+        "import json, sys; before = set(sys.modules); import helpers.pools; "
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
     packages = {name.split(".")[0] for name in json.loads(out)}
     strangers = packages - set(sys.stdlib_module_names) - {"helpers"}

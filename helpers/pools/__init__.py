@@ -5,12 +5,14 @@ channel     a bounded queue that knows its end
 unbounded   the anti-pattern: a thread a job, a task a job
 worker      what a handler may know of the worker that runs it
 basic       WorkerPool, the core
+bounded     run_bounded: a pool for a list of jobs, in one call
 checks      how bad input is refused
 
 Needs the standard library only.
 """
 
 from helpers.pools.basic import WorkerPool
+from helpers.pools.bounded import run_bounded
 from helpers.pools.channel import Channel, ChannelClosed
 from helpers.pools.result import JobCancelled, PoolClosed, PoolStats, Result, ShutdownReport
 from helpers.pools.unbounded import run_unbounded, run_unbounded_async
@@ -27,6 +29,7 @@ __all__ = [
     "Worker",
     "WorkerPool",
     "current_worker",
+    "run_bounded",
     "run_unbounded",
     "run_unbounded_async",
 ]

@@ -1,0 +1,253 @@
+"""An HTTP API with a rate limit, and what it does to those who do not keep to it: first 429, then a ban.
+
+`Api` runs a tornado server in a child process on 127.0.0.1. A child, so that the server does not share the GIL with
+the clients it is to be flooded by. It has one token bucket for every client (the algorithm: Turner, "New directions
+in communications", IEEE Communications Magazine 24(10), 1986) and knows a client by its `X-Api-Key`, or else by its
+address.
+"""
+
+import asyncio
+import logging
+import math
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import httpcore  # noqa: F401  httpx imports it at the first call: too late where few more files may be opened
+import httpx
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from helpers.services.child import Child, Parent, ServiceError
+from helpers.services.sandbox import check_number, check_whole, raise_open_files
+
+START_SECONDS = 60.0  # what a cold disk and a virus scanner may need to start Python
+BACKLOG = 4096  # connections that may wait to be accepted; the kernel may allow less
+PATIENCE = 60.0  # seconds a handler waits for an answer: a flood is slow, and slow is not an error
+NEARLY_ONE = 1 - 1e-9  # (0.3 - 0.2) * 10 is a little less than 1: who waited as told must not be refused
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a client is answered: 200, 429 or 403, and for the last two the seconds after which to come back."""
+
+    status: int
+    retry_after: float = 0.0
+
+
+@dataclass(slots=True)
+class TokenBucket:
+    """The limit on one client. Pure: it knows no clock, the caller says what time it is.
+
+    Tokens come in at `rate` a second until there are `burst`; a request takes one, or is refused if there is no
+    whole one. The refusal that is number `ban_after` since the start, or since the last ban, begins a ban.
+    """
+
+    rate: float
+    burst: int
+    ban_after: int
+    ban_seconds: float
+    tokens: float = field(init=False)
+    updated: float = field(default=-math.inf, init=False)
+    refusals: int = field(default=0, init=False)
+    banned_until: float = field(default=-math.inf, init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens = self.burst
+
+    def request(self, now: float) -> Verdict:
+        """Judge a request made at `now` seconds on any clock that does not go back."""
+        self.tokens = min(self.burst, self.tokens + (now - self.updated) * self.rate)
+        self.updated = now
+        if now < self.banned_until:
+            return Verdict(403, self.banned_until - now)
+        if self.tokens >= NEARLY_ONE:
+            self.tokens = max(0.0, self.tokens - 1)
+            return Verdict(200)
+        self.refusals += 1
+        if self.refusals >= self.ban_after:
+            self.refusals = 0
+            self.banned_until = now + self.ban_seconds
+        return Verdict(429, (1 - self.tokens) / self.rate)
+
+
+class Api:
+    """A rate-limited HTTP API that lives as long as its `with`.
+
+        with Api(rate=100, burst=20) as api:
+            httpx.get(f"{api.url}/users/7").json()      # {"id": 7, "name": "User 7"}
+            api.counts()                                # {200: 1}
+
+    GET /users/{id} answers 200 after `latency` seconds, or, at once, 429 to a client that has no token and 403 to
+    one that is banned. Both refusals carry `Retry-After` (whole seconds, rounded up, as HTTP wants it), and the exact
+    seconds as "retry_after" in the JSON body.
+
+    Args:
+        rate:         tokens a second for each client; more than 0.
+        burst:        tokens a client can save up: the requests it may make at once; at least 1.
+        ban_after:    the refusal (429) that bans the client; at least 1.
+        ban_seconds:  how long a ban lasts; more than 0.
+        latency:      seconds an answer takes; 0 or more.
+
+    The server ends with the `with`, also when the body raises, and with this process, however it ends.
+    Raises TypeError or ValueError for bad arguments, ServiceError if the server does not start.
+    """
+
+    def __init__(
+        self,
+        *,
+        rate: float = 100,
+        burst: int = 20,
+        ban_after: int = 50,
+        ban_seconds: float = 60.0,
+        latency: float = 0.05,
+    ) -> None:
+        check_number("rate", rate, above=0)
+        check_whole("burst", burst)
+        check_whole("ban_after", ban_after)
+        check_number("ban_seconds", ban_seconds, above=0)
+        check_number("latency", latency, least=0)
+        self._limits = {"rate": rate, "burst": burst, "ban_after": ban_after, "ban_seconds": ban_seconds}
+        self._latency = latency
+        self._child: Child | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """Where it listens, as in "http://127.0.0.1:40213". Raises ServiceError outside of the `with`."""
+        if self._child is None:
+            raise ServiceError("this Api is not running: use it inside `with Api(...) as api:`")
+        return f"http://127.0.0.1:{self._port}"
+
+    def counts(self) -> dict[int, int]:
+        """How many answers of each status the server has sent until now, as in {200: 20, 429: 50, 403: 230}."""
+        with _client() as client:
+            answer = client.get(f"{self.url}/-/counts").raise_for_status().json()
+        return {int(status): count for status, count in sorted(answer.items())}
+
+    def __enter__(self) -> "Api":
+        if self._child is not None:
+            raise ServiceError("this Api is running already: make a second one for a second server")
+        try:
+            self._child = Child("helpers.services.api", (self._limits, self._latency))
+            self._port = self._child.receive(START_SECONDS)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchUser:
+    """A handler: GET /users/{id}, with a client and a connection of its own for every call, the naive way.
+
+    Raises httpx.HTTPStatusError for 429 and 403 (its `response` has the headers), httpx.TransportError for the rest.
+    """
+
+    url: str
+    key: str | None = None
+
+    def __call__(self, user_id: int) -> dict[str, Any]:
+        with _client() as client:
+            answer = client.get(f"{self.url}/users/{user_id}", headers=_headers(self.key))
+        user: dict[str, Any] = answer.raise_for_status().json()
+        return user
+
+
+@dataclass(frozen=True, slots=True)
+class FetchUserAsync:
+    """`FetchUser` for asyncio: a handler that is awaited. Same answers, same errors."""
+
+    url: str
+    key: str | None = None
+
+    async def __call__(self, user_id: int) -> dict[str, Any]:
+        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=False) as client:
+            answer = await client.get(f"{self.url}/users/{user_id}", headers=_headers(self.key))
+        user: dict[str, Any] = answer.raise_for_status().json()
+        return user
+
+
+def _client() -> httpx.Client:
+    """A client that goes straight to loopback. It loads no certificates: 20 ms of CPU that http has no use for."""
+    return httpx.Client(timeout=PATIENCE, trust_env=False, verify=False)
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"X-Api-Key": key}
+
+
+# From here on: what runs in the child.
+
+
+def _serve() -> None:
+    """The child's life: listen, tell the port, answer until the parent stops us or is gone."""
+    parent = Parent(when_gone=lambda: os._exit(0))  # there is nothing to clean up
+    raise_open_files()
+    logging.disable()  # 429 is no news here
+    asyncio.run(_answer_for_ever(parent, *parent.request))
+
+
+async def _answer_for_ever(parent: Parent, limits: dict[str, Any], latency: float) -> None:
+    counts: Counter[int] = Counter()
+    routes: list[Any] = [
+        (r"/users/(\d+)", _Users, {"limits": limits, "latency": latency, "buckets": {}}),
+        (r"/-/counts", _Counts, {"counts": counts}),
+    ]
+
+    def count(handler: RequestHandler) -> None:  # tornado calls it once for every answer, in place of logging it
+        if not isinstance(handler, _Counts):
+            counts[handler.get_status()] += 1
+
+    server = HTTPServer(Application(routes, log_function=count))
+    sockets = bind_sockets(0, "127.0.0.1", backlog=BACKLOG)
+    server.add_sockets(sockets)
+    parent.send(sockets[0].getsockname()[1])
+    await asyncio.Event().wait()
+
+
+class _Users(RequestHandler):
+    def initialize(self, limits: dict[str, Any], latency: float, buckets: dict[str, TokenBucket]) -> None:
+        self.limits, self.latency, self.buckets = limits, latency, buckets
+
+    async def get(self, user_id: str) -> None:
+        key = self.request.headers.get("X-Api-Key")
+        client = f"address {self.request.remote_ip}" if key is None else f"key {key}"
+        bucket = self.buckets.get(client)
+        if bucket is None:
+            bucket = self.buckets[client] = TokenBucket(**self.limits)
+        verdict = bucket.request(time.monotonic())
+        if verdict.status == 200:
+            await asyncio.sleep(self.latency)
+            self.write({"id": int(user_id), "name": f"User {user_id}"})
+            return
+        error = "too many requests" if verdict.status == 429 else "banned"
+        self.set_status(verdict.status)
+        self.set_header("Retry-After", str(math.ceil(verdict.retry_after)))
+        self.write({"error": error, "retry_after": verdict.retry_after})
+
+
+class _Counts(RequestHandler):
+    def initialize(self, counts: Counter[int]) -> None:
+        self.counts = counts
+
+    def get(self) -> None:
+        self.write({str(status): count for status, count in self.counts.items()})
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,155 @@
+"""Every check fails on the starter and on the wrong answers people give, and passes on the solution."""
+
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers.exercises import Verdict, basic_pool, start_here, unbounded
+from helpers.pools import WorkerPool
+
+ROOT = Path(__file__).parents[1] / "notebooks"
+NAMES = [path.name for path in sorted(ROOT.glob("*.ipynb"))]
+
+
+def exercises(path: Path) -> list[str]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell.source for cell in cells if "exercise" in cell.metadata.get("tags", [])]
+
+
+def imports(path: Path) -> str:
+    return next(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+
+
+def verdict(path: Path, source: str) -> Verdict:
+    """Run the cell as the notebook would, after its imports, and return what its last line shows."""
+    space: dict = {}
+    exec(imports(path), space)
+    body, _, last = source.rstrip().rpartition("\n")
+    exec(body, space)
+    return eval(last, space)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_solutions_are_right_and_the_starters_are_not_yet(name):
+    starters, solutions = exercises(ROOT / name), exercises(ROOT / "solutions" / name)
+    assert len(starters) == len(solutions) >= 2
+    for starter, solution in zip(starters, solutions, strict=True):
+        assert starter.splitlines()[-1] == solution.splitlines()[-1], "both end in the same check"
+        before = verdict(ROOT / name, starter)
+        after = verdict(ROOT / "solutions" / name, solution)
+        assert isinstance(before, Verdict) and not before.right, before
+        assert isinstance(after, Verdict) and after.right, after
+
+
+def all_threads(handler, jobs, limit):
+    threads = [threading.Thread(target=handler, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def one_at_a_time(handler, jobs, limit):
+    for job in jobs:
+        handler(job)
+
+
+def does_not_wait(handler, jobs, limit):
+    doorman = threading.Semaphore(limit)
+
+    def guarded(job):
+        with doorman:
+            handler(job)
+
+    for job in jobs:
+        threading.Thread(target=guarded, args=(job,)).start()
+
+
+def no_pool(handler, jobs):
+    return {job: handler(job) for job in jobs}
+
+
+def ten_workers(handler, jobs):
+    with WorkerPool(handler, workers=10) as pool:
+        return {r.job: r.value for r in pool.stream(jobs)}
+
+
+def a_list(handler, jobs):
+    with WorkerPool(handler, workers=5) as pool:
+        return [r.value for r in pool.stream(jobs)]
+
+
+def dies(handler, jobs, results):
+    while (job := jobs.get()) is not None:
+        results.put((job, handler(job), None))
+
+
+def swallows(handler, jobs, results):
+    while (job := jobs.get()) is not None:
+        with suppress(ValueError):
+            results.put((job, handler(job), None))
+
+
+def says_nothing_of_the_value(handler, jobs, results):
+    while (job := jobs.get()) is not None:
+        try:
+            handler(job)
+            results.put((job, None, None))
+        except ValueError as error:
+            results.put((job, None, error))
+
+
+def never_goes_home(handler, jobs, results):
+    while True:
+        job = jobs.get()
+        try:
+            results.put((job, handler(job), None))
+        except Exception as error:
+            results.put((job, None, error))
+
+
+def forgets_the_empty_evening(durations, workers):
+    longest = max(durations)
+    return max(longest, sum(durations) / workers)
+
+
+WRONG = [
+    (start_here.check_words, None, "a dict is wanted"),
+    (start_here.check_words, {**start_here.KITCHEN, "cook": "thread pool"}, "'cook' is not a 'thread pool'"),
+    (start_here.check_dinner, lambda o, c, m: o * m / c, "16.8"),
+    (start_here.check_dinner, lambda o, c, m: (o // c) * m, "16"),
+    (start_here.check_dinner, lambda o, c, m: (o // c + 1) * m, "20"),
+    (start_here.check_dinner, 16, "a function is wanted"),
+    (unbounded.check_refused, lambda jobs, limit: jobs - limit, "-95"),
+    (unbounded.check_refused, lambda jobs, limit: jobs, "250"),
+    (unbounded.check_semaphore, all_threads, "and 4 are allowed"),
+    (unbounded.check_semaphore, one_at_a_time, "only 1 ran at the same time"),
+    (unbounded.check_semaphore, does_not_wait, "jobs were done when bounded() returned"),
+    (unbounded.check_gentle, no_pool, "1 handlers ran"),
+    (unbounded.check_gentle, ten_workers, "10 handlers ran"),
+    (unbounded.check_gentle, a_list, "a dict is wanted"),
+    (basic_pool.check_least_time, lambda d, w: sum(d) / w, "2.0 is expected"),
+    (basic_pool.check_least_time, lambda d, w: max(d, default=0), "0.2 is expected"),
+    (basic_pool.check_least_time, forgets_the_empty_evening, "ValueError"),
+    (basic_pool.check_worker, dies, "it raised ValueError"),
+    (basic_pool.check_worker, swallows, "3 results came out"),
+    (basic_pool.check_worker, says_nothing_of_the_value, "values 2, 4, 6"),
+    (basic_pool.check_workers_needed, lambda x, s: x * s, "6.25"),
+    (basic_pool.check_workers_needed, lambda x, s: int(x * s), "6, and 7 is expected"),
+    (basic_pool.check_workers_needed, lambda x, s: x / s, "1600"),
+]
+
+
+@pytest.mark.parametrize(("check", "answer", "why"), WRONG)
+def test_typical_wrong_answers_are_told_what_is_wrong(check, answer, why):
+    said = check(answer)
+    assert not said.right and why in said.why, said
+
+
+def test_an_answer_that_never_ends_is_told_so_and_keeps_nobody(monkeypatch):
+    monkeypatch.setattr("helpers.exercises.verdict.PATIENCE", 0.2)
+    said = basic_pool.check_worker(never_goes_home)
+    assert not said.right and "still running after 0.2 s" in said.why

@@ -1,0 +1,169 @@
+"""The form of the notebooks: what strict nbval cannot see, and what would make it see nothing."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1] / "notebooks"
+CHAPTERS = sorted(ROOT.glob("*.ipynb"))
+SOLUTIONS = sorted(ROOT.glob("solutions/*.ipynb"))
+TAGS = {"nbval-ignore-output", "nbval-check-output", "nbval-skip", "raises-exception", "exercise"}
+UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
+FORBIDDEN = {
+    r"clear_output": "nbval cannot compare what is cleared",
+    r"^%+time": "timings differ on every run",
+    r";\s*\Z": "a semicolon does not suppress output under nbval",
+    r"\binteract\(": "its outputs do not compare",
+    r"warnings\.filter": "a warning is to be cured, not hidden",
+}
+MOST_LINES = 15
+MOST_BYTES = 1_500_000
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+every = pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=name_of)
+chapters = pytest.mark.parametrize("path", CHAPTERS, ids=name_of)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def tags(cell) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+def test_there_are_notebooks_and_each_has_its_solutions():
+    assert [p.name[:2] for p in CHAPTERS] == [f"{n:02}" for n in range(len(CHAPTERS))] and len(CHAPTERS) >= 3
+    assert [p.name for p in SOLUTIONS] == [p.name for p in CHAPTERS]
+
+
+@every
+def test_every_cell_was_executed_in_one_run_from_top_to_bottom(path):
+    assert [cell.execution_count for cell in code_cells(path)] == list(range(1, len(code_cells(path)) + 1))
+
+
+@every
+def test_metadata_and_ids_are_normal(path):
+    notebook = read(path)
+    assert notebook.metadata == {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    assert [cell.id for cell in notebook.cells] == [f"cell-{n:02}" for n in range(len(notebook.cells))]
+    assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
+    assert path.stat().st_size < MOST_BYTES
+
+
+@every
+def test_tags_come_from_the_list_and_at_most_a_third_of_the_cells_is_not_compared(path):
+    cells = code_cells(path)
+    assert set().union(*map(tags, cells)) <= TAGS
+    assert 3 * sum(bool(tags(cell) & UNCOMPARED) for cell in cells) <= len(cells)
+
+
+@every
+def test_a_cell_that_is_not_compared_still_asserts(path):
+    for cell in code_cells(path):
+        if tags(cell) & UNCOMPARED:
+            assert re.search(r"^\s*assert\b", cell.source, re.M), f"{cell.id} checks nothing"
+
+
+@every
+def test_cells_are_short_and_hold_nothing_that_nbval_trips_over(path):
+    for cell in code_cells(path):
+        assert len(cell.source.splitlines()) <= MOST_LINES, cell.id
+        for pattern, reason in FORBIDDEN.items():
+            assert not re.search(pattern, cell.source, re.M), f"{cell.id}: {reason}"
+
+
+@every
+def test_no_output_is_an_error_a_warning_or_the_address_of_an_object(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            assert output.output_type != "error" or "raises-exception" in tags(cell), cell.id
+            assert output.get("name") != "stderr", cell.id
+            assert not re.search(r" at 0x[0-9a-f]{6,}", str(output.get("text", "") or output.get("data", {}))), cell.id
+
+
+@every
+def test_every_picture_says_what_it_shows(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                assert len(output.metadata["image/png"]["alt"]) > 40, cell.id
+
+
+@chapters
+def test_a_chapter_has_its_shape(path):
+    notebook = read(path)
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert re.match(r"# \d\d · .+\n\n\*\*You will\*\* .+\n\n\*\*Time\*\*: \d+ minutes\.", prose[0], re.S)
+    text = "\n".join(prose)
+    assert "## Exercises" in text and "## Summary" in text and "**Next:**" in text
+    assert 2 <= sum("exercise" in tags(cell) for cell in code_cells(path)) <= 3
+
+
+@every
+def test_links_lead_somewhere(path):
+    for cell in read(path).cells:
+        for target in re.findall(r"\]\(([^)#]+)\)", cell.source) if cell.cell_type == "markdown" else []:
+            if not target.startswith(("http", "mailto")):
+                assert (path.parent / target).exists(), target
+
+
+def run_nbval(path: Path) -> subprocess.CompletedProcess:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-current-env",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        str(path),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=path.parent)
+
+
+def test_a_changed_number_in_a_stored_output_turns_nbval_red(tmp_path):
+    """The outputs are compared for real: 2 becomes 3 in a copy of a solution, and just that is what fails."""
+    notebook = read(ROOT / "solutions" / "00_start_here.ipynb")
+    good, bad = tmp_path / "good.ipynb", tmp_path / "bad.ipynb"
+    cell = nbformat.v4.new_code_cell("print('succeeded', 1 + 1)", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="succeeded 2\n")]
+    notebook.cells = [cell]
+    nbformat.write(notebook, good)
+    cell.outputs[0].text = "succeeded 3\n"
+    nbformat.write(notebook, bad)
+    assert run_nbval(good).returncode == 0
+    red = run_nbval(bad)
+    assert red.returncode == 1 and "succeeded 3" in red.stdout
+
+
+def test_the_real_notebook_turns_red_too(tmp_path):
+    """The first digit of the first compared output of 00 is altered in a copy beside nothing else."""
+    notebook = read(ROOT / "00_start_here.ipynb")
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and not tags(cell) & UNCOMPARED and cell.outputs:
+            text = cell.outputs[0].get("text", "")
+            if re.search(r"submitted \d", text):
+                cell.outputs[0].text = re.sub(r"submitted \d", "submitted 9", text)
+                break
+    else:
+        pytest.fail("no output to alter")
+    nbformat.write(notebook, tmp_path / "altered.ipynb")
+    red = run_nbval(tmp_path / "altered.ipynb")
+    assert red.returncode == 1 and red.stdout.count("FAILED") == 1 and "submitted 9" in red.stdout
