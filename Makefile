@@ -1,6 +1,7 @@
 # `make` alone lists the targets. Paths are relative, so that a checkout in a folder with spaces works too.
 PYTHON ?= python3
 BIN := .venv/bin
+PAGES := --to html --template series --TemplateExporter.extra_template_basedirs=tools/templates
 
 help:
 	@echo "make lab       open the series in JupyterLab (sets up .venv first)"
@@ -29,7 +30,8 @@ bench: .venv/.ready-dev
 	$(BIN)/python -m benchmarks
 
 pages: .venv/.ready-dev
-	$(BIN)/python -m nbconvert --to html --output-dir pages notebooks/*.ipynb
+	$(BIN)/python -m nbconvert $(PAGES) --output-dir pages notebooks/*.ipynb
+	$(BIN)/python -m nbconvert $(PAGES) --output-dir pages/solutions notebooks/solutions/*.ipynb
 
 .venv/.ready: requirements.txt pyproject.toml
 	PYTHON="$(PYTHON)" sh tools/install.sh requirements.txt

@@ -64,7 +64,7 @@ def at_the_database():
 
 
 def at_the_api():
-    limits = {"rate": 100, "burst": 20, "ban_after": 50, "ban_seconds": 60, "latency": 0.05}
+    limits = {"rate": 250, "burst": 20, "ban_after": 50, "ban_seconds": 60, "latency": 0.02}
     with Api(**limits) as api:
         yield from sandboxed("API, threads", run_unbounded, FetchUser(api.url), burst=True)
     with Api(**limits) as api:
@@ -78,10 +78,10 @@ def at_the_api():
 
 
 def in_memory():
-    yield from sandboxed("2 GiB, threads", run_unbounded, Hold(), burst=True, memory=2 * 2**30)
+    yield from sandboxed("2 GiB, threads", run_unbounded, Hold(), burst=True, memory=2**31)
     yield from sandboxed("no limit, threads", run_unbounded, Hold(), burst=True)
-    yield from sandboxed("½ GiB, tasks with data", run_unbounded_async, HoldAsync(size=2**18), memory=2**29)
-    yield from sandboxed("½ GiB, five workers with data", run_bounded, Hold(size=2**18), memory=2**29)
+    yield from sandboxed("½ GiB, tasks with data", run_unbounded_async, HoldAsync(size=2**20), memory=2**29)
+    yield from sandboxed("½ GiB, five workers with data", run_bounded, Hold(size=2**20), memory=2**29)
 
 
 def run() -> None:

@@ -1,11 +1,11 @@
 """Every test leaves the house as it found it: no live thread of a pool, no child process, no listening socket."""
 
-import threading
 import time
 from collections.abc import Iterator
 
-import psutil
 import pytest
+
+from helpers.leftovers import leftovers
 
 SLOW = 20.0  # seconds until a wait in a test is given up; passing tests never wait that long
 
@@ -18,20 +18,11 @@ def wait_until(condition, seconds: float = SLOW) -> None:
         time.sleep(0.002)
 
 
-def ours() -> list[str]:
-    """What a test must not leave behind."""
-    threads = [t.name for t in threading.enumerate() if "-worker-" in t.name or t.name.startswith("unbounded")]
-    me = psutil.Process()
-    children = [f"process {p.pid}" for p in me.children(recursive=True) if p.is_running() and p.status() != "zombie"]
-    sockets = [f"listening on {c.laddr}" for c in me.net_connections("inet") if c.status == psutil.CONN_LISTEN]
-    return threads + children + sockets
-
-
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    before = set(ours())
+    before = set(leftovers())
     yield
     deadline = time.monotonic() + 5.0
-    while (left := [x for x in ours() if x not in before]) and time.monotonic() < deadline:
+    while (left := [x for x in leftovers() if x not in before]) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not left

@@ -35,8 +35,10 @@ def no_server_of_the_readers(monkeypatch):
 
 @pytest.fixture(scope="module")
 def shared():
-    with Database(max_connections=20) as db:
-        yield db
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DATABASE_URL", raising=False)
+        with Database(max_connections=20) as db:
+            yield db
 
 
 class Traces:
@@ -463,12 +465,15 @@ def test_a_child_that_ends_before_it_answers_says_why():
     child.stop()
 
 
-def test_a_child_that_does_not_answer_is_ended():
-    child = Child("this", None)  # it prints, which is no report
+def test_a_child_that_does_not_answer_is_ended(tmp_path, monkeypatch):
+    (tmp_path / "silent.py").write_text("import time; time.sleep(600)")
+    monkeypatch.syspath_prepend(tmp_path)  # what we can import it can import
+    child = Child("silent", None)
+    with pytest.raises(ServiceError, match="before it answered"):
+        child.receive(0.2)
+    child.stop()
+    child = Child("this", None)  # it prints at once, which is no report
     with pytest.raises(ServiceError):
         child.receive(30)
     child.stop()
-    child = Child("http.server", None)
-    with pytest.raises(ServiceError, match="before it answered"):
-        child.receive(0.2)
     child.stop()

@@ -1,6 +1,7 @@
 """The form of the notebooks: what strict nbval cannot see, and what would make it see nothing."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -138,19 +139,36 @@ def run_nbval(path: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=path.parent)
 
 
-def test_a_changed_number_in_a_stored_output_turns_nbval_red(tmp_path):
-    """The outputs are compared for real: 2 becomes 3 in a copy of a solution, and just that is what fails."""
+def one_cell(path: Path, source: str, printed: str) -> None:
+    """A notebook of one cell that, according to its file, printed this."""
     notebook = read(ROOT / "solutions" / "00_start_here.ipynb")
-    good, bad = tmp_path / "good.ipynb", tmp_path / "bad.ipynb"
-    cell = nbformat.v4.new_code_cell("print('succeeded', 1 + 1)", execution_count=1)
-    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="succeeded 2\n")]
-    notebook.cells = [cell]
-    nbformat.write(notebook, good)
-    cell.outputs[0].text = "succeeded 3\n"
-    nbformat.write(notebook, bad)
-    assert run_nbval(good).returncode == 0
-    red = run_nbval(bad)
-    assert red.returncode == 1 and "succeeded 3" in red.stdout
+    output = nbformat.v4.new_output("stream", name="stdout", text=printed)
+    notebook.cells = [nbformat.v4.new_code_cell(source, execution_count=1, outputs=[output])]
+    nbformat.write(notebook, path)
+
+
+def test_a_changed_number_in_a_stored_output_turns_nbval_red(tmp_path):
+    for printed, code in (("succeeded 2\n", 0), ("succeeded 3\n", 1)):
+        one_cell(tmp_path / "one.ipynb", "print('succeeded', 1 + 1)", printed)
+        run = run_nbval(tmp_path / "one.ipynb")
+        assert run.returncode == code, run.stdout
+
+
+@pytest.mark.parametrize(
+    ("leaves", "what"),
+    [
+        ("from helpers.pools import WorkerPool; pool = WorkerPool(print, workers=1)", "WorkerPool-1-worker-1"),
+        ("import socket; s = socket.create_server(('127.0.0.1', 0))", "listening on port"),
+        ("import subprocess; p = subprocess.Popen(['sleep', '30'])", "child process sleep"),
+    ],
+)
+def test_what_a_notebook_leaves_behind_turns_nbval_red(tmp_path, leaves, what):
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    one_cell(tmp_path / "one.ipynb", f"{leaves}\nprint('done')", "done\n")
+    red = run_nbval(tmp_path / "one.ipynb")
+    assert red.returncode == 1 and red.stdout.count("FAILED") == 1 and what in red.stdout, red.stdout
+    one_cell(tmp_path / "one.ipynb", "print('done')", "done\n")
+    assert run_nbval(tmp_path / "one.ipynb").returncode == 0
 
 
 def test_the_real_notebook_turns_red_too(tmp_path):

@@ -24,6 +24,7 @@ from helpers.charts.style import (
 )
 
 SUCCEEDED = "succeeded"
+FEW = 3  # runs that a line of the legend has room to name
 ERRORS = [
     (VERMILLION, "//"),
     (YELLOW, ".."),
@@ -38,7 +39,7 @@ ERRORS = [
 def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """A bar a run, split by what became of its jobs: 'succeeded' plain, every kind of error with its own hatch.
 
-    Counts stand on the parts where they fit, and all of them in the legend, so that one lost job in a million shows.
+    Counts stand on the parts where they fit, and in the legend, so that one lost job in a million shows.
 
     Args:
         table: columns run, outcome, jobs (how many); rows of the same run and outcome are added up.
@@ -82,9 +83,10 @@ def stacked(ax: Axes, counts: pd.DataFrame, looks: dict[str, tuple[str, str]]) -
 
 
 def legend_text(kind: str, jobs: "pd.Series[int]") -> str:
-    """`kind: 883`, or with several runs `kind: 883 (naive), 2 (pool)`; long errors are wrapped."""
-    shown = f"{jobs.iloc[0]:,}" if len(jobs) == 1 else ", ".join(f"{n:,} ({run})" for run, n in jobs.items() if n)
-    return textwrap.fill(f"{kind}: {shown}", 76)
+    """`kind: 883`, with a few runs `kind: 883 (naive), 2 (pool)`, with many their sum; long errors are wrapped."""
+    if 1 < len(jobs) <= FEW:
+        return textwrap.fill(f"{kind}: " + ", ".join(f"{n:,} ({run})" for run, n in jobs.items() if n), 76)
+    return textwrap.fill(f"{kind}: {jobs.sum():,}", 76)
 
 
 def write_counts(ax: Axes, part: BarContainer) -> None:

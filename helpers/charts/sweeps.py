@@ -216,4 +216,4 @@ def stacked_bars(ax: Axes, rows: pd.DataFrame) -> list[BarContainer]:
 
 def in_ms(value: float) -> str:
     """Milliseconds to write over a bar: whole ones, below ten two digits."""
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+    return f"{value:,.0f}" if value >= 10 or value < 0.1 else f"{value:.2g}"

@@ -41,11 +41,11 @@ def check_semaphore(answer: Any) -> Verdict:
     if problem is not None:
         return Verdict(False, f"bounded(handler, {len(jobs)} jobs, {limit}): {problem}")
     if sorted(counter.done) != jobs:
-        return Verdict(False, f"{len(counter.done)} of {len(jobs)} jobs were done when bounded() returned.")
+        return Verdict(False, f"not all of the {len(jobs)} jobs were done when bounded() returned.")
     if counter.most > limit:
-        return Verdict(False, f"{counter.most} handlers ran at the same time, and {limit} are allowed.")
+        return Verdict(False, f"more than {limit} handlers ran at the same time.")
     if counter.most < limit:
-        return Verdict(False, f"only {counter.most} ran at the same time, although {limit} are allowed.")
+        return Verdict(False, f"fewer than {limit} ran at the same time, although so many are allowed.")
     return Verdict(True, f"{len(jobs)} jobs, never more than {limit} at a time. (How many threads did you start?)")
 
 
@@ -62,7 +62,7 @@ def check_gentle(answer: Any) -> Verdict:
     if found != {job: job * 10 for job in jobs}:
         return Verdict(False, "a dict is wanted that has for every job what handler(job) returned.")
     if counter.most != 5:
-        return Verdict(False, f"{counter.most} handlers ran at the same time, and five are wanted.")
+        return Verdict(False, f"{'more' if counter.most > 5 else 'fewer'} than five handlers ran at the same time.")
     if threading.active_count() > threads:
         return Verdict(False, "workers are still there after gentle() has returned: shut the pool down, or use `with`.")
     return Verdict(True, f"{len(jobs)} results from five workers, and nobody left in the kitchen.")

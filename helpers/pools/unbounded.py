@@ -20,18 +20,22 @@ def run_unbounded(
 ) -> list[Result[Job, Value]]:
     """A thread for every job. A thread that cannot be started becomes the error of its job.
 
-    burst=True holds every thread at the door until the last one stands there: a crowd that arrives at one moment.
+    burst=True holds every thread at the door until the last one stands there, then lets them in as fast as they can go.
     Its results have `worker` = the thread's number, from 1.
     """
     finished: list[Result[Job, Value]] = []
-    door = threading.Event()
+    # A turnstile, not an Event: ten thousand threads woken at once would fight for the interpreter for minutes.
+    door = threading.Lock()
 
     def run(number: int, result: Result[Job, Value]) -> None:
-        door.wait()
+        with door:
+            pass
         result.run(handler, number, time.monotonic)
         finished.append(result)  # list.append is atomic
 
     threads = []
+    if burst:
+        door.acquire()
     try:
         for number, job in enumerate(jobs, start=1):
             result: Result[Job, Value] = Result(job, time.monotonic())
@@ -42,10 +46,9 @@ def run_unbounded(
             except RuntimeError as error:  # "can't start new thread"
                 result.drop(error, time.monotonic())
                 finished.append(result)
-            if not burst:
-                door.set()
     finally:
-        door.set()  # also when interrupted: nobody may be left standing at it
+        if burst:
+            door.release()  # also when interrupted: nobody may be left standing at it
     for thread in threads:
         thread.join()
     return finished

@@ -1,8 +1,13 @@
 """Jobs that only need memory: each holds some bytes for a while, as a picture that is being resized would."""
 
 import asyncio
+import mmap
 import time
 from dataclasses import dataclass
+
+# Bytes a job leaves free for others. Without them a process at its limit cannot even make the MemoryErrors it should
+# report, and the interpreter aborts.
+ROOM = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +18,7 @@ class Hold:
     seconds: float = 0.0
 
     def __call__(self, job: int) -> int:
-        data = bytearray(self.size)
+        data = _filled(self.size)
         time.sleep(self.seconds)
         return len(data)
 
@@ -26,6 +31,15 @@ class HoldAsync:
     seconds: float = 0.0
 
     async def __call__(self, job: int) -> int:
-        data = bytearray(self.size)
+        data = _filled(self.size)
         await asyncio.sleep(self.seconds)
         return len(data)
+
+
+def _filled(size: int) -> bytearray:
+    if size:
+        try:
+            mmap.mmap(-1, size + ROOM).close()  # asked for and given back, never touched: is there room for both?
+        except OSError:
+            raise MemoryError from None
+    return bytearray(size)
