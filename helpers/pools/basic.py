@@ -28,7 +28,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from queue import Empty, SimpleQueue
-from threading import Condition, Event, Lock, Thread, get_ident
+from threading import Condition, Event, RLock, Thread, get_ident
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
@@ -88,7 +88,8 @@ class WorkerPool(Generic[Job, Value]):
         self._name = f"{type(self).__name__}-{next(_pool_numbers)}"
         # The lock guards all below: every job is in one place (in _queue, in a worker's hand, or counted as finished
         # with its result on a pass); _queue holds at most queue_size; nothing is added to it once _closed.
-        self._lock = Lock()
+        # Re-entrant, because the garbage collector may close a forgotten stream in whoever holds it at that moment.
+        self._lock = RLock()
         self._not_empty = Condition(self._lock)
         self._not_full = Condition(self._lock)
         self._queue: deque[Order[Job, Value]] = deque()
@@ -345,17 +346,22 @@ class WorkerPool(Generic[Job, Value]):
     @contextmanager
     def _withdrawing(self, outlet: Pass[Job, Value]) -> Iterator[None]:
         """A stream that is left takes its jobs with it."""
+        reader = get_ident()
         try:
             yield
         except GeneratorExit:  # `break`: what runs is waited for, so that the next stream starts clean
             self._take_back(outlet)
-            while not self._closed and any(w.in_hand is not None and w.in_hand[1] is outlet for w in self._crew):
+            # Unless the garbage collector closes it, in any thread: a worker would wait for itself.
+            while reader == get_ident() and not self._closed and self._runs_for(outlet):
                 with suppress(Empty):
                     outlet.get(timeout=SLICE)
             raise
         except BaseException:  # Stop: whoever pressed it wants to go on now
             self._take_back(outlet)
             raise
+
+    def _runs_for(self, outlet: Pass[Job, Value]) -> bool:
+        return any(order is not None and order[1] is outlet for order in [w.in_hand for w in self._crew])
 
     # -- the end --------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 """What a pool hands back: one `Result` a job, a `PoolStats` at any time, a `ShutdownReport` at the end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from traceback import clear_frames
-from typing import Any, Generic, TypeVar
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Generic, NamedTuple, TypeVar
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -94,8 +94,8 @@ class Result(Generic[Job, Value]):
         return f"Result({', '.join(f'{name}={value!r}' for name, value in known if value is not None)})"
 
 
-@dataclass(frozen=True, slots=True)
-class PoolStats:
+# Named tuples and not data classes: `dataclasses` imports `inspect`, a third of what importing the pools would cost.
+class PoolStats(NamedTuple):
     """One consistent look at a pool: submitted = queued + running + delayed + succeeded + failed + cancelled."""
 
     submitted: int
@@ -113,8 +113,7 @@ class PoolStats:
         return self.succeeded + self.failed + self.cancelled
 
 
-@dataclass(frozen=True, slots=True)
-class ShutdownReport:
+class ShutdownReport(NamedTuple):
     """What a shutdown did, by name: every job that was in the pool when it began stands in one of the three.
 
     Attributes:
@@ -150,6 +149,15 @@ def forget_locals(error: BaseException) -> BaseException:
         current = todo.pop()
         if current is not None and id(current) not in seen:
             seen.add(id(current))
-            clear_frames(current.__traceback__)
-            todo += [current.__cause__, current.__context__, *getattr(current, "exceptions", ())]
+            _clear_frames(current.__traceback__)
+            todo += [current.__cause__, current.__context__]
+            if isinstance(current, BaseExceptionGroup):
+                todo += current.exceptions
     return error
+
+
+def _clear_frames(trace: TracebackType | None) -> None:
+    while trace is not None:
+        with suppress(RuntimeError):  # the frame still runs
+            trace.tb_frame.clear()
+        trace = trace.tb_next
