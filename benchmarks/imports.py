@@ -19,7 +19,7 @@ CODES = {
 
 def seconds(code: str) -> float:
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)  # with a time-out it would wait in steps of 32 ms
     return time.perf_counter() - begun
 
 
