@@ -11,14 +11,14 @@ help:
 	@echo "make pages     the notebooks as web pages, in pages/"
 
 lab: .venv/.ready
-	$(BIN)/python -m jupyterlab --allow-root notebooks/00_start_here.ipynb
+	$(BIN)/python -m jupyterlab --allow-root --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: .venv/.ready-dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest -m "not long"
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 -p no:timeout -p no:randomly notebooks
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 notebooks
 
 test-all: test
 	$(BIN)/python -m pytest -m long

@@ -80,8 +80,8 @@ def at_the_api():
 def in_memory():
     yield from sandboxed("2 GiB, threads", run_unbounded, Hold(), burst=True, memory=2**31)
     yield from sandboxed("no limit, threads", run_unbounded, Hold(), burst=True)
-    yield from sandboxed("½ GiB, tasks with data", run_unbounded_async, HoldAsync(size=2**20), memory=2**29)
-    yield from sandboxed("½ GiB, five workers with data", run_bounded, Hold(size=2**20), memory=2**29)
+    yield from sandboxed("1 GiB, tasks with data", run_unbounded_async, HoldAsync(size=2**20), memory=2**30)
+    yield from sandboxed("1 GiB, five workers with data", run_bounded, Hold(size=2**20), memory=2**30)
 
 
 def run() -> None:

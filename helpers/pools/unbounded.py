@@ -43,7 +43,7 @@ def run_unbounded(
             try:
                 thread.start()
                 threads.append(thread)
-            except RuntimeError as error:  # "can't start new thread"
+            except (RuntimeError, MemoryError) as error:  # "can't start new thread", or not even that
                 result.drop(error, time.monotonic())
                 finished.append(result)
     finally:
