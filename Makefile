@@ -1,6 +1,8 @@
 # `make` alone lists the targets. Paths are relative, so that a checkout in a folder with spaces works too.
 PYTHON ?= python3
 BIN := .venv/bin
+FIRST := /lab/tree/notebooks/00_start_here.ipynb
+OFFLINE := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 PAGES := --to html --template series --TemplateExporter.extra_template_basedirs=tools/templates
 
 help:
@@ -11,7 +13,7 @@ help:
 	@echo "make pages     the notebooks as web pages, in pages/"
 
 lab: .venv/.ready
-	$(BIN)/python -m jupyterlab --allow-root --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+	$(BIN)/python -m jupyterlab --allow-root --LabApp.default_url=$(FIRST) $(OFFLINE)
 
 test: .venv/.ready-dev
 	$(BIN)/python -m ruff check .

@@ -716,3 +716,25 @@ def test_no_job_is_ever_lost(jobs, workers, queue_size, bad, leave_after, force)
     assert stats.failed == len(bad.intersection(ran))
     if leave_after is None or leave_after >= jobs:
         assert sorted(r.job for r in read) == list(range(jobs)) and stats.cancelled == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_the_accounts_balance_at_every_instant_of_a_million_jobs(make_pool):
+    over = threading.Event()
+    looks, wrong = [0], []
+
+    def watch():
+        while not over.is_set():
+            stats = pool.stats()
+            looks[0] += 1
+            if not accounts_balance(stats) or stats.running > 5 or stats.queued > 1000:
+                wrong.append(stats)
+
+    with make_pool(lambda job: job, workers=5, queue_size=1000) as pool:
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        assert sum(1 for _ in pool.stream(range(1_000_000))) == 1_000_000
+        over.set()
+        watcher.join()
+    assert looks[0] > 100 and not wrong
