@@ -8,6 +8,7 @@ else
     python=${PYTHON:-python3}
     "$python" -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else
         "Python 3.11 or newer is needed, and this is %d.%d. Name another one: make PYTHON=python3.13 ..." % sys.version_info[:2])'
-    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    # One made by uv has no pip: venv then adds it.
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv .venv
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$1"
 fi
