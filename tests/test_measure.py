@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.measure import in_system, littles_law, sweep, to_frame, utilisation
+from helpers.measure import in_system, list_schedule, littles_law, sweep, to_frame, utilisation
 from helpers.pools import Result, WorkerPool
 
 
@@ -166,3 +166,23 @@ def test_jobs_that_fail_are_measured_like_others():
 def test_bad_arguments_are_refused(wrong, error, message):
     with pytest.raises(error, match=message):
         sweep(Watched(), range(5), **({"workers": [1]} | wrong))
+
+
+def test_list_schedule_gives_each_job_to_whoever_is_free_first():
+    assert list_schedule([3, 2, 2, 1], 2) == 4  # 3 + 1 on one worker, 2 + 2 on the other
+    assert list_schedule([1] * 8, 3) == 3
+    assert list_schedule([5], 9) == 5
+    assert list_schedule([], 2) == 0
+
+
+@given(st.lists(st.floats(0, 100), max_size=40), st.integers(1, 9))
+def test_list_schedule_stays_within_grahams_bounds(durations, workers):
+    least = max(sum(durations) / workers, max(durations, default=0.0))
+    assert least <= list_schedule(durations, workers) * (1 + 1e-9) + 1e-9
+    assert list_schedule(durations, workers) <= least * (2 - 1 / workers) * (1 + 1e-9) + 1e-9
+
+
+@pytest.mark.parametrize("bad", [-1, float("nan")])
+def test_list_schedule_refuses_what_is_no_duration(bad):
+    with pytest.raises(ValueError, match="0 seconds or more"):
+        list_schedule([1, bad], 2)

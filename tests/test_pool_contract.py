@@ -1,7 +1,12 @@
-"""The contract that every pool keeps. A new pool joins by one line in POOLS."""
+"""The contract that every pool keeps. A new pool joins by one line in POOLS.
+
+The image and the mail pool do one kind of work. Here theirs is replaced by the test's handler, and nothing else of
+them: `process` and `deliver` are the only methods overridden.
+"""
 
 import gc
 import itertools
+import tempfile
 import threading
 import time
 import weakref
@@ -12,9 +17,31 @@ from conftest import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.pools import JobCancelled, PoolClosed, WorkerPool, current_worker
+from helpers.pools import (
+    BatchEmailSender,
+    ImageProcessor,
+    JobCancelled,
+    OutcomeUnknown,
+    PoolClosed,
+    WorkerPool,
+    current_worker,
+)
+from helpers.pools.connections import Connections
 
-POOLS = {"WorkerPool": WorkerPool}
+
+class AnyPictures(ImageProcessor):
+    def __init__(self, handler, **options):
+        self.process = handler
+        super().__init__(output=tempfile.gettempdir(), **options)
+
+
+class AnyMails(BatchEmailSender):
+    def __init__(self, handler, **options):
+        self.deliver = handler
+        super().__init__(host="127.0.0.1", port=9, **options)
+
+
+POOLS = {"WorkerPool": WorkerPool, "ImageProcessor": AnyPictures, "BatchEmailSender": AnyMails}
 
 
 @pytest.fixture(params=POOLS)
@@ -46,7 +73,7 @@ def gate(make_pool):
 
 def accounts_balance(stats) -> bool:
     """The law of the series, with every number in its bounds."""
-    parts = (stats.queued, stats.running, stats.delayed, stats.succeeded, stats.failed, stats.cancelled)
+    parts = (stats.queued, stats.running, stats.delayed, stats.succeeded, stats.failed, stats.cancelled, stats.unknown)
     return stats.submitted == sum(parts) and min(parts) >= 0
 
 
@@ -90,6 +117,35 @@ def test_whatever_a_handler_raises_is_in_its_result(make_pool, error):
     assert results[1].error is error and not results[1].ok and results[1].value is None
     assert results[0].ok and results[2].value == 2, "the worker must outlive a bad job"
     assert (pool.stats().succeeded, pool.stats().failed) == (2, 1)
+
+
+def test_a_job_whose_outcome_is_unknown_has_neither_succeeded_nor_failed(make_pool):
+    def handler(job):
+        if job % 3 == 0:
+            raise OutcomeUnknown("no answer came")
+        if job % 3 == 1:
+            raise ValueError("refused")
+
+    with make_pool(handler, workers=2) as pool:
+        results = list(pool.stream(range(30)))
+    stats = pool.stats()
+    assert (stats.succeeded, stats.failed, stats.unknown, stats.finished) == (10, 10, 10, 30)
+    assert accounts_balance(stats) and len(results) == 30
+
+
+def test_a_handler_that_stops_because_the_pool_does_is_cancelled_and_not_failed(make_pool):
+    def handler(job):
+        current_worker().cancelled.wait(20)
+        raise JobCancelled("stopped half-way, nothing was done")
+
+    pool = make_pool(handler, workers=2, queue_size=5)
+    for job in range(4):
+        pool.submit(job)
+    wait_until(lambda: pool.stats().running == 2)
+    report = pool.force_shutdown()
+    assert sorted(report.cancelled) == [0, 1, 2, 3] and not report.finished and not report.still_running
+    assert (report.stats.cancelled, report.stats.failed) == (4, 0)
+    assert sorted((r.job, r.attempt) for r in pool.results()) == [(0, 1), (1, 1), (2, 0), (3, 0)]
 
 
 def test_an_error_keeps_its_lines_but_not_the_data_of_its_frames(make_pool):
@@ -434,7 +490,10 @@ def test_a_resource_that_cannot_be_closed_is_reported(make_pool):
 def test_asking_for_a_resource_that_was_not_given_is_a_clear_error(make_pool):
     with make_pool(lambda job: current_worker().resource) as pool:
         [result] = pool.stream([1])
-    assert "this pool has no resource" in str(result.error)
+    if isinstance(pool, BatchEmailSender):
+        assert isinstance(result.value, Connections), "the mailer brings its own"
+    else:
+        assert "this pool has no resource" in str(result.error)
 
 
 # --- the end ---------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
-"""Little's law, and how to see it in a table of results.
+"""Little's law, how to see it in a table of results, and the least time that a list of jobs can take.
 
 In a system that is neither filling nor emptying, the average number of jobs in it is the rate at which they leave times
 the average time they spend in it: L = λ W. J. D. C. Little, "A Proof for the Queuing Formula: L = λW", Operations
 Research 9(3), 1961, doi:10.1287/opre.9.3.383. Nothing is assumed about order, distribution or the number of workers.
 """
 
+import heapq
 import math
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -39,6 +41,22 @@ def utilisation(frame: pd.DataFrame, workers: int) -> float:
     """The part of the workers' time, from the first submit to the last finish, that was spent on jobs: 0.0 to 1.0."""
     need(frame, "submitted", "finished", "duration")
     return float(frame["duration"].sum() / (whole_number("workers", workers) * _span(frame)))
+
+
+def list_schedule(durations: Iterable[float], workers: int) -> float:
+    """Seconds until the last job is done if each of `workers` takes the next job in the list as soon as it is free.
+
+    This is what a pool without any cost of its own would need, the tail included, in which workers run dry. It is never
+    below sum / workers nor below the longest job, and at most 2 - 1 / workers times the best that any order could do:
+    R. L. Graham, "Bounds for Certain Multiprocessing Anomalies", Bell System Technical Journal 45(9), 1966.
+    Raises ValueError for a negative duration or NaN.
+    """
+    free = [0.0] * whole_number("workers", workers)  # when each worker is free again, the earliest first
+    for seconds in durations:
+        if not seconds >= 0:
+            raise ValueError(f"a duration must be 0 seconds or more, not {seconds!r}")
+        heapq.heapreplace(free, free[0] + seconds)
+    return max(free)
 
 
 def _span(frame: pd.DataFrame) -> float:

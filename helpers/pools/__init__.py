@@ -1,31 +1,50 @@
 """The worker pool pattern, one idea a file. Read them in this order:
 
-result      what comes back: Result, PoolStats, ShutdownReport
-channel     a bounded queue that knows its end
-unbounded   the anti-pattern: a thread a job, a task a job
-worker      what a handler may know of the worker that runs it
-basic       WorkerPool, the core
-bounded     run_bounded: a pool for a list of jobs, in one call
-checks      how bad input is refused
+result       what comes back: Result, PoolStats, ShutdownReport
+channel      a bounded queue that knows its end
+unbounded    the anti-pattern: a thread a job, a task a job
+worker       what a handler may know of the worker that runs it
+basic        WorkerPool, the core
+bounded      run_bounded: a pool for a list of jobs, in one call
+image        ImageProcessor: a pool that resizes pictures (needs Pillow)
+backoff      how long to wait before trying again
+connections  one connection a worker, or as many as the server allows
+email        BatchEmailSender: a pool that sends mails
+checks       how bad input is refused
 
-Needs the standard library only.
+Needs the standard library only, `image` apart. What costs time to import (Pillow, smtplib) is imported when it is
+first asked for.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from helpers.pools.basic import WorkerPool
 from helpers.pools.bounded import run_bounded
 from helpers.pools.channel import Channel, ChannelClosed
-from helpers.pools.result import JobCancelled, PoolClosed, PoolStats, Result, ShutdownReport
+from helpers.pools.result import JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
 from helpers.pools.unbounded import run_unbounded, run_unbounded_async
 from helpers.pools.worker import Worker, current_worker
 
+if TYPE_CHECKING:
+    from helpers.pools.email import BatchEmailSender, Delivery, EmailJob
+    from helpers.pools.image import ImageJob, ImageProcessor, Thumbnail
+
 __all__ = [
+    "BatchEmailSender",
     "Channel",
     "ChannelClosed",
+    "Delivery",
+    "EmailJob",
+    "ImageJob",
+    "ImageProcessor",
     "JobCancelled",
+    "OutcomeUnknown",
     "PoolClosed",
     "PoolStats",
     "Result",
     "ShutdownReport",
+    "Thumbnail",
     "Worker",
     "WorkerPool",
     "current_worker",
@@ -33,3 +52,24 @@ __all__ = [
     "run_unbounded",
     "run_unbounded_async",
 ]
+
+_HOME = {
+    "BatchEmailSender": "email",
+    "Delivery": "email",
+    "EmailJob": "email",
+    "ImageJob": "image",
+    "ImageProcessor": "image",
+    "Thumbnail": "image",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value  # the next look-up finds it without us
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

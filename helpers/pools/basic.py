@@ -10,6 +10,7 @@ orders waits: that is backpressure, and the reason why a pool holds under a load
 
 What holds, always:
 - submitted = queued + running + succeeded + failed + cancelled. A job that was taken comes out as one result.
+  (And + unknown, for handlers that raise `OutcomeUnknown`.)
 - Whatever a handler raises is in its result. A bad job never kills a worker.
 - At most `queue_size` jobs wait and at most `workers` run. Results that nobody reads are kept and block nobody;
   `stream` never has more than queue_size + workers jobs in the pool, unread results included.
@@ -33,7 +34,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from helpers.pools import checks
-from helpers.pools.result import JobCancelled, PoolClosed, PoolStats, Result, ShutdownReport
+from helpers.pools.result import JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
 from helpers.pools.worker import OpenResource, Worker, become, worker_or_none
 
 Job = TypeVar("Job")
@@ -93,7 +94,7 @@ class WorkerPool(Generic[Job, Value]):
         self._not_empty = Condition(self._lock)
         self._not_full = Condition(self._lock)
         self._queue: deque[Order[Job, Value]] = deque()
-        self._running = self._succeeded = self._failed = self._cancelled = 0
+        self._running = self._succeeded = self._failed = self._cancelled = self._unknown = 0
         self._idle = self._blocked = 0  # workers that wait for a job, submitters that wait for room
         self._closed = self._abandoned = False  # no more jobs; and: no more waiting for what still runs
         self._done_late: list[Job] = []  # finished since _closed
@@ -202,10 +203,19 @@ class WorkerPool(Generic[Job, Value]):
             if result.error is None:
                 self._succeeded += 1
             else:
-                self._failed += 1
+                self._count_error(result.error)
             if self._closed:
-                self._done_late.append(result.job)
+                gone = self._taken_back if isinstance(result.error, JobCancelled) else self._done_late
+                gone.append(result.job)
             outlet.put(result)
+
+    def _count_error(self, error: BaseException) -> None:
+        if isinstance(error, JobCancelled):
+            self._cancelled += 1
+        elif isinstance(error, OutcomeUnknown):
+            self._unknown += 1
+        else:
+            self._failed += 1
 
     def _leave(self, worker: Worker) -> None:
         error = worker.close()
@@ -457,6 +467,7 @@ class WorkerPool(Generic[Job, Value]):
             "succeeded": self._succeeded,
             "failed": self._failed,
             "cancelled": self._cancelled,
+            "unknown": self._unknown,
         }
         return PoolStats(submitted=sum(places.values()), workers=self._present, **places)
 

@@ -41,6 +41,16 @@ def deadline_after(name: str, seconds: Any) -> float | None:
     return None if math.isinf(delay) else time.monotonic() + delay
 
 
+def seconds(name: str, value: Any) -> float:
+    """`value` as a float. Raises TypeError if it is no number, ValueError if it is not more than 0 and finite."""
+    rule = f"{name} must be a number of seconds, more than 0, not {value!r}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(rule)
+    if not 0 < value < math.inf:
+        raise ValueError(rule)
+    return float(value)
+
+
 def function(name: str, value: Any) -> None:
     """Raises TypeError if `value` cannot be called, or is an `async def`, which no thread would ever await."""
     if not callable(value):

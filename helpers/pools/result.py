@@ -14,7 +14,19 @@ class PoolClosed(RuntimeError):
 
 
 class JobCancelled(Exception):
-    """The error of a job that was taken back from the queue before any worker had started it."""
+    """The error of a job that was not done because its pool no longer wanted it.
+
+    Most were taken back from the queue before any worker had started them. A handler that has looked at `cancelled`
+    may raise it too, if it leaves nothing half done: its job then counts as cancelled and not as failed.
+    """
+
+
+class OutcomeUnknown(Exception):
+    """Raised by a handler that cannot know whether the work was done: asked for, and no answer came.
+
+    A mail, a payment, an order over a network: the connection was lost between the asking and the answer. Such a job
+    has neither succeeded nor failed, and is counted by itself. Whoever repeats it may do it twice.
+    """
 
 
 class Result(Generic[Job, Value]):
@@ -96,7 +108,7 @@ class Result(Generic[Job, Value]):
 
 # Named tuples and not data classes: `dataclasses` imports `inspect`, a third of what importing the pools would cost.
 class PoolStats(NamedTuple):
-    """One consistent look at a pool: submitted = queued + running + delayed + succeeded + failed + cancelled."""
+    """One consistent look at a pool: submitted = queued + running + delayed + finished."""
 
     submitted: int
     queued: int
@@ -106,11 +118,12 @@ class PoolStats(NamedTuple):
     cancelled: int
     workers: int
     delayed: int = 0  # waiting for a retry; only pools that retry have any
+    unknown: int = 0  # raised OutcomeUnknown; only handlers that can lose an answer have any
 
     @property
     def finished(self) -> int:
-        """Jobs whose result is there: succeeded + failed + cancelled."""
-        return self.succeeded + self.failed + self.cancelled
+        """Jobs whose result is there: succeeded + failed + cancelled + unknown."""
+        return self.succeeded + self.failed + self.cancelled + self.unknown
 
 
 class ShutdownReport(NamedTuple):
@@ -118,7 +131,7 @@ class ShutdownReport(NamedTuple):
 
     Attributes:
         finished:       jobs that finished, well or badly, since the shutdown began, in that order.
-        cancelled:      jobs taken back from the queue; each has come out as a result with a `JobCancelled`.
+        cancelled:      jobs not done; each has come out as a result with a `JobCancelled`.
         still_running:  jobs whose handler had not returned when the report was made.
         errors:         what went wrong when workers closed their resources.
         stats:          the pool's counts at that instant.

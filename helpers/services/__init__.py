@@ -2,6 +2,8 @@
 
 database    PostgreSQL with a limit on its connections
 api         an HTTP API that answers 429, then bans
+smtp        a mail server with a cap on its connections, seeded faults and a mailbox that can be counted
+photos      photo-like JPEGs of any number and size
 sandbox     a child process with limits, in which the naive versions may break what they like
 
 A service is imported when it is first asked for: who wants one of them does not pay for the others.
@@ -12,20 +14,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from helpers.services.api import Api, FetchUser, FetchUserAsync
-    from helpers.services.database import Database, ReadUser, ReadUserAsync, ReadUserLazily
+    from helpers.services.database import (
+        Database,
+        InactiveUser,
+        ReadUser,
+        ReadUserAsync,
+        ReadUserLazily,
+        inactive_users,
+    )
+    from helpers.services.photos import PHOTOS, load_all, make_photo, make_photos, truncate, write_bomb, write_photo
     from helpers.services.sandbox import SandboxReport, error_kind, run_in_sandbox
+    from helpers.services.smtp import MailServer, fate_of, latency_of
 
 __all__ = [
+    "PHOTOS",
     "Api",
     "Database",
     "FetchUser",
     "FetchUserAsync",
+    "InactiveUser",
+    "MailServer",
     "ReadUser",
     "ReadUserAsync",
     "ReadUserLazily",
     "SandboxReport",
     "error_kind",
+    "fate_of",
+    "inactive_users",
+    "latency_of",
+    "load_all",
+    "make_photo",
+    "make_photos",
     "run_in_sandbox",
+    "truncate",
+    "write_bomb",
+    "write_photo",
 ]
 
 _HOME = {
@@ -33,12 +56,24 @@ _HOME = {
     "FetchUser": "api",
     "FetchUserAsync": "api",
     "Database": "database",
+    "InactiveUser": "database",
     "ReadUser": "database",
     "ReadUserAsync": "database",
     "ReadUserLazily": "database",
+    "inactive_users": "database",
+    "PHOTOS": "photos",
+    "load_all": "photos",
+    "make_photo": "photos",
+    "make_photos": "photos",
+    "truncate": "photos",
+    "write_bomb": "photos",
+    "write_photo": "photos",
     "SandboxReport": "sandbox",
     "error_kind": "sandbox",
     "run_in_sandbox": "sandbox",
+    "MailServer": "smtp",
+    "fate_of": "smtp",
+    "latency_of": "smtp",
 }
 
 

@@ -9,9 +9,11 @@ It runs beside us, under a guardian process (see `child`) that stops it for cert
 
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import psycopg
 
@@ -20,6 +22,8 @@ from helpers.services.postgres import clean_up
 from helpers.services.sandbox import check_whole
 
 START_SECONDS = 300.0  # until a start is given up: the first one ever makes a data directory, on any laptop
+TODAY = date(2026, 1, 1)  # the day on which data/users.csv is read, in every notebook and for ever
+INACTIVE = "SELECT id, email, name, last_login FROM users WHERE last_login < %s ORDER BY id LIMIT %s"
 READ = "SELECT id, name FROM users, pg_sleep(%s) WHERE id = %s"  # pg_sleep in FROM: once, however many rows
 
 
@@ -154,6 +158,39 @@ class ReadUserLazily:
 
     def __call__(self, user_id: int) -> "psycopg.Cursor[tuple[Any, ...]]":
         return psycopg.connect(self.url, autocommit=True).execute(READ, (0.0, user_id))
+
+
+class InactiveUser(NamedTuple):
+    """A row of `inactive_users`."""
+
+    id: int
+    email: str
+    name: str
+    last_login: date
+
+
+def inactive_users(
+    url: str, *, days: int = 30, today: date = TODAY, limit: int | None = None, batch: int = 500
+) -> Iterator[InactiveUser]:
+    """Users without a login for more than `days` days before `today`, by id, at most `limit` (None: all of them).
+
+    They come through a server-side cursor, `batch` rows a round trip, so that no more are ever in memory. It has a
+    connection of its own, opened with the first row and closed after the last, or when the generator is closed.
+    Raises TypeError or ValueError for numbers that break their rule, and psycopg's errors as they are.
+    """
+    check_whole("days", days)
+    check_whole("batch", batch)
+    if limit is not None:
+        check_whole("limit", limit)
+    return _inactive_users(url, today - timedelta(days), limit, batch)
+
+
+def _inactive_users(url: str, before: date, limit: int | None, batch: int) -> Iterator[InactiveUser]:
+    with psycopg.connect(url) as connection, connection.cursor("inactive_users") as cursor:
+        cursor.itersize = batch
+        cursor.execute(INACTIVE, (before, limit))
+        for row in cursor:
+            yield InactiveUser(*row)
 
 
 def _user(row: tuple[Any, ...] | None, user_id: int) -> tuple[int, str]:

@@ -1,0 +1,81 @@
+"""Progress while a pool works: a bar in a notebook, a plain line now and then everywhere else.
+
+    for result in progress(sender.stream(jobs), sender, total=100):
+        ...
+
+A pool itself prints nothing: who watches is the business of whoever reads its results.
+"""
+
+import sys
+import time
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any, TextIO, TypeVar
+
+from tqdm.std import tqdm
+
+from helpers.pools import PoolStats, Result, WorkerPool
+
+Job = TypeVar("Job")
+Value = TypeVar("Value")
+
+EVERY = 0.5  # seconds between two lines, or two looks of the bar at the counts
+
+
+def progress(
+    results: Generator[Result[Job, Value], None, None],
+    pool: WorkerPool[Any, Any],
+    *,
+    total: int | None = None,
+    file: TextIO | None = None,
+) -> Generator[Result[Job, Value], None, None]:
+    """Yield `results` on, and show how many have come, of `total` if that is known, and what became of them.
+
+    In a notebook it is tqdm's bar; else a line to `file` (default: stderr) at most every half second and a last one
+    at the end, also if the loop is left early.
+    """
+    bar = _bar(total) if file is None and in_notebook() else None
+    read, shown = 0, time.monotonic()
+    with closing(results):
+        try:
+            for result in results:
+                read += 1
+                if bar is not None:
+                    bar.update()
+                if time.monotonic() - shown >= EVERY:
+                    shown = time.monotonic()
+                    _show(bar, file, read, total, pool.stats())
+                yield result
+        finally:
+            _show(bar, file, read, total, pool.stats())
+            if bar is not None:
+                bar.close()
+
+
+def in_notebook() -> bool:
+    """True in a Jupyter kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+def outcome_counts(stats: PoolStats) -> dict[str, int]:
+    """What became of the jobs so far, in the pool's own words: {"sent": 95, "failed": 5}; only failed may be 0."""
+    good = "sent" if hasattr(stats, "sent") else "succeeded"
+    counts = {good: stats.succeeded, "failed": stats.failed, "unknown": stats.unknown, "cancelled": stats.cancelled}
+    return {name: count for name, count in counts.items() if count or name in (good, "failed")}
+
+
+def _bar(total: int | None) -> "tqdm[Any]":
+    from tqdm.notebook import tqdm as notebook_bar  # needs ipywidgets, which a plain script may not have
+
+    return notebook_bar(total=total, unit=" jobs")
+
+
+def _show(bar: "tqdm[Any] | None", file: TextIO | None, read: int, total: int | None, stats: PoolStats) -> None:
+    if bar is not None:
+        bar.set_postfix(outcome_counts(stats))
+        return
+    of = "" if total is None else f" of {total:,}"
+    counts = ", ".join(f"{count:,} {name}" for name, count in outcome_counts(stats).items())
+    print(f"{read:,}{of} jobs: {counts}", file=file or sys.stderr, flush=True)

@@ -1,0 +1,366 @@
+"""A real mail server with a limit and with faults, which is never wrong about what it has taken.
+
+`MailServer` runs aiosmtpd in a child process on 127.0.0.1: a child, so that the server does not share the GIL with the
+clients it is to be flooded by. What it does to which mail is drawn from the recipient's address, so that the same mails
+fail at the same attempt on every run and every machine, in whatever order and over however many connections they come.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import re
+import socket
+from collections import Counter
+from email.header import decode_header, make_header
+from random import Random
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from helpers.services.child import Child, Parent, ServiceError
+from helpers.services.sandbox import check_number, check_whole, raise_open_files
+
+HOST = "127.0.0.1"
+START_SECONDS = 60.0  # what a cold disk and a virus scanner may need to start Python
+PATIENCE = 30.0  # seconds that the child has to answer a question of ours
+BACKLOG = 1024  # connections that may wait to be accepted; the kernel may allow less
+LATENCY = (0.020, 0.099)
+TOO_MANY = b"421 4.7.0 too many connections, try again later\r\n"
+ENOUGH = "421 4.7.0 enough mails on this connection, open another"
+OUTCOMES = ("accepted", "transient", "permanent", "lost")
+
+
+class Mail(NamedTuple):
+    """A mail in the mailbox; `size` in bytes, as it came over the wire."""
+
+    recipient: str
+    subject: str
+    size: int
+    message_id: str
+
+
+def latency_of(recipient: str, latency: tuple[float, float] = LATENCY, seed: int = 1) -> float:
+    """The seconds after which a mail to `recipient` is taken: whole milliseconds, evenly spread over the range."""
+    low, high = (round(seconds * 1000) for seconds in latency)
+    return (low + int(_draw(seed, "latency", recipient) * (high - low + 1))) / 1000
+
+
+def fate_of(
+    recipient: str, attempt: int, *, transient: float = 0, permanent: float = 0, lost: float = 0, seed: int = 1
+) -> str:
+    """What becomes of a mail to `recipient` that is offered for the `attempt`-th time: one of `OUTCOMES`.
+
+    Whether it is refused for ever depends on the recipient alone, all else on the attempt as well.
+    """
+    if permanent and _draw(seed, "permanent", recipient) < permanent:
+        return "permanent"
+    chance = _draw(seed, "fate", recipient, attempt) if transient or lost else 1.0
+    if chance < transient:
+        return "transient"
+    return "lost" if chance < transient + lost else "accepted"
+
+
+def _arrives(recipient: str, attempt: int, seed: int) -> bool:
+    """Of the mails whose answer is lost, every second one has arrived."""
+    return _draw(seed, "arrives", recipient, attempt) < 0.5
+
+
+def _draw(seed: int, *what: object) -> float:
+    return Random(" ".join(map(str, (seed, *what)))).random()  # seeded by a string: the same on every Python
+
+
+class MailServer:
+    """An SMTP server that lives as long as its `with`.
+
+        with MailServer(max_connections=20, transient=0.05) as server:
+            smtplib.SMTP(server.host, server.port)
+            server.mailbox()            # every mail it has taken
+
+    A mail is answered, by its recipient's `fate_of`, with 250 after `latency_of` seconds; with 451 after DATA
+    (transient); with 554 at RCPT (permanent); or not at all: the connection is cut, and half of these mails have
+    arrived (lost).
+
+    Args:
+        latency:               (least, most) seconds until a mail is taken.
+        transient, permanent, lost:  shares of the mails, 0 to 1.
+        max_connections:       one more is answered 421 and closed; None: no limit.
+        mails_per_connection:  after so many mails a connection is ended with 421, as many servers do; None: never.
+        smtputf8:              whether it takes addresses that are not ASCII.
+        seed:                  of the draws.
+
+    The server ends with the `with`, also when the body raises, and with this process, however it ends.
+    Raises TypeError or ValueError for bad arguments, ServiceError if the server does not start.
+    """
+
+    def __init__(
+        self,
+        *,
+        latency: tuple[float, float] = LATENCY,
+        transient: float = 0.0,
+        permanent: float = 0.0,
+        lost: float = 0.0,
+        max_connections: int | None = None,
+        mails_per_connection: int | None = None,
+        smtputf8: bool = True,
+        seed: int = 1,
+    ) -> None:
+        shares = {"transient": transient, "permanent": permanent, "lost": lost}
+        _check_latency(latency)
+        _check_shares(shares)
+        for name, limit in (("max_connections", max_connections), ("mails_per_connection", mails_per_connection)):
+            if limit is not None:
+                check_whole(name, limit)
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise TypeError(f"seed must be a whole number, not {seed!r}")
+        self._settings = _Settings(latency, shares, max_connections, mails_per_connection, bool(smtputf8), seed)
+        self._child: Child | None = None
+        self._ports = (0, 0)
+
+    @property
+    def host(self) -> str:
+        """Where it listens: 127.0.0.1. Raises ServiceError outside of the `with`."""
+        self._demand_running()
+        return HOST
+
+    @property
+    def port(self) -> int:
+        """Its port. Raises ServiceError outside of the `with`."""
+        self._demand_running()
+        return self._ports[0]
+
+    def mailbox(self) -> list[Mail]:
+        """The mails that have arrived, in the order of their arrival."""
+        rows = self._ask("mailbox")
+        return [Mail(to, str(make_header(decode_header(subject))), size, name) for to, subject, size, name in rows]
+
+    def counts(self) -> dict[str, int]:
+        """connections (open now), peak (most at once), refused (421 at once), and a number for each of `OUTCOMES`."""
+        counts: dict[str, int] = self._ask("counts")
+        return counts
+
+    def die(self) -> None:
+        """As if the machine had crashed: every connection is cut without a word, and nobody listens. Mails stay."""
+        self._ask("die")
+
+    def come_back(self) -> None:
+        """After `die`: listen again, on the same port."""
+        self._ask("come_back")
+
+    def __enter__(self) -> Self:
+        if self._child is not None:
+            raise ServiceError("this MailServer is running already: make a second one for a second server")
+        try:
+            self._child = Child("helpers.services.smtp", tuple(self._settings))
+            self._ports = self._child.receive(START_SECONDS)
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop()
+
+    def _demand_running(self) -> None:
+        if self._child is None:
+            raise ServiceError("this MailServer is not running: use it inside `with MailServer(…) as server:`")
+
+    def _ask(self, question: str) -> Any:
+        self._demand_running()
+        try:
+            with socket.create_connection((HOST, self._ports[1]), PATIENCE) as line, line.makefile("rb") as answer:
+                line.sendall(question.encode() + b"\n")
+                return json.loads(answer.read())
+        except (OSError, ValueError) as error:
+            raise ServiceError(f"the mail server does not answer; has its process been killed? {error}") from error
+
+
+class _Settings(NamedTuple):
+    """What the parent tells the child. It goes there as a plain tuple, for the child knows this module as __main__."""
+
+    latency: tuple[float, float]
+    shares: dict[str, float]
+    max_connections: int | None
+    mails_per_connection: int | None
+    smtputf8: bool
+    seed: int
+
+
+def _check_latency(latency: Any) -> None:
+    rule = f"latency must be two numbers of seconds, the least and the most, not {latency!r}"
+    if not isinstance(latency, tuple | list) or len(latency) != 2:
+        raise TypeError(rule)
+    for seconds in latency:
+        check_number("latency", seconds, least=0)
+    if latency[0] > latency[1]:
+        raise ValueError(rule)
+
+
+def _check_shares(shares: dict[str, float]) -> None:
+    for name, share in shares.items():
+        check_number(name, share, least=0)
+    if sum(shares.values()) > 1:
+        raise ValueError(f"transient, permanent and lost must be shares that add up to 1 at most, not {shares}")
+
+
+# From here on: what runs in the child.
+
+SUBJECT = re.compile(rb"^subject:[ \t]*([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.I | re.M)
+MESSAGE_ID = re.compile(rb"^message-id:\s*(\S*)", re.I | re.M)
+
+
+class _Office:
+    """The post office: one event loop, its state touched by nobody else."""
+
+    def __init__(self, settings: _Settings) -> None:
+        self.settings = settings
+        self.sessions: set[_Session] = set()
+        self.counts: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
+        self.mails: list[tuple[str, str, int, str]] = []
+        self.server: asyncio.Server | None = None
+        self.port = 0
+
+    async def listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.server = await loop.create_server(lambda: _Session(self, loop), HOST, self.port, backlog=BACKLOG)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    def die(self) -> None:
+        if self.server is not None:
+            self.server.close()
+        for session in list(self.sessions):
+            session.cut()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One question on one line, one answer in JSON."""
+        answer: Any = None
+        match (await reader.readline()).strip():
+            case b"mailbox":
+                answer = self.mails
+            case b"counts":
+                names = ("peak", "refused", *OUTCOMES)
+                answer = {"connections": len(self.sessions)} | {name: self.counts[name] for name in names}
+            case b"die":
+                self.die()
+            case b"come_back":
+                await self.listen()
+        writer.write(json.dumps(answer).encode())
+        writer.close()
+
+    async def handle_MAIL(
+        self, server: "_Session", session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if server.mails == self.settings.mails_per_connection:
+            asyncio.get_running_loop().call_soon(server.hang_up)  # after the answer has been written
+            return ENOUGH
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_RCPT(
+        self, server: "_Session", session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.fate(address, 1) == "permanent":
+            self.counts["permanent"] += 1
+            return f"554 5.7.1 <{address}>: this address takes no mail"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: "_Session", session: Session, envelope: Envelope) -> str:
+        recipient = envelope.rcpt_tos[0]
+        self.attempts[recipient] += 1
+        attempt, seed = self.attempts[recipient], self.settings.seed
+        fate = self.fate(recipient, attempt)
+        if fate == "lost":
+            if _arrives(recipient, attempt, seed):
+                self.keep(recipient, envelope)
+            self.counts[fate] += 1
+            server.cut()
+            await asyncio.sleep(PATIENCE)  # ends when the loss of the connection cancels it
+        if any(self.settings.latency):
+            await asyncio.sleep(latency_of(recipient, self.settings.latency, seed))
+        self.counts[fate] += 1
+        if fate == "transient":
+            return "451 4.3.0 try again later"
+        self.keep(recipient, envelope)
+        server.mails += 1
+        return "250 2.0.0 OK: queued"
+
+    def fate(self, recipient: str, attempt: int) -> str:
+        return fate_of(recipient, attempt, seed=self.settings.seed, **self.settings.shares)
+
+    def keep(self, recipient: str, envelope: Envelope) -> None:
+        content = envelope.original_content or b""
+        head = content.partition(b"\r\n\r\n")[0]
+        subject, name = (found[1] if (found := form.search(head)) else b"" for form in (SUBJECT, MESSAGE_ID))
+        self.mails.append(
+            (recipient, subject.decode("utf-8", "replace"), len(content), name.decode("ascii", "replace"))
+        )
+
+
+class _Session(SMTP):
+    """One connection, or one that is refused because there are enough."""
+
+    def __init__(self, office: _Office, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(office, hostname="localhost", enable_SMTPUTF8=office.settings.smtputf8, loop=loop)
+        self.office = office
+        self.mails = 0
+        self.let_in = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        office = self.office
+        if len(office.sessions) == office.settings.max_connections:
+            office.counts["refused"] += 1
+            assert isinstance(transport, asyncio.Transport)
+            transport.write(TOO_MANY)
+            transport.close()
+            return
+        self.let_in = True
+        office.sessions.add(self)
+        office.counts["peak"] = max(office.counts["peak"], len(office.sessions))
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.let_in:
+            self.office.sessions.discard(self)
+            super().connection_lost(error)
+
+    def eof_received(self) -> bool | None:
+        return super().eof_received() if self.let_in else False
+
+    def hang_up(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def cut(self) -> None:
+        """End it without a word."""
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
+
+
+def _serve() -> None:
+    """The child's life: listen, tell the ports, answer until the parent stops us or is gone."""
+    parent = Parent(when_gone=lambda: os._exit(0))  # there is nothing to clean up
+    raise_open_files()
+    logging.disable()
+    asyncio.run(_answer_for_ever(parent, _Settings(*parent.request)))
+
+
+async def _answer_for_ever(parent: Parent, settings: _Settings) -> None:
+    office = _Office(settings)
+    await office.listen()
+    desk = await asyncio.start_server(office.answer, HOST, 0)
+    parent.send((office.port, desk.sockets[0].getsockname()[1]))
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    _serve()
