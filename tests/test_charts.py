@@ -16,6 +16,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle
+from PIL import Image
 
 from helpers import charts
 from helpers.charts.timelines import steps
@@ -64,18 +65,34 @@ def outcome_table() -> pd.DataFrame:
 
 
 SAMPLES = [(0.0, 10, 50 * 2**20, 0), (0.5, 500, 80 * 2**20, 60), (1.0, 1000, 120 * 2**20, 100)]
+RATES = pd.DataFrame({"way": ["one by one", "one by one", "in batches"], "rate": [90.0, 110.0, 9_000.0]})
+PICTURES = [(f"img{n:03}", Image.new("RGB", (40 + n, 30), "teal")) for n in range(5)]
+PAIRS = [(name, picture.resize((80, 60)), picture) for name, picture in PICTURES]
 SWEEPS: dict[str, Callable[..., Axes]] = {
     "throughput": charts.throughput,
     "efficiency": charts.efficiency,
     "latency": charts.latency,
     "wait_and_service": charts.wait_and_service,
 }
+MARKS = {4: "4 cores"}
+
+
+def three_parts() -> pd.DataFrame:
+    return sweep().assign(p99=lambda table: table["p95"] * 1.5)
+
+
 ALL: dict[str, Callable[..., Axes]] = {
     **{name: lambda chart=chart, **more: chart(sweep(), **more) for name, chart in SWEEPS.items()},
     "floor_plan": lambda **more: charts.floor_plan(frame(), **more),
     "queue_depth": lambda **more: charts.queue_depth(frame(), **more),
     "naive_run": lambda **more: charts.naive_run(SAMPLES, **more),
     "outcomes": lambda **more: charts.outcomes(outcome_table(), **more),
+    "progress": lambda **more: charts.progress(frame(), ideal=3, **more),
+    "rates": lambda **more: charts.rates(RATES, unit="records/s", **more),
+    "contact_sheet": lambda **more: charts.contact_sheet(PICTURES, **more),
+    "before_and_after": lambda **more: charts.before_and_after(PAIRS, **more),
+    "marked throughput": lambda **more: charts.throughput(sweep(), limit=251, ideal=0.1, cores=4, marks=MARKS, **more),
+    "marked latency": lambda **more: charts.latency(three_parts(), parts=(50, 95, 99), marks=MARKS, **more),
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
@@ -88,6 +105,8 @@ UNITS = {
     "queue_depth": ("Time since the start (s)", "Jobs"),
     "naive_run": ("Time since the start (s)", "Open connections"),
     "outcomes": ("Jobs", ""),
+    "progress": ("Time since the start (s)", "Jobs ended"),
+    "rates": ("Records/s", ""),
 }
 
 
@@ -182,6 +201,10 @@ def test_importing_changes_no_setting_and_loads_no_ipython() -> None:
         (charts.queue_depth, frame(), "submitted"),
         (charts.naive_run, pd.DataFrame(SAMPLES, columns=["seconds", "threads", "memory", "connections"]), "memory"),
         (charts.outcomes, outcome_table(), "outcome"),
+        (charts.progress, frame(), "finished"),
+        (charts.progress, frame(), "ok"),
+        (lambda table: charts.rates(table, unit="jobs/s"), RATES, "rate"),
+        (lambda table: charts.latency(table, parts=[99]), three_parts(), "p99"),
     ],
 )
 def test_names_the_missing_column_and_makes_no_figure(
@@ -206,6 +229,11 @@ def test_names_every_missing_column() -> None:
         lambda: charts.throughput(sweep(), ideal=-0.1),
         lambda: charts.queue_depth(frame(), bound=0),
         lambda: charts.naive_run(SAMPLES, limit=-1),
+        lambda: charts.throughput(sweep(), ideal=0.1, cores=0),
+        lambda: charts.throughput(sweep(), marks={0: "nobody"}),
+        lambda: charts.latency(sweep(), marks={-1: "nobody"}),
+        lambda: charts.progress(frame(), ideal=0),
+        lambda: charts.rates(RATES.assign(rate=0.0), unit="jobs/s"),
     ],
 )
 def test_refuses_a_limit_that_is_not_positive(draw: Callable[[], Axes]) -> None:
@@ -238,6 +266,91 @@ def test_throughput_draws_medians_repeats_ideal_and_limit() -> None:
 
 def test_throughput_draws_no_ideal_and_no_limit_unless_told() -> None:
     assert set(lines(charts.throughput(sweep()))) == {"measured", "_measured: repeats"}
+
+
+def test_the_ideal_of_work_that_computes_bends_at_the_cores() -> None:
+    ax = charts.throughput(sweep(), ideal=0.1, cores=4)
+    line = lines(ax)["ideal"]
+    assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx(
+        {n: min(n, 4) / 0.1 for n in [1, 2, 4, 5, 10, 25, 50, 100]}
+    )
+    assert "ideal: min(workers, 4) / 0.1 s" in words(ax)
+
+
+@pytest.mark.parametrize("chart", [charts.throughput, charts.latency])
+def test_marks_stand_upright_with_their_words_beside_them(chart: Callable[..., Axes]) -> None:
+    ax = chart(sweep(), marks={20: "cap: 20 connections"})
+    assert set(lines(ax)["_cap: 20 connections"].get_xdata()) == {20}
+    [text] = [text for text in ax.texts if text.get_text() == "cap: 20 connections"]
+    assert text.xy[0] == 20
+
+
+def test_latency_draws_the_parts_it_is_asked_for() -> None:
+    drawn = lines(charts.latency(three_parts(), parts=(50, 99)))
+    assert {name for name in drawn if not name.startswith("_")} == {"p50", "p99"}
+    assert next(iter(drawn["p99"].get_ydata())) == pytest.approx(1.5 * (2 * 4 + 0.0995) * 1000)
+    assert drawn["p50"].get_linestyle() != drawn["p99"].get_linestyle()
+    for parts in ((), (90,)):
+        with pytest.raises(ValueError, match=r"parts must be some of \[50, 95, 99\]"):
+            charts.latency(three_parts(), parts=parts)
+
+
+def test_progress_steps_up_to_the_count_of_each_outcome() -> None:
+    ax = charts.progress(frame(), ideal=2)
+    drawn = lines(ax)
+    assert list(drawn["succeeded: 2"].get_xdata()) == [0, 1.0, 2.0, 2.0]
+    assert list(drawn["succeeded: 2"].get_ydata()) == [0, 1, 2, 2]
+    assert list(drawn["failed: 2"].get_xdata()) == [0, 1.02, 1.5, 2.0]
+    assert list(drawn["limit"].get_xdata()) == [0, 2] and list(drawn["limit"].get_ydata()) == [0, 4]
+    assert drawn["succeeded: 2"].get_linestyle() != drawn["failed: 2"].get_linestyle()
+
+
+def test_progress_takes_outcomes_by_name_and_at_most_three() -> None:
+    table = frame().assign(outcome=["sent", "sent", "failed", "unknown"])
+    assert set(legend(charts.progress(table))) == {"sent: 2", "failed: 1", "unknown: 1"}
+    with pytest.raises(ValueError, match="4 kinds of outcome; a chart can tell 3 apart"):
+        charts.progress(table.assign(outcome=list("abcd")))
+
+
+def test_rates_are_medians_with_a_dot_a_repeat_and_logarithmic_if_need_be() -> None:
+    ax = charts.rates(RATES, unit="records/s")
+    assert ax.get_xscale() == "log" and charts.rates(RATES[:2], unit="records/s").get_xscale() == "linear"
+    assert [bar.get_width() for bar in ax.containers[0]] == [100, 9_000]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["one by one", "in batches"]
+    assert {"100", "9,000"} <= set(words(ax))
+    assert list(ax.lines[0].get_xdata()) == [90, 110, 9_000] and list(ax.lines[0].get_ydata()) == [0, 0, 1]
+
+
+def test_a_contact_sheet_shows_every_picture_whole_upright_and_named(tmp_path: Any) -> None:
+    sideways = Image.new("RGB", (400, 200), "teal")
+    exif = sideways.getexif()
+    exif[0x0112] = 6
+    sideways.save(tmp_path / "a.jpg", exif=exif)
+    ax = charts.contact_sheet([*PICTURES, ("upright", tmp_path / "a.jpg")])
+    assert words(ax) == [*(name for name, _ in PICTURES), "upright"]
+    left, right, bottom, top = ax.images[-1].get_extent()
+    assert (bottom - top) / (right - left) == pytest.approx(2)
+    limits = ax.get_xlim(), ax.get_ylim()
+    for image in ax.images:
+        left, right, bottom, top = image.get_extent()
+        assert limits[0][0] <= left < right <= limits[0][1] + 1e-9 and 0 <= top < bottom <= limits[1][0]
+
+
+def test_before_and_after_shows_the_new_one_in_its_true_proportion_to_the_old() -> None:
+    ax = charts.before_and_after([("a", Image.new("RGB", (4000, 3000)), Image.new("RGB", (800, 600)))])
+    (before, after) = (image.get_extent() for image in ax.images)
+    assert (after[1] - after[0]) / (before[1] - before[0]) == pytest.approx(0.2)
+    assert after[0] == before[0] and after[3] == before[3], "in its corner"
+    assert words(ax) == ["a: 4,000 x 3,000\nto 800 x 600"]
+
+
+@pytest.mark.parametrize("chart", [charts.contact_sheet, charts.before_and_after])
+def test_pictures_need_a_picture_and_a_column(chart: Callable[..., Axes]) -> None:
+    with pytest.raises(ValueError, match="no pictures"):
+        chart([])
+    with pytest.raises(ValueError, match="columns must be at least 1, not 0"):
+        chart([("a", PICTURES[0][1], PICTURES[0][1])], columns=0)
+    assert not plt.get_fignums()
 
 
 def test_logarithmic_axes_have_plain_numbers() -> None:

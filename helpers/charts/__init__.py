@@ -5,11 +5,14 @@ No chart changes matplotlib's settings, prints, or shows anything by itself.
 
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
-from helpers.charts.outcome import outcomes
+from helpers.charts.outcome import outcomes, rates
+from helpers.charts.pictures import before_and_after, contact_sheet
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
-from helpers.charts.timelines import floor_plan, naive_run, queue_depth
+from helpers.charts.timelines import floor_plan, naive_run, progress, queue_depth
 
 __all__ = [
+    "before_and_after",
+    "contact_sheet",
     "efficiency",
     "floor_plan",
     "kitchen",
@@ -17,7 +20,9 @@ __all__ = [
     "naive_run",
     "outcomes",
     "png",
+    "progress",
     "queue_depth",
+    "rates",
     "series_map",
     "show",
     "throughput",

@@ -1,4 +1,4 @@
-"""What became of the jobs: how many succeeded, and how many failed with which error."""
+"""What became of the jobs: how many succeeded, how many failed with which error; and which way was how fast."""
 
 import textwrap
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
+from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from helpers.charts.style import (
@@ -18,6 +19,8 @@ from helpers.charts.style import (
     YELLOW,
     laid_out,
     need,
+    plain,
+    positive,
     root_figure,
     styled,
     whole_numbers,
@@ -67,6 +70,39 @@ def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.legend(loc="upper left", alignment="left", **where)
         for part in parts:
             write_counts(axes, part)
+    return axes
+
+
+def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
+    """How fast each of several ways is: a bar a way, up to its median, and a dot for each repeat.
+
+    The axis is logarithmic if the fastest is more than twenty times the slowest.
+
+    Args:
+        table: columns way (words) and rate; several rows of one way are repeats.
+        unit: of the rate, for the axis: "pictures/s".
+
+    Raises:
+        ValueError: for a missing column, an empty table, or a rate that is not positive.
+    """
+    need(table, "way", "rate")
+    positive("rate", float(table["rate"].min()))
+    median = table.groupby("way", sort=False)["rate"].median()
+    places = {way: place for place, way in enumerate(median.index)}
+    with styled(ax, size=(8.0, 1.4 + 0.62 * len(median))) as axes:
+        if median.max() > 20 * median.min():
+            axes.set_xscale("log")
+            axes.set_xlim(median.min() / 3, median.max() * 4)
+        else:
+            axes.set_xlim(0, median.max() * 1.18)
+        bars = axes.barh(range(len(median)), median, height=0.56, color=SKY, edgecolor=INK, linewidth=0.8)
+        axes.bar_label(bars, [f"{rate:,.3g}" if rate < 100 else f"{rate:,.0f}" for rate in median], padding=8)
+        axes.plot(table["rate"], table["way"].map(places), ".", color=INK, markersize=7)
+        axes.set_yticks(range(len(median)), [textwrap.fill(str(way), 34) for way in median.index])
+        axes.set(title="How fast each way is", xlabel=unit[:1].upper() + unit[1:], ylim=(len(median) - 0.5, -0.5))
+        axes.xaxis.set_major_formatter(FuncFormatter(plain))
+        axes.tick_params(axis="y", length=0)
+        axes.grid(True, axis="x")
     return axes
 
 

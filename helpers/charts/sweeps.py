@@ -5,7 +5,7 @@ where there is more than one. Lines go through the median of the repeats; every 
 spread is never hidden.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -51,11 +51,18 @@ LOOKS = [  # one a load; the hollow ones are larger, so that both show where two
     Look(GREEN, "^", "-.", GREEN, 7),
     Look(PURPLE, "D", ":", "none", 10),
 ]
+PARTS = {50: ("-", False), 95: ("--", True), 99: (":", True)}  # each percentile's line, and whether it is hollow
 GLYPHS = {"o": "●○", "s": "■□", "^": "▲△", "D": "◆◇"}  # each marker as a letter, full and hollow
 
 
 def throughput(
-    table: pd.DataFrame, *, limit: float | None = None, ideal: float | None = None, ax: Axes | None = None
+    table: pd.DataFrame,
+    *,
+    limit: float | None = None,
+    ideal: float | None = None,
+    cores: int | None = None,
+    marks: Mapping[float, str] | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Jobs a second against workers, both logarithmic: with perfect scaling a straight line.
 
@@ -63,26 +70,51 @@ def throughput(
         table: columns workers, throughput (jobs/s); load if there are several.
         limit: the most that the service behind the pool can do, jobs/s.
         ideal: mean service time, seconds; draws workers / ideal, what that many workers could do with no losses.
+        cores: for work that computes: the ideal is then min(workers, cores) / ideal.
+        marks: words at worker counts, beside an upright line: {20: "20 connections"}.
 
     Raises:
-        ValueError: for a missing column, an empty table, a limit or an ideal that is not positive.
+        ValueError: for a missing column, an empty table, or a number that is not positive.
     """
     need(table, "workers", "throughput")
     positive("limit", limit)
     positive("ideal", ideal)
+    positive("cores", cores)
     with styled(ax) as axes:
         log_axes(axes)
-        ends = []
-        if ideal is not None:
-            counts = sorted(table["workers"].unique())
-            axes.plot(counts, [n / ideal for n in counts], color=GREY, linestyle=":", label="ideal")
-            ends.append((counts[-1] / ideal, f"ideal: workers / {ideal:.3g} s"))
+        mark_workers(axes, marks)
+        ends = [ideal_line(axes, table, ideal, cores)] if ideal is not None else []
         ends += [median_line(axes, rows, "throughput", look, load or "measured") for load, rows, look in loads(table)]
         if limit is not None:
             limit_line(axes, limit, f"limit of the service: {limit:,.4g} jobs/s")
         axes.set(title="Throughput against workers", xlabel=WORKERS, ylabel="Throughput (jobs/s)")
         end_labels(axes, ends)
     return axes
+
+
+def ideal_line(ax: Axes, table: pd.DataFrame, ideal: float, cores: int | None) -> tuple[float, str]:
+    """A dotted line of what is possible; returns its last point and its label."""
+    counts = sorted({*table["workers"], *([cores] if cores is not None else [])})
+    most = [n / ideal if cores is None else min(n, cores) / ideal for n in counts]
+    ax.plot(counts, most, color=GREY, linestyle=":", label="ideal")
+    what = "workers" if cores is None else f"min(workers, {cores})"
+    return most[-1], f"ideal: {what} / {ideal:.3g} s"
+
+
+def mark_workers(ax: Axes, marks: Mapping[float, str] | None, *, at_top: bool = False) -> None:
+    """An upright line at each worker count of `marks`, with its words at its foot, or at its top."""
+    for place, words in (marks or {}).items():
+        positive("marks", place)
+        ax.axvline(place, color=VERMILLION, linestyle=(0, (2, 2)), linewidth=1.6, label=f"_{words}")
+        ax.annotate(
+            words,
+            (place, 1.0 if at_top else 0.0),
+            (5, -6 if at_top else 6),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            va="top" if at_top else "bottom",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
+        )
 
 
 def efficiency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -107,23 +139,36 @@ def efficiency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return axes
 
 
-def latency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def latency(
+    table: pd.DataFrame,
+    *,
+    parts: Sequence[int] = (50, 95),
+    marks: Mapping[float, str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """How long a job takes from submit to result, against workers: the median and the slow tail of every load.
 
     Args:
-        table: columns workers, p50, p95 (seconds; drawn in ms); load if there are several.
+        table: columns workers, and for `parts` p50, p95, p99 (seconds; drawn in ms); load if there are several.
+        parts: which percentiles, of 50, 95 and 99.
+        marks: words at worker counts, beside an upright line: {20: "20 connections"}.
 
     Raises:
-        ValueError: for a missing column or an empty table.
+        ValueError: for a missing column, an empty table, another percentile, or a mark that is not positive.
     """
-    need(table, "workers", "p50", "p95")
+    if not parts or set(parts) - set(PARTS):
+        raise ValueError(f"parts must be some of {list(PARTS)}, not {list(parts)}")
+    columns = [f"p{part}" for part in parts]
+    need(table, "workers", *columns)
     with styled(ax) as axes:
         log_axes(axes)
+        mark_workers(axes, marks, at_top=True)  # where the curves are not
         ends = []
         for load, rows, look in loads(table):
-            scaled = rows.assign(p50=rows["p50"] * 1e3, p95=rows["p95"] * 1e3)
-            for column, line, fill in (("p50", "-", look.colour), ("p95", "--", "white")):
-                own = look._replace(line=line, fill=fill, size=7)
+            scaled = rows.assign(**{column: rows[column] * 1e3 for column in columns})
+            for part, column in zip(parts, columns, strict=True):
+                line, hollow = PARTS[part]
+                own = look._replace(line=line, fill="white" if hollow else look.colour, size=7)
                 ends.append(median_line(axes, scaled, column, own, f"{load} {column}".strip()))
         axes.set(title="Latency against workers", xlabel=WORKERS, ylabel="Latency, submit to result (ms)")
         end_labels(axes, ends)

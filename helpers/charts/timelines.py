@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from helpers.charts.style import (
     BLUE,
     GREY,
+    PURPLE,
     SKY,
     VERMILLION,
     laid_out,
@@ -26,6 +27,7 @@ from helpers.charts.style import (
 SECONDS = "Time since the start (s)"
 SAMPLE = ["seconds", "threads", "memory", "connections"]
 MIB = 2**20
+OUTCOMES = [(BLUE, "-"), (VERMILLION, "--"), (PURPLE, "-.")]  # the look of each kind, the most frequent first
 BAR = 0.74  # a bar's height, of the row's
 
 
@@ -112,6 +114,39 @@ def queue_depth(frame: pd.DataFrame, *, bound: int | None = None, ax: Axes | Non
             limit_line(axes, bound, f"bound of the queue: {bound:,} jobs")
         axes.set(title="Jobs in the pool over time", xlabel=SECONDS, ylabel="Jobs", xlim=(0, None))
         axes.set_ylim(0, 1.18 * max(waiting.max(), running.max(), bound or 1))
+        whole_numbers(axes.yaxis)
+        axes.grid(True)
+        legend_above(axes)
+    return axes
+
+
+def progress(frame: pd.DataFrame, *, ideal: float | None = None, ax: Axes | None = None) -> Axes:
+    """How many jobs had ended at each moment, and how: a line of steps for each kind of outcome.
+
+    Args:
+        frame: columns finished (seconds) and outcome ("sent", "failed", …, at most three kinds); without the latter ok
+            is taken for it.
+        ideal: jobs/s of the physical limit; draws the straight line from nothing to all jobs.
+
+    Raises:
+        ValueError: for a missing column, an empty frame, too many kinds, or an ideal that is not positive.
+    """
+    need(frame, "finished", "outcome" if "outcome" in frame else "ok")
+    positive("ideal", ideal)
+    kinds = frame["outcome"] if "outcome" in frame else frame["ok"].map({True: "succeeded", False: "failed"})
+    names = list(kinds.value_counts().index)  # the most frequent first
+    if len(names) > len(OUTCOMES):
+        raise ValueError(f"the frame has {len(names)} kinds of outcome; a chart can tell {len(OUTCOMES)} apart")
+    with styled(ax) as axes:
+        if ideal is not None:
+            axes.plot([0, len(frame) / ideal], [0, len(frame)], color=GREY, linestyle=":", label="limit")
+        end = float(frame["finished"].max())
+        for name, (colour, line) in zip(names, OUTCOMES, strict=False):
+            times = sorted(frame["finished"][kinds == name])
+            label = f"{name}: {len(times):,}"
+            counts = [*range(len(times) + 1), len(times)]
+            axes.step([0.0, *times, end], counts, where="post", color=colour, linestyle=line, label=label)
+        axes.set(title="Progress", xlabel=SECONDS, ylabel="Jobs ended", xlim=(0, None), ylim=(0, None))
         whole_numbers(axes.yaxis)
         axes.grid(True)
         legend_above(axes)

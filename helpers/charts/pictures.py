@@ -1,0 +1,119 @@
+"""Pictures as they came in, and before and after.
+
+They are drawn small, so that a notebook that shows them stays small, and upright, as their EXIF says.
+"""
+
+import os
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from PIL import Image, ImageOps
+
+from helpers.charts.style import GREY, INK, VERMILLION, styled
+
+Source = str | os.PathLike[str] | Image.Image
+
+SMALL = 240  # pixels of the longer side of a picture on the sheet
+CELL = (1.0, 0.75)  # of the grid: a picture of four to three fills it
+GAP = 0.08
+CAPTION = 0.16  # the height kept free for the words below a picture
+
+
+def contact_sheet(pictures: Sequence[tuple[str, Source]], *, columns: int = 4, ax: Axes | None = None) -> Axes:
+    """Pictures in a grid, each with its words below.
+
+    Args:
+        pictures: (words, picture), where a picture is a file or a PIL image.
+        columns: how many stand side by side.
+
+    Raises:
+        ValueError: for no pictures, or a number of columns that is not positive.
+    """
+    rows = _rows(len(pictures), columns)
+    with styled(ax, size=(8.6, 8.6 * rows * (CELL[1] + CAPTION) / (columns * (CELL[0] + GAP)))) as axes:
+        _prepare(axes, rows, columns)
+        for number, (words, source) in enumerate(pictures):
+            left, top = _place(number, columns)
+            picture, _ = small(source)
+            _draw(axes, picture, left, top)
+            axes.text(left + CELL[0] / 2, top + CELL[1] + 0.03, words, ha="center", va="top", fontsize=9)
+    return axes
+
+
+def before_and_after(
+    pictures: Sequence[tuple[str, Source, Source]], *, columns: int = 4, ax: Axes | None = None
+) -> Axes:
+    """Each picture as it came in, faded, with the new one on it in its true size beside the old: as in a frame.
+
+    At the same scale 640 pixels out of 4,000 are a stamp, and that is what there is to see.
+
+    Args:
+        pictures: (words, old, new), each picture a file or a PIL image. Its size in pixels is added to the words.
+        columns: how many stand side by side.
+
+    Raises:
+        ValueError: for no pictures, or a number of columns that is not positive.
+    """
+    rows = _rows(len(pictures), columns)
+    with styled(ax, size=(8.6, 8.6 * rows * (CELL[1] + 1.6 * CAPTION) / (columns * (CELL[0] + GAP)))) as axes:
+        _prepare(axes, rows, columns, lines=1.6)
+        for number, (words, old, new) in enumerate(pictures):
+            left, top = _place(number, columns, lines=1.6)
+            before, (width, height) = small(old)
+            after, (new_width, new_height) = small(new)
+            x, y, wide, high = _draw(axes, before, left, top, alpha=0.45)
+            _put(axes, after, x, y, wide * new_width / width, high * new_height / height, frame=VERMILLION)
+            sizes = f"{width:,} x {height:,}\nto {new_width:,} x {new_height:,}"
+            axes.text(left + CELL[0] / 2, top + CELL[1] + 0.03, f"{words}: {sizes}", ha="center", va="top", fontsize=9)
+    return axes
+
+
+def small(source: Source) -> tuple[Image.Image, tuple[int, int]]:
+    """The picture with at most `SMALL` pixels a side, upright; and its true size, upright too."""
+    picture = source.copy() if isinstance(source, Image.Image) else Image.open(source)
+    with picture:
+        size = picture.size
+        turned = picture.getexif().get(0x0112, 1) >= 5  # it lies on its side
+        picture.thumbnail((SMALL, SMALL), reducing_gap=1.0)
+        return ImageOps.exif_transpose(picture).convert("RGB"), (size[1], size[0]) if turned else size
+
+
+def _rows(pictures: int, columns: int) -> int:
+    if not pictures:
+        raise ValueError("there are no pictures to show")
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, not {columns!r}")
+    return -(-pictures // columns)
+
+
+def _prepare(ax: Axes, rows: int, columns: int, lines: float = 1.0) -> None:
+    high = rows * (CELL[1] + lines * CAPTION)
+    ax.set(xlim=(0, columns * (CELL[0] + GAP) - GAP), ylim=(high, 0), aspect="equal")
+    ax.set_axis_off()
+
+
+def _place(number: int, columns: int, lines: float = 1.0) -> tuple[float, float]:
+    return (number % columns) * (CELL[0] + GAP), (number // columns) * (CELL[1] + lines * CAPTION)
+
+
+def _draw(ax: Axes, picture: Image.Image, left: float, top: float, alpha: float = 1.0) -> tuple[float, ...]:
+    """In the middle of its cell, as large as fits; returns where that is: left, top, width, height."""
+    scale = min(CELL[0] / picture.width, CELL[1] / picture.height)
+    wide, high = picture.width * scale, picture.height * scale
+    left, top = left + (CELL[0] - wide) / 2, top + (CELL[1] - high) / 2
+    _put(ax, picture, left, top, wide, high, alpha=alpha, frame=GREY)
+    return left, top, wide, high
+
+
+def _put(
+    ax: Axes, picture: Image.Image, left: float, top: float, wide: float, high: float, *, frame: str, alpha: float = 1.0
+) -> None:
+    limits = ax.get_xlim(), ax.get_ylim()
+    ax.imshow(picture, extent=(left, left + wide, top + high, top), alpha=alpha, interpolation="antialiased")
+    ax.plot(
+        [left, left + wide, left + wide, left, left],
+        [top, top, top + high, top + high, top],
+        color=INK if frame == GREY else frame,
+        linewidth=0.6 if frame == GREY else 1.6,
+    )
+    ax.set(xlim=limits[0], ylim=limits[1])  # imshow sets its own
