@@ -42,7 +42,7 @@ def write(name: str, raw: pd.DataFrame, shown: pd.DataFrame) -> None:
         raise KeyError(f"benchmarks/README.md has no marker {begin}")
     block = f"{begin}\n{markdown(shown)}\n\n{machine()}\n{end}"
     readme.write_text(re.sub(f"{begin}.*?{end}", lambda _: block, text, flags=re.S), encoding="utf-8")
-    print(f"\n{name}\n{shown}\n", flush=True)
+    print(f"\n{name}\n{shown.to_string()}\n", flush=True)
 
 
 def draw(name: str, ax: Axes) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from helpers.exercises import Verdict, basic_pool, start_here, unbounded
+from helpers.exercises import Verdict, basic_pool, email_pool, image_pool, start_here, unbounded
 from helpers.pools import WorkerPool
 
 ROOT = Path(__file__).parents[1] / "notebooks"
@@ -116,7 +116,96 @@ def forgets_the_empty_evening(durations, workers):
     return max(longest, sum(durations) / workers)
 
 
+def writes_in_place(path, parts):
+    with open(path, "wb") as file:
+        for part in parts:
+            file.write(part)
+
+
+def empties_it_first(path, parts):
+    path.unlink(missing_ok=True)
+    path.write_bytes(b"".join(parts))
+
+
+def keeps_quiet(path, parts):
+    with suppress(RuntimeError):
+        path.write_bytes(b"".join(parts))
+
+
+def leaves_its_rubbish(path, parts):
+    part = path.with_name("part")
+    with open(part, "wb") as file:
+        for piece in parts:
+            file.write(piece)
+    part.replace(path)
+
+
+def writes_nothing(path, parts):
+    list(parts)
+
+
+def reads_it_all_first(jobs, size):
+    jobs = list(jobs)
+    return [jobs[n : n + size] for n in range(0, len(jobs), size)]
+
+
+def loses_the_rest(jobs, size):
+    batch = []
+    for job in jobs:
+        batch.append(job)
+        if len(batch) == size:
+            yield batch
+            batch = []
+
+
+def an_empty_one_at_the_end(jobs, size):
+    yield from loses_the_rest(jobs, size)
+    yield []
+
+
+def reads_one_ahead(jobs, size):
+    batch = []
+    for job in jobs:
+        if len(batch) == size:
+            yield batch
+            batch = []
+        batch.append(job)
+    if batch:
+        yield batch
+
+
 WRONG = [
+    (image_pool.check_fit, lambda w, h, bw, bh: (bw, bh), "(4000, 3000, 800, 300) gave (800, 300)"),
+    (image_pool.check_fit, lambda w, h, bw, bh: (bw, round(h * bw / w)), "(400, 300) is expected"),
+    (
+        image_pool.check_fit,
+        lambda w, h, bw, bh: tuple(round(x * min(bw / w, bh / h)) for x in (w, h)),
+        "(640, 480) is expected",
+    ),
+    (
+        image_pool.check_fit,
+        lambda w, h, bw, bh: tuple(round(x * min(bw / w, bh / h, 1)) for x in (w, h)),
+        "(100, 1) is expected",
+    ),
+    (image_pool.check_safe_write, writes_in_place, "half overwritten"),
+    (image_pool.check_safe_write, empties_it_first, "gone too"),
+    (image_pool.check_safe_write, keeps_quiet, "told nobody"),
+    (image_pool.check_safe_write, leaves_its_rubbish, "left in the folder"),
+    (image_pool.check_safe_write, writes_nothing, "does not hold them"),
+    (image_pool.check_seconds_needed, lambda n, each, w, c: n * each / min(w, c), "1.0 is expected"),
+    (image_pool.check_seconds_needed, lambda n, each, w, c: -(-n // w) * each, "2.0 is expected"),
+    (email_pool.check_rate, lambda times, w: w / (sum(times) / len(times)), "is expected"),
+    (email_pool.check_rate, lambda times, w: len(times) / max(times), "is expected"),
+    (email_pool.check_fate, lambda step, code: "sent" if code == 250 else "failed", "'unknown' is expected"),
+    (
+        email_pool.check_fate,
+        lambda step, code: "sent" if code == 250 else "unknown" if code is None else "failed",
+        "'again' is expected",
+    ),
+    (email_pool.check_batches, reads_it_all_first, "endless source: it raised RuntimeError"),
+    (email_pool.check_batches, loses_the_rest, "[[0, 1, 2], [3, 4, 5], [6]] is expected"),
+    (email_pool.check_batches, an_empty_one_at_the_end, "is expected"),
+    (email_pool.check_batches, reads_one_ahead, "it read 4 jobs"),
     (start_here.check_words, None, "a dict is wanted"),
     (start_here.check_words, {**start_here.KITCHEN, "cook": "thread pool"}, "'cook' is not a 'thread pool'"),
     (start_here.check_dinner, lambda o, c, m: o * m / c, "16.8"),

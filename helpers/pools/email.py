@@ -150,13 +150,15 @@ class BatchEmailSender(WorkerPool[EmailJob, Delivery]):
     def deliver(self, job: EmailJob) -> Delivery:
         """What a worker does with one job. Raises BadMail, MailRefused, NoConnection or OutcomeUnknown."""
         message = build_message(job, self.sender)
+        content, message_id = message.as_bytes(), str(message["Message-ID"])
+        del message  # a thousand objects that the garbage collector would look at while we wait for the server
         worker = current_worker()
         connections: Connections[smtplib.SMTP] = worker.resource
         drops = 0
         while drops < FRESH_DROPS:
             smtp = connections.take(worker.cancelled)
             try:
-                reply = _transmit(smtp, message, self.sender, job.address)
+                reply = _transmit(smtp, content, self.sender, job.address)
             except _Dropped as error:
                 drops += connections.discard(smtp, error)
             except (BadMail, MailRefused) as error:  # that is about this mail, and not about the connection
@@ -170,7 +172,7 @@ class BatchEmailSender(WorkerPool[EmailJob, Delivery]):
                 raise
             else:
                 connections.give_back(smtp)
-                return Delivery(job.user_id, job.address, message["Message-ID"], reply)
+                return Delivery(job.user_id, job.address, message_id, reply)
         raise NoConnection(f"the server has dropped {FRESH_DROPS} new connections at this mail")
 
     def stats(self) -> MailStats:
@@ -227,7 +229,7 @@ class _Dropped(Exception):
     """The connection was lost before the mail was handed over: it can be sent over another one."""
 
 
-def _transmit(smtp: smtplib.SMTP, message: EmailMessage, sender: str, address: str) -> str:
+def _transmit(smtp: smtplib.SMTP, content: bytes, sender: str, address: str) -> str:
     """Send over one connection; the server's answer. Raises _Dropped, BadMail, MailRefused, OutcomeUnknown."""
     utf8 = not address.isascii()
     try:
@@ -239,7 +241,7 @@ def _transmit(smtp: smtplib.SMTP, message: EmailMessage, sender: str, address: s
     except OSError as error:
         raise _Dropped(str(error)) from error
     try:
-        code, reply = smtp.data(message.as_bytes())
+        code, reply = smtp.data(content)
     except smtplib.SMTPDataError as error:  # an answer, and to DATA itself: no content has been sent
         _demand(error.smtp_code, error.smtp_error)
         raise MailRefused(error.smtp_code, _words(error.smtp_error)) from error

@@ -78,9 +78,9 @@ class MailServer:
             smtplib.SMTP(server.host, server.port)
             server.mailbox()            # every mail it has taken
 
-    A mail is answered, by its recipient's `fate_of`, with 250 after `latency_of` seconds; with 451 after DATA
-    (transient); with 554 at RCPT (permanent); or not at all: the connection is cut, and half of these mails have
-    arrived (lost).
+    After `latency_of` seconds a mail is answered as its recipient's `fate_of` says: with 250; with 451 to its content
+    (transient); or with 554 to its address (permanent). Or not at all: the connection is cut, and half of these mails
+    have arrived (lost).
 
     Args:
         latency:               (least, most) seconds until a mail is taken.
@@ -269,6 +269,7 @@ class _Office:
         self, server: "_Session", session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if self.fate(address, 1) == "permanent":
+            await self.take_time(address)
             self.counts["permanent"] += 1
             return f"554 5.7.1 <{address}>: this address takes no mail"
         envelope.rcpt_tos.append(address)
@@ -285,14 +286,17 @@ class _Office:
             self.counts[fate] += 1
             server.cut()
             await asyncio.sleep(PATIENCE)  # ends when the loss of the connection cancels it
-        if any(self.settings.latency):
-            await asyncio.sleep(latency_of(recipient, self.settings.latency, seed))
+        await self.take_time(recipient)
         self.counts[fate] += 1
         if fate == "transient":
             return "451 4.3.0 try again later"
         self.keep(recipient, envelope)
         server.mails += 1
         return "250 2.0.0 OK: queued"
+
+    async def take_time(self, recipient: str) -> None:
+        if any(self.settings.latency):
+            await asyncio.sleep(latency_of(recipient, self.settings.latency, self.settings.seed))
 
     def fate(self, recipient: str, attempt: int) -> str:
         return fate_of(recipient, attempt, seed=self.settings.seed, **self.settings.shares)

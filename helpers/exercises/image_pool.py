@@ -1,0 +1,71 @@
+"""Checks for notebook 03."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from helpers.exercises.verdict import Verdict, attempt, expect
+
+
+def check_fit(answer: Any) -> Verdict:
+    """fit(width, height, box_width, box_height): the size of a picture in its box."""
+    cases = [
+        ((4000, 3000, 800, 600), (800, 600)),
+        ((4000, 3000, 800, 300), (400, 300)),
+        ((2800, 4200, 640, 480), (320, 480)),
+        ((640, 480, 1024, 768), (640, 480)),
+        ((1000, 333, 100, 100), (100, 33)),
+        ((4000, 10, 100, 100), (100, 1)),
+    ]
+    return expect(answer, cases, "the tighter side decides, nothing grows, nothing vanishes.")
+
+
+def check_safe_write(answer: Any) -> Verdict:
+    """write_whole(path, parts): all of the parts, or nothing changed."""
+    with tempfile.TemporaryDirectory(prefix="exercise-") as folder:
+        path = Path(folder) / "picture.jpg"
+        _, problem = attempt(answer, path, [b"old ", b"picture"])
+        if problem is not None:
+            return Verdict(False, f"writing two parts: {problem}")
+        if not path.exists() or path.read_bytes() != b"old picture":
+            return Verdict(False, "two parts were to be written, and the file does not hold them.")
+        wrong = _wrong_after_an_error(answer, path)
+        if wrong is not None:
+            return Verdict(False, wrong)
+        _, problem = attempt(answer, path, [b"new picture"])
+        if problem is not None or path.read_bytes() != b"new picture":
+            return Verdict(False, "after an error that was cleaned up, a new picture could not be written.")
+    return Verdict(True, "the new picture as a whole, or the old one untouched.")
+
+
+def _wrong_after_an_error(answer: Any, path: Path) -> str | None:
+    _, problem = attempt(answer, path, _parts_that_fail())
+    left = [other for other in path.parent.iterdir() if other != path]
+    findings = {
+        "making the parts failed half-way, and write_whole told nobody.": problem is None,
+        f"the error of the parts was to go on; instead {problem}.": "the power is gone" not in str(problem),
+        "the new parts failed half-way, and now the old picture is gone too.": not path.exists(),
+        "the new parts failed half-way, and now the old picture is half overwritten.": path.exists()
+        and path.read_bytes() != b"old picture",
+        "after an error something was left in the folder beside the picture: clean up.": bool(left),
+    }
+    return next((words for words, found in findings.items() if found), None)
+
+
+def _parts_that_fail() -> Iterator[bytes]:
+    yield b"new"
+    raise RuntimeError("the power is gone")
+
+
+def check_seconds_needed(answer: Any) -> Verdict:
+    """seconds_needed(pictures, each, workers, cores): the least time for work that computes."""
+    cases = [
+        ((8, 0.5, 2, 4), 2.0),
+        ((8, 0.5, 4, 2), 2.0),
+        ((7, 0.25, 16, 2), 1.0),
+        ((1, 0.5, 3, 3), 0.5),
+        ((10_000, 0.03125, 8, 2), 156.25),
+        ((0, 0.5, 3, 2), 0.0),
+    ]
+    return expect(answer, cases, "workers beyond the cores only take turns.")
