@@ -31,8 +31,8 @@ def progress(
 ) -> Generator[Result[Job, Value], None, None]:
     """Yield `results` on, and show how many have come, of `total` if that is known, and what became of them.
 
-    In a notebook it is tqdm's bar; else a line to `file` (default: stderr) at most every half second and a last one
-    at the end, also if the loop is left early.
+    In a notebook it is tqdm's bar, which goes when all is done; else a line to `file` (default: stderr) at most every
+    half second. Both leave a last line (the notebook's on stdout), also if the loop is left early.
     """
     bar = _bar(total) if file is None and in_notebook() else None
     read, shown = 0, time.monotonic()
@@ -44,12 +44,16 @@ def progress(
                     bar.update()
                 if time.monotonic() - shown >= EVERY:
                     shown = time.monotonic()
-                    _show(bar, file, read, total, pool.stats())
+                    if bar is not None:
+                        bar.set_postfix(outcome_counts(pool.stats()))
+                    else:
+                        _line(file or sys.stderr, read, total, pool.stats())
                 yield result
         finally:
-            _show(bar, file, read, total, pool.stats())
             if bar is not None:
                 bar.close()
+            # A bar lives only as long as its kernel; the line stays in the saved notebook.
+            _line(file or (sys.stderr if bar is None else sys.stdout), read, total, pool.stats())
 
 
 def in_notebook() -> bool:
@@ -69,13 +73,10 @@ def outcome_counts(stats: PoolStats) -> dict[str, int]:
 def _bar(total: int | None) -> "tqdm[Any]":
     from tqdm.notebook import tqdm as notebook_bar  # needs ipywidgets, which a plain script may not have
 
-    return notebook_bar(total=total, unit=" jobs")
+    return notebook_bar(total=total, unit=" jobs", leave=False)
 
 
-def _show(bar: "tqdm[Any] | None", file: TextIO | None, read: int, total: int | None, stats: PoolStats) -> None:
-    if bar is not None:
-        bar.set_postfix(outcome_counts(stats))
-        return
+def _line(file: TextIO, read: int, total: int | None, stats: PoolStats) -> None:
     of = "" if total is None else f" of {total:,}"
     counts = ", ".join(f"{count:,} {name}" for name, count in outcome_counts(stats).items())
-    print(f"{read:,}{of} jobs: {counts}", file=file or sys.stderr, flush=True)
+    print(f"{read:,}{of} jobs: {counts}", file=file, flush=True)

@@ -11,7 +11,10 @@ import pandas as pd
 from helpers.pools import WorkerPool, run_unbounded
 from helpers.services import Api, Database, FetchUser, run_in_sandbox
 
-PACKAGES = ("jupyterlab", "ipywidgets", "pandas", "matplotlib", "psycopg", "psycopg_pool", "tornado", "httpx", "psutil")
+PACKAGES = (
+    *("jupyterlab", "ipywidgets", "pandas", "matplotlib", "numpy", "PIL", "tqdm"),
+    *("psycopg", "psycopg_pool", "tornado", "httpx", "aiosmtpd", "psutil"),
+)
 
 
 def _python() -> str:

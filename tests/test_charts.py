@@ -278,7 +278,7 @@ def test_the_ideal_of_work_that_computes_bends_at_the_cores() -> None:
 
 
 @pytest.mark.parametrize("chart", [charts.throughput, charts.latency])
-def test_marks_stand_upright_with_their_words_beside_them(chart: Callable[..., Axes]) -> None:
+def test_marks_stand_upright_with_their_words_above_them(chart: Callable[..., Axes]) -> None:
     ax = chart(sweep(), marks={20: "cap: 20 connections"})
     assert set(lines(ax)["_cap: 20 connections"].get_xdata()) == {20}
     [text] = [text for text in ax.texts if text.get_text() == "cap: 20 connections"]

@@ -52,7 +52,7 @@ def test_an_error_of_the_stream_comes_through():
         list(progress(pool.stream([1]), pool, file=io.StringIO()))
 
 
-def test_in_a_notebook_it_is_a_bar(monkeypatch):
+def test_in_a_notebook_it_is_a_bar_that_leaves_a_line(monkeypatch, capsys):
     shell = SimpleNamespace(config={"IPKernelApp": {}})
     assert not in_notebook()
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
@@ -74,8 +74,10 @@ def test_in_a_notebook_it_is_a_bar(monkeypatch):
             self.closed = True
 
     monkeypatch.setattr("helpers.progress._bar", Bar)
+    monkeypatch.setattr("helpers.progress.EVERY", 0)
     with WorkerPool(handler, workers=2) as pool:
         list(progress(pool.stream(range(10)), pool, total=10))
     [bar] = bars
     assert (bar.n, bar.total, bar.closed) == (10, 10, True)
     assert bar.postfix == {"succeeded": 8, "failed": 1, "unknown": 1} == outcome_counts(pool.stats())
+    assert capsys.readouterr().out == "10 of 10 jobs: 8 succeeded, 1 failed, 1 unknown\n"

@@ -14,6 +14,7 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1] / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -43,11 +44,13 @@ def execute(path: Path) -> float:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Stable ids, and no metadata but tags."""
+    """Stable ids, no metadata but tags, and no widgets, which live only as long as their kernel."""
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02}"
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
         for output in cell.get("outputs", []):
             output.pop("transient", None)
 

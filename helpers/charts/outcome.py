@@ -95,8 +95,10 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
             axes.set_xlim(median.min() / 3, median.max() * 4)
         else:
             axes.set_xlim(0, median.max() * 1.18)
-        bars = axes.barh(range(len(median)), median, height=0.56, color=SKY, edgecolor=INK, linewidth=0.8)
-        axes.bar_label(bars, [f"{rate:,.3g}" if rate < 100 else f"{rate:,.0f}" for rate in median], padding=8)
+        axes.barh(range(len(median)), median, height=0.56, color=SKY, edgecolor=INK, linewidth=0.8)
+        for place, (rate, most) in enumerate(zip(median, table.groupby("way", sort=False)["rate"].max(), strict=True)):
+            words = f"{rate:,.3g}" if rate < 100 else f"{rate:,.0f}"
+            axes.annotate(words, (most, place), (8, 0), textcoords="offset points", va="center")  # right of all dots
         axes.plot(table["rate"], table["way"].map(places), ".", color=INK, markersize=7)
         axes.set_yticks(range(len(median)), [textwrap.fill(str(way), 34) for way in median.index])
         axes.set(title="How fast each way is", xlabel=unit[:1].upper() + unit[1:], ylim=(len(median) - 0.5, -0.5))

@@ -87,7 +87,8 @@ def throughput(
         ends += [median_line(axes, rows, "throughput", look, load or "measured") for load, rows, look in loads(table)]
         if limit is not None:
             limit_line(axes, limit, f"limit of the service: {limit:,.4g} jobs/s")
-        axes.set(title="Throughput against workers", xlabel=WORKERS, ylabel="Throughput (jobs/s)")
+        axes.set(xlabel=WORKERS, ylabel="Throughput (jobs/s)")
+        axes.set_title("Throughput against workers", pad=24 if marks else None)
         end_labels(axes, ends)
     return axes
 
@@ -101,20 +102,13 @@ def ideal_line(ax: Axes, table: pd.DataFrame, ideal: float, cores: int | None) -
     return most[-1], f"ideal: {what} / {ideal:.3g} s"
 
 
-def mark_workers(ax: Axes, marks: Mapping[float, str] | None, *, at_top: bool = False) -> None:
-    """An upright line at each worker count of `marks`, with its words at its foot, or at its top."""
+def mark_workers(ax: Axes, marks: Mapping[float, str] | None) -> None:
+    """An upright line at each worker count of `marks`, with its words above it, where no curve is."""
     for place, words in (marks or {}).items():
         positive("marks", place)
         ax.axvline(place, color=VERMILLION, linestyle=(0, (2, 2)), linewidth=1.6, label=f"_{words}")
-        ax.annotate(
-            words,
-            (place, 1.0 if at_top else 0.0),
-            (5, -6 if at_top else 6),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            va="top" if at_top else "bottom",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
-        )
+        above = ("data", "axes fraction")
+        ax.annotate(words, (place, 1.0), (0, 4), xycoords=above, textcoords="offset points", ha="center", va="bottom")
 
 
 def efficiency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -162,7 +156,7 @@ def latency(
     need(table, "workers", *columns)
     with styled(ax) as axes:
         log_axes(axes)
-        mark_workers(axes, marks, at_top=True)  # where the curves are not
+        mark_workers(axes, marks)
         ends = []
         for load, rows, look in loads(table):
             scaled = rows.assign(**{column: rows[column] * 1e3 for column in columns})
@@ -170,7 +164,8 @@ def latency(
                 line, hollow = PARTS[part]
                 own = look._replace(line=line, fill="white" if hollow else look.colour, size=7)
                 ends.append(median_line(axes, scaled, column, own, f"{load} {column}".strip()))
-        axes.set(title="Latency against workers", xlabel=WORKERS, ylabel="Latency, submit to result (ms)")
+        axes.set(xlabel=WORKERS, ylabel="Latency, submit to result (ms)")
+        axes.set_title("Latency against workers", pad=24 if marks else None)
         end_labels(axes, ends)
     return axes
 
