@@ -44,12 +44,12 @@ def execute(path: Path) -> float:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Stable ids, no metadata but tags, and no widgets, which live only as long as their kernel."""
+    """Stable ids, no metadata but tags, and no widgets where nbval does not ask for them: they die with their kernel."""
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02}"
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
-        if "outputs" in cell:
+        if "nbval-ignore-output" in (tags or []):
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
         for output in cell.get("outputs", []):
             output.pop("transient", None)
