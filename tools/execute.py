@@ -44,7 +44,7 @@ def execute(path: Path) -> float:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Stable ids, no metadata but tags, and no widgets where nbval does not ask for them: they die with their kernel."""
+    """Stable ids, no metadata but tags; no widgets, which die with their kernel, except where nbval asks for them."""
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02}"
         tags = cell.metadata.get("tags")
