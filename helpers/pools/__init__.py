@@ -6,8 +6,13 @@ unbounded    the anti-pattern: a thread a job, a task a job
 worker       what a handler may know of the worker that runs it
 basic        WorkerPool, the core
 bounded      run_bounded: a pool for a list of jobs, in one call
-image        ImageProcessor: a pool that resizes pictures (needs Pillow)
+alarm        a thread that rings when it is time
+scaling      how many workers does the backlog need? The decision alone
+dynamic      DynamicPool: between a minimum and a maximum of workers
 backoff      how long to wait before trying again
+policy       RetryPolicy: try again? When? The decision alone
+retrying     RetryingPool, dead letters, redrive; DynamicRetryingPool, which is both
+image        ImageProcessor: a pool that resizes pictures (needs Pillow)
 connections  one connection a worker, or as many as the server allows
 email        BatchEmailSender: a pool that sends mails
 checks       how bad input is refused
@@ -22,7 +27,11 @@ from typing import TYPE_CHECKING, Any
 from helpers.pools.basic import WorkerPool
 from helpers.pools.bounded import run_bounded
 from helpers.pools.channel import Channel, ChannelClosed
-from helpers.pools.result import JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
+from helpers.pools.dynamic import DynamicPool
+from helpers.pools.policy import RetryLater, RetryPolicy
+from helpers.pools.result import Attempt, JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
+from helpers.pools.retrying import DeadLetter, DynamicRetryingPool, RetryingPool
+from helpers.pools.scaling import Decision
 from helpers.pools.unbounded import run_unbounded, run_unbounded_async
 from helpers.pools.worker import Worker, current_worker
 
@@ -31,10 +40,15 @@ if TYPE_CHECKING:
     from helpers.pools.image import ImageJob, ImageProcessor, Thumbnail
 
 __all__ = [
+    "Attempt",
     "BatchEmailSender",
     "Channel",
     "ChannelClosed",
+    "DeadLetter",
+    "Decision",
     "Delivery",
+    "DynamicPool",
+    "DynamicRetryingPool",
     "EmailJob",
     "ImageJob",
     "ImageProcessor",
@@ -43,6 +57,9 @@ __all__ = [
     "PoolClosed",
     "PoolStats",
     "Result",
+    "RetryLater",
+    "RetryPolicy",
+    "RetryingPool",
     "ShutdownReport",
     "Thumbnail",
     "Worker",

@@ -34,14 +34,20 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from helpers.pools import checks
+from helpers.pools.alarm import Alarm
 from helpers.pools.result import JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
 from helpers.pools.worker import OpenResource, Worker, become, worker_or_none
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
 
-# Where finished results go: one for `results()`, one for every stream. A None in it says: look whether this is the end.
-Pass = SimpleQueue[Result[Job, Value] | None]
+
+class Pass(SimpleQueue[Result[Job, Value] | None]):
+    """Where finished results go: one for `results()`, one for every stream. A None in it says: look for the end."""
+
+    wanted = True  # False once the stream that reads it has been left
+
+
 # What waits in the queue and goes through a worker's hands: the result to fill in, and the pass it belongs on.
 Order = tuple[Result[Job, Value], Pass[Job, Value]]
 
@@ -91,21 +97,22 @@ class WorkerPool(Generic[Job, Value]):
         # with its result on a pass); _queue holds at most queue_size; nothing is added to it once _closed.
         # Re-entrant, because the garbage collector may close a forgotten stream in whoever holds it at that moment.
         self._lock = RLock()
-        self._not_empty = Condition(self._lock)
         self._not_full = Condition(self._lock)
         self._queue: deque[Order[Job, Value]] = deque()
         self._running = self._succeeded = self._failed = self._cancelled = self._unknown = 0
-        self._idle = self._blocked = 0  # workers that wait for a job, submitters that wait for room
+        self._idle: list[Worker] = []  # who waits for a job and has not been called, the last to come at the end
+        self._blocked = 0  # submitters that wait for room
         self._closed = self._abandoned = False  # no more jobs; and: no more waiting for what still runs
         self._done_late: list[Job] = []  # finished since _closed
         self._taken_back: list[Job] = []  # cancelled since _closed
         self._errors: list[BaseException] = []  # from closing resources
         self._feeders: set[int] = set()  # threads that have submitted, workers apart
-        self._pass: Pass[Job, Value] = SimpleQueue()  # for results()
+        self._pass: Pass[Job, Value] = Pass()  # for results()
         self._reader: Pass[Job, Value] | None = None  # the pass that is being read
-        self._crew: list[Worker] = []  # all ever hired
-        self._present = 0  # those that have not left
-        self._hire(workers)
+        self._crew: list[Worker] = []  # all hired, until their threads have ended
+        self._hired = self._present = 0  # ever; and those that have not decided to leave
+        self._alarms: list[Alarm] = []  # what kinds of pools that must act at a certain time have
+        self._open(workers)
 
     # -- jobs come in ---------------------------------------------------------------------------------------------
 
@@ -118,10 +125,8 @@ class WorkerPool(Generic[Job, Value]):
         deadline = checks.deadline_after("timeout", timeout)
         self._refuse_own_handler("submit() could wait for ever; try_submit() does not wait")
         with self._lock:
-            while not self._offer(job, self._pass):
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise TimeoutError(f"no room in the queue of {self.queue_size} within {timeout} s for {job!r}")
-                self._await_room(deadline)
+            self._wait_for_room(job, deadline, timeout)
+            self._enqueue((Result(job, self._clock()), self._pass))
             self._feeders.add(get_ident())
 
     def try_submit(self, job: Job) -> bool:
@@ -137,16 +142,38 @@ class WorkerPool(Generic[Job, Value]):
 
     def _offer(self, job: Job, outlet: Pass[Job, Value]) -> bool:
         """Queue a job if there is room; the caller holds the lock."""
+        if not self._has_room(job):
+            return False
+        self._enqueue((Result(job, self._clock()), outlet))
+        return True
+
+    def _enqueue(self, order: Order[Job, Value]) -> None:
+        """Queue an order, room or no room, and call a worker that is idle; the caller holds the lock."""
+        self._queue.append(order)
+        if self._idle:
+            self._call(self._idle.pop())  # who came last: the others can tell how long they have not been needed
+
+    def _call(self, worker: Worker) -> None:
+        """Wake a worker that has just been taken off the idle list: so that a burst of jobs calls each only once."""
+        worker.idle = False
+        worker.bell.notify()
+
+    def _call_all(self) -> None:
+        """Have all idle workers look again; the caller holds the lock."""
+        while self._idle:
+            self._call(self._idle.pop())
+
+    def _has_room(self, job: Job) -> bool:
         if self._closed:
             raise PoolClosed(f"{self._name} is shut down and takes no more jobs: {job!r} was not taken")
-        if len(self._queue) >= self.queue_size:
-            return False
-        self._queue.append((Result(job, self._clock()), outlet))
-        if self._idle:
-            # Counted down here and not by the worker once it wakes: a burst of jobs would wake only one worker.
-            self._not_empty.notify()
-            self._idle -= 1
-        return True
+        return len(self._queue) < self.queue_size
+
+    def _wait_for_room(self, job: Job, deadline: float | None, timeout: float | None) -> None:
+        """Until the queue has room for this job; the caller holds the lock, and has it again afterwards."""
+        while not self._has_room(job):
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"no room in the queue of {self.queue_size} within {timeout} s for {job!r}")
+            self._await_room(deadline)
 
     def _await_room(self, deadline: float | None = None) -> None:
         self._blocked += 1
@@ -157,43 +184,94 @@ class WorkerPool(Generic[Job, Value]):
 
     # -- workers work ---------------------------------------------------------------------------------------------
 
-    def _hire(self, number: int) -> None:
+    def _prepare(self) -> None:
+        """What a kind of pool needs once there is a lock, and before there is a worker."""
+
+    def _open(self, workers: int) -> None:
         try:
-            for _ in range(number):
-                worker = Worker(len(self._crew) + 1, self, self._resource)
-                name = f"{self._name}-worker-{worker.number}"
-                worker.thread = Thread(target=self._work, args=(worker,), name=name, daemon=True)
-                worker.thread.start()
-                with self._lock:
-                    self._crew.append(worker)
-                    self._present += 1
+            self._prepare()
+            for _ in range(workers):
+                self._hire_one()
         except BaseException:  # the machine has no more threads, or Stop was pressed: leave none behind
             self.force_shutdown()
             raise
 
+    def _hire_one(self) -> None:
+        with self._lock:
+            self._crew = [worker for worker in self._crew if worker.thread.is_alive()]
+            self._hired += 1
+            worker = Worker(self._hired, self, self._resource, Condition(self._lock))
+            name = f"{self._name}-worker-{worker.number}"
+            worker.thread = Thread(target=self._work, args=(worker,), name=name, daemon=True)
+            self._crew.append(worker)
+            self._present += 1
+            try:
+                worker.thread.start()
+            except BaseException:
+                # There is no thread; or Stop was pressed in here, and perhaps there is one: it will find itself
+                # struck off before it takes anything, for that needs the lock.
+                self._crew.remove(worker)
+                self._present -= 1
+                raise
+
     def _work(self, worker: Worker) -> None:
         """The life of a worker, in its own thread."""
         become(worker)
+        with self._lock:
+            if worker not in self._crew:
+                return
         while (order := self._take(worker)) is not None:
             result, outlet = order
             result.run(self._handler, worker.number, self._clock)
             self._settle(worker, result, outlet)
             del order, result  # a worker that waits keeps nothing of its last job alive
-        self._leave(worker)
+        error = worker.close()
+        if error is not None:
+            with self._lock:
+                self._errors.append(error)
 
     def _take(self, worker: Worker) -> Order[Job, Value] | None:
-        """The next order, now in this worker's hand; None when there will be no more."""
+        """The next order, now in this worker's hand; None when there will be no more for it."""
         with self._lock:
             while not self._queue:
-                if self._closed:
+                if self._may_go(worker):
+                    self._let_go(worker)
                     return None
-                self._idle += 1
-                self._not_empty.wait()
+                self._lie_down(worker)
+                worker.bell.wait(self._idle_time(worker))
+                self._get_up(worker)
             worker.in_hand = order = self._queue.popleft()
             self._running += 1
             if self._blocked:
                 self._not_full.notify()
             return order
+
+    def _may_go(self, worker: Worker) -> bool:
+        """True if a worker for which there is no job now will not be needed; the caller holds the lock."""
+        return self._closed
+
+    def _idle_time(self, worker: Worker) -> float | None:
+        """Seconds until an idle worker looks again without being called."""
+        return None
+
+    def _lie_down(self, worker: Worker) -> None:
+        worker.idle = True
+        self._idle.append(worker)
+
+    def _get_up(self, worker: Worker) -> None:
+        # Whoever calls a worker takes it off the list. So one that times out in the moment in which it is called
+        # finds itself off the list, and a job in the queue; only one that was not called takes itself off.
+        if worker.idle:
+            worker.idle = False
+            self._idle.remove(worker)
+
+    def _let_go(self, worker: Worker) -> None:
+        """One worker less, in the same breath in which `_may_go` said so; the caller holds the lock."""
+        self._present -= 1
+        if not self._present:
+            self._wake_reader()
+            if self._closed:
+                self._stop_alarms()
 
     def _settle(self, worker: Worker, result: Result[Job, Value], outlet: Pass[Job, Value]) -> None:
         """Count a job that has run and put its result on the pass: who reads a result finds it counted."""
@@ -216,15 +294,6 @@ class WorkerPool(Generic[Job, Value]):
             self._unknown += 1
         else:
             self._failed += 1
-
-    def _leave(self, worker: Worker) -> None:
-        error = worker.close()
-        with self._lock:
-            if error is not None:
-                self._errors.append(error)
-            self._present -= 1
-            if not self._present:
-                self._wake_reader()
 
     # -- results go out -------------------------------------------------------------------------------------------
 
@@ -249,8 +318,11 @@ class WorkerPool(Generic[Job, Value]):
 
     def _no_more_results(self) -> bool:
         with self._lock:
-            empty = not self._queue and not self._running
-            return self._over() or (empty and self._feeders == {get_ident()})
+            return self._over() or (not self._unfinished() and self._feeders == {get_ident()})
+
+    def _unfinished(self) -> bool:
+        """True if the pool has jobs whose result is still to come; the caller holds the lock."""
+        return bool(self._queue or self._running)
 
     def stream(self, jobs: Iterable[Job]) -> Generator[Result[Job, Value], None, None]:
         """Feed the jobs of any iterable, an endless one included, and yield their results as they finish.
@@ -270,7 +342,7 @@ class WorkerPool(Generic[Job, Value]):
         return _started(self._feed(source))
 
     def _feed(self, source: Iterator[Job]) -> Generator[Result[Job, Value], None, None]:
-        outlet: Pass[Job, Value] = SimpleQueue()
+        outlet: Pass[Job, Value] = Pass()
         owed = 0  # results still to come: queued, running or unread
         failure: Exception | None = None
         with self._reading(outlet) as begun, self._withdrawing(outlet):
@@ -388,10 +460,10 @@ class WorkerPool(Generic[Job, Value]):
         until = checks.deadline_after("deadline", deadline)
         self._refuse_own_handler("shutdown() would wait for itself")
         self._close()
-        if not self._join(until):
-            self._take_back()
-            self.cancelled.set()
-        return self._report()
+        ended = self._join(until)
+        if not ended:
+            self._give_up()
+        return self._report(ended)
 
     def force_shutdown(self) -> ShutdownReport:
         """Take no more jobs, cancel what is queued, wait half a second for what runs and looks at `cancelled`.
@@ -402,49 +474,75 @@ class WorkerPool(Generic[Job, Value]):
         """
         self._refuse_own_handler("force_shutdown() would wait for itself")
         self._close()
-        self._take_back()
-        self.cancelled.set()
-        self._join(time.monotonic() + GRACE)
-        return self._report()
+        self._give_up()
+        return self._report(self._join(time.monotonic() + GRACE))
 
     def _close(self) -> None:
         with self._lock:
             self._closed = True
-            self._idle = 0
-            self._not_empty.notify_all()  # workers that wait go home
+            self._call_all()  # workers that wait go home
             self._not_full.notify_all()  # submitters that wait get PoolClosed
 
     def _join(self, until: float | None) -> bool:
-        """Wait for every worker's thread to end. True if all have."""
-        for worker in self._crew:
-            while worker.thread.is_alive():
-                remaining = SLICE if until is None else until - time.monotonic()
-                if remaining <= 0:
-                    return False
-                worker.thread.join(min(remaining, SLICE))
+        """Wait for the end of every thread, those that are hired meanwhile included. True if all have ended."""
+        while (thread := self._alive()) is not None:
+            remaining = SLICE if until is None else until - time.monotonic()
+            if remaining <= 0:
+                return False
+            thread.join(min(remaining, SLICE))
         return True
+
+    def _alive(self) -> Thread | None:
+        """One of the pool's threads that has not ended, workers first; None if all have."""
+        with self._lock:
+            threads = [worker.thread for worker in self._crew] + [alarm.thread for alarm in self._alarms]
+        return next((thread for thread in threads if thread.is_alive()), None)
+
+    def _give_up(self) -> None:
+        """Want nothing any more that has not been done: in one step, so that nothing is begun again in between."""
+        with self._lock:
+            self.cancelled.set()
+            self._take_back()
+            self._stop_alarms()
+
+    def _stop_alarms(self) -> None:
+        for alarm in self._alarms:
+            alarm.stop()
 
     def _take_back(self, outlet: Pass[Job, Value] | None = None) -> None:
         """Cancel the jobs that wait: those of one pass, or all. Each comes out as a cancelled result."""
         with self._lock:
+            if outlet is not None:
+                outlet.wanted = False
             now = self._clock()
-            for _ in range(len(self._queue)):
-                order = self._queue.popleft()
-                result, its_outlet = order
-                if outlet is not None and its_outlet is not outlet:
-                    self._queue.append(order)
-                    continue
-                result.drop(JobCancelled(f"taken back from the queue of {self._name} before any worker took it"), now)
-                self._cancelled += 1
-                if self._closed:
-                    self._taken_back.append(result.job)
-                its_outlet.put(result)
+            for order in self._withdraw(outlet):
+                self._cancel(order, now)
             self._not_full.notify_all()
+            if self._closed:
+                self._call_all()
 
-    def _report(self) -> ShutdownReport:
+    def _withdraw(self, outlet: Pass[Job, Value] | None) -> list[Order[Job, Value]]:
+        """The orders that wait, of one pass or all, off the queue; the caller holds the lock and cancels them."""
+        orders = list(self._queue)
+        self._queue.clear()
+        self._queue.extend(order for order in orders if outlet is not None and order[1] is not outlet)
+        return [order for order in orders if outlet is None or order[1] is outlet]
+
+    def _cancel(self, order: Order[Job, Value], now: float) -> None:
+        result, outlet = order
+        result.drop(self._why_cancelled(result), now)
+        self._cancelled += 1
+        if self._closed:
+            self._taken_back.append(result.job)
+        outlet.put(result)
+
+    def _why_cancelled(self, result: Result[Job, Value]) -> JobCancelled:
+        return JobCancelled(f"taken back from the queue of {self._name} before any worker took it")
+
+    def _report(self, ended: bool) -> ShutdownReport:
         with self._lock:
             running = tuple(w.in_hand[0].job for w in self._crew if w.in_hand is not None)
-            if self._present:
+            if not ended:
                 self._abandoned = True
                 self._wake_reader()
             return ShutdownReport(
@@ -485,7 +583,7 @@ class WorkerPool(Generic[Job, Value]):
             if kind is None and not self._abandoned:
                 self.shutdown()
         finally:
-            if self._present and not self._abandoned:
+            if not self._abandoned and self._alive() is not None:
                 self.force_shutdown()
         return False
 

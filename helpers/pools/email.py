@@ -31,9 +31,10 @@ from email.utils import formatdate, make_msgid
 from typing import Any
 
 from helpers.pools import checks
-from helpers.pools.basic import WorkerPool
 from helpers.pools.connections import Connections, NoConnection
+from helpers.pools.policy import RetryPolicy
 from helpers.pools.result import OutcomeUnknown, PoolStats
+from helpers.pools.retrying import RetryingPool
 from helpers.pools.worker import current_worker
 
 __all__ = ["BadMail", "BatchEmailSender", "Delivery", "EmailJob", "MailRefused", "MailStats", "NoConnection"]
@@ -72,6 +73,8 @@ class Delivery:
 class BadMail(ValueError):
     """This mail cannot be sent by anybody: the message names the value and the rule it breaks."""
 
+    permanent = True
+
 
 class MailRefused(Exception):
     """The server has refused a mail: `code` is 4xx, for now, or 5xx, for ever (`permanent`)."""
@@ -101,7 +104,7 @@ class MailStats(PoolStats):
         return self.succeeded + self.failed + self.unknown
 
 
-class BatchEmailSender(WorkerPool[EmailJob, Delivery]):
+class BatchEmailSender(RetryingPool[EmailJob, Delivery]):
     """`workers` threads that send mails over connections they keep, at most one each.
 
     Args:
@@ -111,7 +114,9 @@ class BatchEmailSender(WorkerPool[EmailJob, Delivery]):
         timeout:     seconds that the server has for each single answer.
         patience:    seconds without any working connection until mails fail with `NoConnection`.
         connect:     opens a connection in place of `smtplib.SMTP(host, port)`: with SMTP_SSL, a login, a proxy.
-        random:      numbers from 0 to 1 for the jitter of the backoff.
+        random:      numbers from 0 to 1 for the jitter between attempts to connect.
+        policy:      which mails are tried again, as for `RetryingPool`: refused for now (4xx), or no connection. Never
+                     those refused for ever, nor those whose fate is unknown. None: none is.
         options:     `resource` and `clock` of `WorkerPool`.
 
     Raises TypeError or ValueError for an argument that breaks its rule. No connection is opened before the first mail.
@@ -129,6 +134,7 @@ class BatchEmailSender(WorkerPool[EmailJob, Delivery]):
         patience: float = 10.0,
         connect: Callable[[], smtplib.SMTP] | None = None,
         random: Callable[[], float] = real.random,
+        policy: RetryPolicy | None = None,
         **options: Any,
     ) -> None:
         checks.seconds("timeout", timeout)
@@ -145,7 +151,7 @@ class BatchEmailSender(WorkerPool[EmailJob, Delivery]):
 
         self._connections = Connections(connect or plain, _say_goodbye, patience=patience, random=random)
         options.setdefault("resource", self._connections.member)
-        super().__init__(self.deliver, workers=workers, queue_size=queue_size, **options)
+        super().__init__(self.deliver, workers=workers, queue_size=queue_size, policy=policy, **options)
 
     def deliver(self, job: EmailJob) -> Delivery:
         """What a worker does with one job. Raises BadMail, MailRefused, NoConnection or OutcomeUnknown."""

@@ -28,8 +28,9 @@ from typing import Any
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from helpers.pools import checks
-from helpers.pools.basic import WorkerPool
+from helpers.pools.policy import RetryPolicy
 from helpers.pools.result import JobCancelled
+from helpers.pools.retrying import RetryingPool
 from helpers.pools.worker import worker_or_none
 
 MAX_WIDTH = MAX_HEIGHT = 4000  # pixels of a new picture
@@ -67,27 +68,39 @@ class Thumbnail:
 
 
 class ImageError(ValueError):
-    """A job that cannot be done: names the picture, its file and the rule."""
+    """A job that cannot be done: names the picture, its file and the rule.
+
+    `permanent` unless the system was the reason: a disk that is full or a file that is not there yet may change.
+    """
+
+    permanent = True
 
 
-class ImageProcessor(WorkerPool[ImageJob, Thumbnail]):
+class ImageProcessor(RetryingPool[ImageJob, Thumbnail]):
     """`workers` threads that make pictures smaller.
 
     Args:
         workers, queue_size:  as for `WorkerPool`.
         output:   the folder for the new pictures, `{image_id}_{width}x{height}.jpg`. One that is there is replaced.
+        policy:   what is tried again, as for `RetryingPool`; only what the system refused ever is. None: nothing.
         options:  `resource` and `clock` of `WorkerPool`.
 
     Raises NotADirectoryError if `output` is no folder, TypeError or ValueError for an argument that breaks its rule.
     """
 
     def __init__(
-        self, *, workers: int = 3, queue_size: int = 100, output: str | os.PathLike[str], **options: Any
+        self,
+        *,
+        workers: int = 3,
+        queue_size: int = 100,
+        output: str | os.PathLike[str],
+        policy: RetryPolicy | None = None,
+        **options: Any,
     ) -> None:
         self.output = Path(output)
         if not self.output.is_dir():
             raise NotADirectoryError(f"output must be a folder that exists, not {str(output)!r}")
-        super().__init__(self.process, workers=workers, queue_size=queue_size, **options)
+        super().__init__(self.process, workers=workers, queue_size=queue_size, policy=policy, **options)
 
     def process(self, job: ImageJob) -> Thumbnail:
         """What a worker does with one job. Raises ImageError."""
@@ -171,7 +184,9 @@ def _named(job: ImageJob, what: str = "cannot be read") -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise _error(job, f"more than {MAX_PIXELS:,} pixels, which would fill the memory") from error
     except OSError as error:  # with an errno it is the system's, without one it is Pillow's
-        raise _error(job, f"{what}: {error.strerror or error}") from error
+        failed = _error(job, f"{what}: {error.strerror or error}")
+        failed.permanent = error.errno is None
+        raise failed from error
     except (EOFError, ValueError, TypeError, OverflowError) as error:
         raise _error(job, str(error)) from error
 

@@ -29,6 +29,20 @@ class OutcomeUnknown(Exception):
     """
 
 
+class Attempt(NamedTuple):
+    """One try at a job: from `due`, when it might be made, to `finished`, seconds; `error` is None if it succeeded.
+
+    `due` is when the job was submitted or, for a retry, when its backoff was over. So started - due is how late it was.
+    """
+
+    number: int
+    worker: int | None
+    due: float
+    started: float
+    finished: float
+    error: BaseException | None
+
+
 class Result(Generic[Job, Value]):
     """The ticket that comes back from the kitchen: what became of one job, who cooked it, and when.
 
@@ -42,10 +56,14 @@ class Result(Generic[Job, Value]):
                    every file and line but not the local variables, so that kept errors keep no data alive.
         worker:    the worker's number, from 1; None if no worker ever took the job.
         attempt:   1 for the first try; 0 if there was none.
-        submitted, started, finished:  seconds on `time.monotonic()`; `started` is None if it never started.
+        submitted, started, finished:  seconds on `time.monotonic()`; `started` is None if it never started. For a job
+                   that was tried again they are those of the last attempt: `attempts` has them all.
     """
 
-    __slots__ = ("attempt", "error", "finished", "job", "started", "submitted", "value", "worker")
+    __slots__ = (
+        *("attempt", "error", "finished", "job", "started", "submitted", "value", "worker"),
+        *("_due", "_earlier", "_letter"),  # for jobs that are tried again
+    )
 
     job: Job
     value: Value | None
@@ -56,7 +74,11 @@ class Result(Generic[Job, Value]):
     started: float | None
     finished: float
 
-    # Only three of the eight are set here: every job pays for each line, and the others are set when known.
+    _due: float  # these three only for jobs that are tried again
+    _earlier: list[Attempt]
+    _letter: Any
+
+    # Only three are set here: every job pays for each line, and the others are set when known.
     def __init__(self, job: Job, submitted: float) -> None:
         self.job = job
         self.submitted = submitted
@@ -81,6 +103,37 @@ class Result(Generic[Job, Value]):
     def latency(self) -> float:
         """Seconds from submitted to finished: wait + duration."""
         return self.finished - self.submitted
+
+    @property
+    def waiting_since(self) -> float:
+        """When this job was last ready to run: submitted or, for a retry, at the end of its backoff."""
+        return getattr(self, "_due", self.submitted)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Every try at this job, the last one included; none if no worker ever took it."""
+        earlier = getattr(self, "_earlier", ())
+        return (*earlier, self._this_attempt()) if self.attempt > len(earlier) else tuple(earlier)
+
+    @property
+    def redriven_from(self) -> Any:
+        """The dead letter from which this job was taken up again; None for all others."""
+        return getattr(self, "_letter", None)
+
+    def comes_from(self, letter: Any) -> None:
+        """This job is a new submission of the one in that dead letter."""
+        self._letter = letter
+
+    def again(self, due: float) -> None:
+        """Put this attempt on record; the next one may be made at `due`."""
+        if not hasattr(self, "_earlier"):
+            self._earlier = []
+        self._earlier.append(self._this_attempt())
+        self._due = due
+
+    def _this_attempt(self) -> Attempt:
+        assert self.started is not None
+        return Attempt(self.attempt, self.worker, self.waiting_since, self.started, self.finished, self.error)
 
     def run(self, handler: Callable[[Job], Value], worker: int, clock: Callable[[], float]) -> None:
         """Call the handler and fill in what came of it, whatever that is. Raises nothing that the handler raises."""

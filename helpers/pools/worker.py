@@ -29,14 +29,26 @@ class Worker:
         cancelled:  set once the pool no longer wants what is running: a long handler looks at it and stops early.
         in_hand:    the order being worked on (its result, and where that goes), or None; guarded by the pool's lock.
         thread:     the thread it is.
+        bell:       a condition on the pool's lock, by which an idle worker is called.
+        idle:       True while it waits and has not been called; guarded by the pool's lock.
+        idle_since: when it last had nothing to do, seconds on the pool's clock; only pools that retire workers set it.
     """
 
-    def __init__(self, number: int, pool: "WorkerPool[Any, Any]", open_resource: "OpenResource | None") -> None:
+    def __init__(
+        self,
+        number: int,
+        pool: "WorkerPool[Any, Any]",
+        open_resource: "OpenResource | None",
+        bell: threading.Condition,
+    ) -> None:
         self.number = number
         self.pool = pool
         self.cancelled = pool.cancelled
         self.in_hand: tuple[Result[Any, Any], Any] | None = None
         self.thread: threading.Thread
+        self.bell = bell
+        self.idle = False
+        self.idle_since = 0.0
         self._open_resource = open_resource
         self._tools = ExitStack()
         self._resource: Any = None
