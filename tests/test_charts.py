@@ -75,6 +75,13 @@ SWEEPS: dict[str, Callable[..., Axes]] = {
     "wait_and_service": charts.wait_and_service,
 }
 MARKS = {4: "4 cores"}
+CHANGES = pd.DataFrame({"time": [0.0, 0.1, 1.6], "before": [0, 2, 4], "after": [2, 4, 2]})
+COSTS = pd.DataFrame({"pool": ["fixed 2", "2 to 10"], "worker_seconds": [10.0, 14.0], "latency": [4.8, 1.0]})
+TRIES = [("soup", 1, False, 0.0, 0.1), ("fish", 1, True, 0.0, 0.2)]
+TRIES += [("soup", 2, False, 0.3, 0.4), ("soup", 3, True, 0.9, 1.0)]
+ATTEMPTS = pd.DataFrame(TRIES, columns=["job", "attempt", "ok", "started", "finished"])
+BACKOFF = pd.DataFrame({"attempt": [1, 1, 2, 2], "ceiling": [0.1, 0.1, 0.2, 0.2], "wait": [0.05, 0.01, 0.19, 0.0]})
+ARRIVALS = pd.DataFrame({"run": ["one", "one", "two", "two"], "seconds": [0.0, 0.01, 0.0, 0.35]})
 
 
 def three_parts() -> pd.DataFrame:
@@ -93,6 +100,11 @@ ALL: dict[str, Callable[..., Axes]] = {
     "before_and_after": lambda **more: charts.before_and_after(PAIRS, **more),
     "marked throughput": lambda **more: charts.throughput(sweep(), limit=251, ideal=0.1, cores=4, marks=MARKS, **more),
     "marked latency": lambda **more: charts.latency(three_parts(), parts=(50, 95, 99), marks=MARKS, **more),
+    "crew": lambda **more: charts.crew(frame(), CHANGES, **more),
+    "cost": lambda **more: charts.cost(COSTS, **more),
+    "attempts": lambda **more: charts.attempts(ATTEMPTS, **more),
+    "backoff": lambda **more: charts.backoff(BACKOFF, **more),
+    "arrivals": lambda **more: charts.arrivals(ARRIVALS, bin_width=0.1, limit=1.5, **more),
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
@@ -107,6 +119,11 @@ UNITS = {
     "outcomes": ("Jobs", ""),
     "progress": ("Time since the start (s)", "Jobs ended"),
     "rates": ("Records/s", ""),
+    "crew": ("Time since the start (s)", "Waiting jobs"),
+    "cost": ("Worker-seconds paid for", "p95 of latency (s)"),
+    "attempts": ("Time since the start (s)", "Job"),
+    "backoff": ("Failed attempts", "Wait before the next (s)"),
+    "arrivals": ("Time since the start (s)", "Requests in 0.1 s"),
 }
 
 
@@ -204,6 +221,12 @@ def test_importing_changes_no_setting_and_loads_no_ipython() -> None:
         (charts.progress, frame(), "finished"),
         (charts.progress, frame(), "ok"),
         (lambda table: charts.rates(table, unit="jobs/s"), RATES, "rate"),
+        (lambda table: charts.crew(table, CHANGES), frame(), "submitted"),
+        (lambda table: charts.crew(frame(), table), CHANGES, "after"),
+        (charts.cost, COSTS, "latency"),
+        (charts.attempts, ATTEMPTS, "ok"),
+        (charts.backoff, BACKOFF, "ceiling"),
+        (lambda table: charts.arrivals(table, bin_width=0.1), ARRIVALS, "seconds"),
         (lambda table: charts.latency(table, parts=[99]), three_parts(), "p99"),
     ],
 )
@@ -351,6 +374,54 @@ def test_pictures_need_a_picture_and_a_column(chart: Callable[..., Axes]) -> Non
     with pytest.raises(ValueError, match="columns must be at least 1, not 0"):
         chart([("a", PICTURES[0][1], PICTURES[0][1])], columns=0)
     assert not plt.get_fignums()
+
+
+def test_the_crew_has_an_axis_of_its_own_and_lasts_to_the_end() -> None:
+    ax = charts.crew(frame(), CHANGES, end=3.0)
+    (right,) = [other for other in ax.figure.axes if other is not ax]
+    assert right.get_ylabel() == "Workers"
+    assert list(zip(*right.lines[0].get_data(), strict=True)) == [(0.0, 2), (0.1, 4), (1.6, 2), (3.0, 2)]
+    assert ax.get_xlim() == (0, 3.0)
+    assert legend(ax) == ["waiting jobs (left)", "workers (right)"]
+
+
+def test_cost_names_each_pool_at_its_point() -> None:
+    ax = charts.cost(COSTS)
+    assert words(ax) == ["fixed 2", "2 to 10"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines] == [(10.0, 4.8), (14.0, 1.0)]
+    assert len({line.get_marker() for line in ax.lines}) == 2
+    with pytest.raises(ValueError, match="7 pools; a chart can tell 6 apart"):
+        charts.cost(pd.concat([COSTS.head(1)] * 7))
+
+
+def test_attempts_are_bars_in_the_row_of_their_job_with_a_line_where_it_waited() -> None:
+    ax = charts.attempts(ATTEMPTS)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["soup", "fish"]
+    assert [(round(bar.get_x(), 3), round(bar.get_width(), 3), bool(bar.get_hatch())) for bar in ax.patches] == [
+        (0.0, 0.1, True), (0.3, 0.1, True), (0.9, 0.1, False), (0.0, 0.2, False),
+    ]  # fmt: skip
+    assert [tuple(line.get_xdata()) for line in ax.lines] == [(0.1, 0.3), (0.4, 0.9)]
+    many = pd.concat([ATTEMPTS.assign(job=number) for number in range(41)])
+    with pytest.raises(ValueError, match="41 jobs; a chart has room for 40"):
+        charts.attempts(many)
+
+
+def test_backoff_draws_the_ceiling_and_every_wait_under_it() -> None:
+    ceiling, dots = charts.backoff(BACKOFF).lines
+    assert list(ceiling.get_xdata()) == [1, 2] and list(ceiling.get_ydata()) == [0.1, 0.2]
+    assert list(dots.get_ydata()) == [0.05, 0.01, 0.19, 0.0]
+    assert all(abs(x - attempt) < 0.2 for x, attempt in zip(dots.get_xdata(), [1, 1, 2, 2], strict=True))
+
+
+def test_arrivals_counts_requests_in_each_piece_of_time() -> None:
+    ax = charts.arrivals(ARRIVALS, bin_width=0.1, limit=1.5)
+    counts = [list(patch.get_data().values[:4]) for patch in ax.patches]
+    assert counts == [[2, 0, 0, 0], [1, 0, 0, 1]]
+    assert legend(ax) == ["one", "two", "it answers 1.5"]
+    with pytest.raises(ValueError, match="4 runs; a chart can tell 3 apart"):
+        charts.arrivals(pd.DataFrame({"run": list("abcd"), "seconds": [1.0] * 4}), bin_width=0.1)
+    with pytest.raises(ValueError, match="bin_width must be more than 0, not 0"):
+        charts.arrivals(ARRIVALS, bin_width=0)
 
 
 def test_logarithmic_axes_have_plain_numbers() -> None:

@@ -3,16 +3,23 @@
 No chart changes matplotlib's settings, prints, or shows anything by itself.
 """
 
+from helpers.charts.crews import cost, crew
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.pictures import before_and_after, contact_sheet
+from helpers.charts.retries import arrivals, attempts, backoff
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
 from helpers.charts.timelines import floor_plan, naive_run, progress, queue_depth
 
 __all__ = [
+    "arrivals",
+    "attempts",
+    "backoff",
     "before_and_after",
     "contact_sheet",
+    "cost",
+    "crew",
     "efficiency",
     "floor_plan",
     "kitchen",

@@ -1,11 +1,14 @@
-"""Results as a DataFrame: a row a job, in the order in which they finished."""
+"""What pools hand back as DataFrames: a row a result, an attempt, a dead letter, or a decision about the crew.
+
+All times are seconds from the earliest in the table; all columns are there even if there are no rows.
+"""
 
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from helpers.pools import Result
+from helpers.pools import DeadLetter, Decision, Result
 
 COLUMNS = {
     "job": "object",
@@ -36,7 +39,7 @@ def to_frame(results: Iterable[Result[Any, Any]]) -> pd.DataFrame:
         "worker": [r.worker for r in rows],
         "attempt": [r.attempt for r in rows],
         "ok": [r.ok for r in rows],
-        "error": [None if r.error is None else f"{type(r.error).__name__}: {r.error}" for r in rows],
+        "error": [_words(r.error) for r in rows],
         "submitted": [r.submitted - zero for r in rows],
         "started": [None if r.started is None else r.started - zero for r in rows],
         "finished": [r.finished - zero for r in rows],
@@ -45,6 +48,77 @@ def to_frame(results: Iterable[Result[Any, Any]]) -> pd.DataFrame:
         "latency": [r.latency for r in rows],
     }
     return pd.DataFrame({name: pd.Series(columns[name], dtype=kind) for name, kind in COLUMNS.items()})
+
+
+ATTEMPTS = {
+    "job": "object",
+    "attempt": "int64",
+    "worker": "Int64",
+    "ok": "bool",
+    "error": "object",
+    "due": "float64",
+    "started": "float64",
+    "finished": "float64",
+    "late": "float64",
+}
+
+
+def attempts_frame(results: Iterable[Result[Any, Any]]) -> pd.DataFrame:
+    """A row an attempt, in the order in which they were made.
+
+    job; attempt (from 1); worker; ok; error; due (when it might be made), started, finished, and late (started - due):
+    seconds. Jobs that no worker ever took have no row.
+    """
+    made = sorted(((a, r.job) for r in results for a in r.attempts), key=lambda pair: pair[0].started)
+    zero = min((a.due for a, _ in made), default=0.0)
+    columns: dict[str, list[Any]] = {
+        "job": [job for _, job in made],
+        "attempt": [a.number for a, _ in made],
+        "worker": [a.worker for a, _ in made],
+        "ok": [a.error is None for a, _ in made],
+        "error": [_words(a.error) for a, _ in made],
+        "due": [a.due - zero for a, _ in made],
+        "started": [a.started - zero for a, _ in made],
+        "finished": [a.finished - zero for a, _ in made],
+        "late": [a.started - a.due for a, _ in made],
+    }
+    return pd.DataFrame({name: pd.Series(columns[name], dtype=kind) for name, kind in ATTEMPTS.items()})
+
+
+def letters_frame(letters: Iterable[DeadLetter]) -> pd.DataFrame:
+    """A row a dead letter: job, attempts (how many), reason, error (of the last one), seconds, redriven.
+
+    seconds: from the start of the first attempt to the end of the last; redriven: it had been a dead letter before.
+    """
+    rows = [(x.job, len(x.attempts), x.reason, _words(x.error), _span(x), x.redriven_from is not None) for x in letters]
+    return pd.DataFrame(rows, columns=["job", "attempts", "reason", "error", "seconds", "redriven"])
+
+
+def crew_frame(decisions: Iterable[Decision]) -> pd.DataFrame:
+    """A row a change of the crew: time (s), before, after (workers), reason, queued (jobs), oldest_wait (s)."""
+    frame = pd.DataFrame(list(decisions), columns=list(Decision._fields))
+    frame["time"] -= frame["time"].min() if len(frame) else 0.0
+    return frame
+
+
+def worker_seconds(decisions: Iterable[Decision], until: float) -> float:
+    """What a crew has cost from its first decision to `until` (the pool's clock, seconds): the sum of its presence.
+
+    Raises ValueError if there is no decision, or `until` lies before the last one.
+    """
+    log = list(decisions)
+    if not log or until < log[-1].time:
+        raise ValueError(f"until must not lie before the last of at least one decision, not {until!r}")
+    ends = [decision.time for decision in log[1:]] + [until]
+    return sum(decision.after * (end - decision.time) for decision, end in zip(log, ends, strict=True))
+
+
+def _words(error: BaseException | None) -> str | None:
+    return None if error is None else f"{type(error).__name__}: {error}"
+
+
+def _span(letter: DeadLetter) -> float:
+    return letter.attempts[-1].finished - letter.attempts[0].started
 
 
 def need(frame: pd.DataFrame, *columns: str) -> None:
