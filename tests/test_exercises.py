@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from helpers.exercises import Verdict, basic_pool, email_pool, image_pool, start_here, unbounded
+from helpers.exercises import Verdict, basic_pool, dynamic_pool, email_pool, image_pool, start_here, unbounded
 from helpers.pools import WorkerPool
 
 ROOT = Path(__file__).parents[1] / "notebooks"
@@ -242,3 +242,81 @@ def test_an_answer_that_never_ends_is_told_so_and_keeps_nobody(monkeypatch):
     monkeypatch.setattr("helpers.exercises.verdict.PATIENCE", 0.2)
     said = basic_pool.check_worker(never_goes_home)
     assert not said.right and "still running after 0.2 s" in said.why
+
+
+def looks_twice(crew):
+    if crew.count > crew.minimum:
+        with crew.lock:
+            crew.count -= 1
+        return True
+    return False
+
+
+def looks_and_steps_in_two_locks(crew):
+    with crew.lock:
+        enough = crew.count > crew.minimum
+    if enough:
+        with crew.lock:
+            crew.count -= 1
+    return enough
+
+
+def never_goes(crew):
+    return False
+
+
+def always_says_yes(crew):
+    with crew.lock:
+        if crew.count > crew.minimum:
+            crew.count -= 1
+    return True
+
+
+def goes_below(crew):
+    with crew.lock:
+        if crew.count >= crew.minimum:
+            crew.count -= 1
+            return True
+        return False
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (looks_twice, "another one left"),
+        (looks_and_steps_in_two_locks, "another one left"),
+        (never_goes, "all wanted to go, and 3 stayed"),
+        (always_says_yes, "at the minimum it still says True"),
+        (goes_below, "and 1 stayed"),
+        (lambda crew: None, "returns nothing"),
+        (lambda crew: 1 / 0, "ZeroDivisionError"),
+    ],
+)
+def test_leave_finds_the_race_and_what_else_is_wrong(answer, why):
+    verdict = dynamic_pool.check_leave(answer)
+    assert not verdict.right and why in verdict.why
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda queued, workers, backlog, most: min(queued // backlog, most) - workers,
+        lambda queued, workers, backlog, most: -(-queued // backlog) - workers,
+        lambda queued, workers, backlog, most: max(min(-(-queued // backlog), most), 0),
+        lambda queued, workers, backlog, most: max(min(queued / backlog, most) - workers, 0),
+    ],
+)
+def test_hire_finds_wrong_numbers(answer):
+    assert not dynamic_pool.check_hire(answer).right
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda changes, end: end * changes[-1][1],
+        lambda changes, end: sum(workers for _, workers in changes),
+        lambda changes, end: end * max(workers for _, workers in changes),
+    ],
+)
+def test_worker_seconds_finds_wrong_bills(answer):
+    assert not dynamic_pool.check_worker_seconds(answer).right

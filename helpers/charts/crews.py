@@ -14,7 +14,7 @@ def crew(jobs: pd.DataFrame, changes: pd.DataFrame, *, end: float | None = None,
 
     Args:
         jobs: columns submitted, started (seconds); as `to_frame` makes them.
-        changes: columns time (seconds), after (workers); as `crew_frame` makes them, with the same start.
+        changes: columns time (seconds), after (workers); as `crew_frame` makes them, with the same `zero`.
         end: where the chart ends, seconds; by default at the last event.
 
     Raises:

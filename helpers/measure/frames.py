@@ -1,6 +1,7 @@
 """What pools hand back as DataFrames: a row a result, an attempt, a dead letter, or a decision about the crew.
 
-All times are seconds from the earliest in the table; all columns are there even if there are no rows.
+All times are seconds from `zero` on the pool's clock, or from the earliest in the table: give two tables that are to be
+drawn together the same. All columns are there even if there are no rows.
 """
 
 from collections.abc import Iterable
@@ -25,15 +26,16 @@ COLUMNS = {
 }
 
 
-def to_frame(results: Iterable[Result[Any, Any]]) -> pd.DataFrame:
+def to_frame(results: Iterable[Result[Any, Any]], *, zero: float | None = None) -> pd.DataFrame:
     """A row a result, in the order in which the jobs finished; all columns are there even if there are no rows.
 
     job; worker (<NA> if no worker took it); attempt; ok; error ("ValueError: bad order", None if ok); submitted,
-    started (NaN if it never started), finished: seconds since the earliest `submitted` in the table; wait, duration,
-    latency: seconds.
+    started (NaN if it never started), finished: seconds since `zero`, else since the earliest `submitted`; wait,
+    duration, latency: seconds.
     """
     rows = sorted(results, key=lambda r: r.finished)
-    zero = min((r.submitted for r in rows), default=0.0)
+    if zero is None:
+        zero = min((r.submitted for r in rows), default=0.0)
     columns: dict[str, list[Any]] = {
         "job": [r.job for r in rows],
         "worker": [r.worker for r in rows],
@@ -94,10 +96,11 @@ def letters_frame(letters: Iterable[DeadLetter]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["job", "attempts", "reason", "error", "seconds", "redriven"])
 
 
-def crew_frame(decisions: Iterable[Decision]) -> pd.DataFrame:
+def crew_frame(decisions: Iterable[Decision], *, zero: float | None = None) -> pd.DataFrame:
     """A row a change of the crew: time (s), before, after (workers), reason, queued (jobs), oldest_wait (s)."""
     frame = pd.DataFrame(list(decisions), columns=list(Decision._fields))
-    frame["time"] -= frame["time"].min() if len(frame) else 0.0
+    if len(frame):
+        frame["time"] -= frame["time"].min() if zero is None else zero
     return frame
 
 

@@ -1,0 +1,127 @@
+"""What adapting costs and gains: the article's burst on a pool that grows, and how late retries are.
+
+Burst: 100 jobs of 100 ms on 2 to 10 workers, against ten workers from the start, side by side in every round. The
+article's pool takes 1.41 times as long as its ten.
+
+Lateness: 100 jobs that all fail once, on as many workers, so that one is always free when a retry is due.
+
+Pending: what a job costs that fails, waits a microsecond, and is brought back by the alarm and run again, while up to
+100,000 others wait for an hour. The heap makes that cost grow like the logarithm at most.
+"""
+
+import time
+from collections.abc import Callable
+
+import pandas as pd
+
+from benchmarks.report import write
+from helpers.pools import DynamicPool, RetryingPool, RetryPolicy, WorkerPool
+
+ROUNDS, JOBS, SERVICE = 10, 100, 0.100
+PENDING = (100, 1_000, 10_000, 100_000)
+
+
+def work(job: int) -> int:
+    time.sleep(SERVICE)
+    return job
+
+
+def ten() -> WorkerPool[int, int]:
+    return WorkerPool(work, workers=10, queue_size=JOBS)
+
+
+def two_to_ten() -> DynamicPool[int, int]:
+    return DynamicPool(work, min_workers=2, max_workers=10, queue_size=JOBS)
+
+
+def seconds(make: Callable[[], WorkerPool[int, int]]) -> float:
+    """From the first submit to the last result."""
+    with make() as pool:
+        begun = time.perf_counter()
+        assert sum(1 for _ in pool.stream(range(JOBS))) == JOBS
+        return time.perf_counter() - begun
+
+
+def burst() -> None:
+    rows = []
+    for number in range(1, ROUNDS + 1):
+        fixed, grown = seconds(ten), seconds(two_to_ten)
+        rows.append({"round": number, "fixed_10_s": fixed, "dynamic_2_10_s": grown, "ratio": grown / fixed})
+        print(rows[-1], flush=True)
+    table = pd.DataFrame(rows)
+    shown = table.drop(columns="round").agg(["median", "min", "max"]).round(3)
+    write("adapt_burst", table, shown.rename_axis("over rounds"))
+
+
+def lateness() -> None:
+    """started - due of every second attempt, in ms, for several backoffs."""
+    rows = []
+    for number in range(1, ROUNDS + 1):
+        for base in (0.02, 0.1, 0.5):
+            failed: set[int] = set()
+
+            def once(job: int, failed: set[int] = failed) -> int:
+                if job not in failed:
+                    failed.add(job)
+                    raise ValueError(job)
+                return job
+
+            policy = RetryPolicy(2, base, base, seed=number)
+            with RetryingPool(once, workers=JOBS, queue_size=JOBS, policy=policy) as pool:
+                late = [r.attempts[1].started - r.attempts[1].due for r in pool.stream(range(JOBS))]
+            assert len(late) == JOBS and min(late) >= 0
+            rows += [{"round": number, "backoff_s": base, "late_ms": value * 1000} for value in late]
+    table = pd.DataFrame(rows)
+    shown = table.groupby("backoff_s")["late_ms"].agg(
+        mean="mean", p50="median", p95=lambda late: late.quantile(0.95), max="max"
+    )
+    write("adapt_late", table.groupby(["round", "backoff_s"], as_index=False)["late_ms"].mean(), shown.round(2))
+
+
+def pending() -> None:
+    """us a job that is tried twice, while n others wait for their time."""
+    rows = []
+    for number in range(1, ROUNDS + 1):
+        for waiting in PENDING:
+            rows.append({"round": number, "pending": waiting, "us_a_retry": delay_and_back(waiting)})
+    table = pd.DataFrame(rows)
+    shown = table.groupby("pending")["us_a_retry"].agg(["median", "min", "max"])
+    shown["of the first"] = shown["median"] / shown["median"].iloc[0]
+    write("adapt_pending", table, shown.round(2))
+
+
+def delay_and_back(waiting: int, times: int = 20_000) -> float:
+    """us for each of `times` jobs that fail, come due and are run again, in a pool where `waiting` others wait."""
+    policy = RetryPolicy(2, 1e-6, 1e-6, jitter=False)
+
+    class Far(Exception):
+        retry_after = 3600.0
+
+    tried: set[int] = set()
+
+    def handler(job: int) -> None:
+        if job < 0:
+            raise Far  # these wait for an hour
+        if job not in tried:
+            tried.add(job)
+            raise ValueError
+
+    with RetryingPool(handler, workers=1, queue_size=1000, policy=policy) as pool:
+        for job in range(waiting):
+            pool.submit(-1 - job)
+        while pool.stats().delayed < waiting:
+            time.sleep(0.001)
+        begun = time.perf_counter()
+        for job in range(times):
+            pool.submit(job)
+        while pool.stats().succeeded < times:
+            time.sleep(0.001)
+        spent = time.perf_counter() - begun
+        pool.force_shutdown()
+    return spent / times * 1e6
+
+
+def run() -> None:
+    burst()
+    lateness()
+    pending()

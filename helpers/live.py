@@ -1,0 +1,96 @@
+"""A pool to play with: two sliders, a button, and a picture of the crew and the queue while it works.
+
+The button feeds bursts into a `DynamicPool` for a few seconds; the sliders change its bounds meanwhile. Pressed again,
+it stops. Everything ends with the run: the pool, its threads, and the one that draws.
+"""
+
+import threading
+import time
+from contextlib import suppress
+
+import ipywidgets as widgets
+
+from helpers import charts
+from helpers.measure import crew_frame, to_frame
+from helpers.pools import DynamicPool, PoolClosed, Result
+
+BURST, EVERY = 40, 1.5  # jobs at once, and seconds between two bursts
+SERVICE, IDLE = 0.05, 0.3  # seconds a job takes, and until an idle worker goes
+FRAME = 0.25  # seconds between two pictures
+
+
+class LiveCrew:
+    """Display `box`; click `button`; move `low` and `high`. `wait()` until the run is over.
+
+    Args:
+        seconds: how long a run lasts.
+    """
+
+    def __init__(self, seconds: float = 6.0) -> None:
+        self.seconds = seconds
+        self.low = widgets.IntSlider(2, 1, 10, description="minimum")
+        self.high = widgets.IntSlider(10, 1, 20, description="maximum")
+        self.button = widgets.Button(description="Start", icon="play")
+        self.picture = widgets.Image(format="png")
+        self.box = widgets.VBox([widgets.HBox([self.button, self.low, self.high]), self.picture])
+        self.pool: DynamicPool[int, None] | None = None
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.button.on_click(lambda _: self.stop() if self.running() else self.start())
+        for slider in (self.low, self.high):
+            slider.observe(self._resize, "value")
+
+    def running(self) -> bool:
+        """True from `start` until the run is over."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin a run, unless one is going on."""
+        if self.running():
+            return
+        self._stopped.clear()
+        bounds = {"min_workers": self.low.value, "max_workers": max(self.low.value, self.high.value)}
+        self.pool = DynamicPool(lambda job: time.sleep(SERVICE), idle_timeout=IDLE, queue_size=500, **bounds)
+        self._thread = threading.Thread(target=self._run, args=(self.pool,), name="live-crew", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the run early."""
+        self._stopped.set()
+
+    def wait(self) -> None:
+        """Return when the run is over."""
+        while self.running():
+            self._thread.join(0.5) if self._thread else None
+
+    def _resize(self, _: object) -> None:
+        if self.low.value > self.high.value:  # the one that was moved takes the other along
+            self.high.value = self.low.value
+            return
+        if self.pool is not None and self.running():
+            with suppress(PoolClosed):  # the run has just ended
+                self.pool.resize(self.low.value, self.high.value)
+
+    def _run(self, pool: DynamicPool[int, None]) -> None:
+        self.button.description, self.button.icon = "Stop", "stop"
+        done: list[Result[int, None]] = []
+        begun, fed = time.monotonic(), 0
+        with pool:
+            while (now := time.monotonic() - begun) < self.seconds and not self._stopped.wait(FRAME):
+                while fed <= now / EVERY:
+                    for job in range(BURST):
+                        pool.try_submit(job)
+                    fed += 1
+                self._draw(pool, done)
+            pool.force_shutdown()
+        self.button.description, self.button.icon = "Start", "play"
+
+    def _draw(self, pool: DynamicPool[int, None], done: list[Result[int, None]]) -> None:
+        finished = pool.results()
+        for _ in range(pool.stats().finished - len(done)):
+            done.append(next(finished))
+        finished.close()
+        if done:
+            log = pool.decisions()
+            jobs, changes = to_frame(done, zero=log[0].time), crew_frame(log)
+            self.picture.value = charts.png(charts.crew(jobs, changes, end=self.seconds + FRAME))
