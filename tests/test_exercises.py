@@ -7,7 +7,16 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from helpers.exercises import Verdict, basic_pool, dynamic_pool, email_pool, image_pool, start_here, unbounded
+from helpers.exercises import (
+    Verdict,
+    basic_pool,
+    dynamic_pool,
+    email_pool,
+    image_pool,
+    retrying_pool,
+    start_here,
+    unbounded,
+)
 from helpers.pools import WorkerPool
 
 ROOT = Path(__file__).parents[1] / "notebooks"
@@ -320,3 +329,37 @@ def test_hire_finds_wrong_numbers(answer):
 )
 def test_worker_seconds_finds_wrong_bills(answer):
     assert not dynamic_pool.check_worker_seconds(answer).right
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda attempt, base, cap, draw: draw * min(cap, base * 2.0 ** (attempt - 1)),  # overflows at 1,025
+        lambda attempt, base, cap, draw: min(cap, base * 2 ** (attempt - 1)),
+        lambda attempt, base, cap, draw: min(cap, draw * base * 2 ** (attempt - 1)),
+        lambda attempt, base, cap, draw: draw * min(cap, base * 2 ** min(attempt, 64)),
+    ],
+)
+def test_wait_finds_wrong_backoffs(answer):
+    assert not retrying_pool.check_wait(answer).right
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda method, answer: answer in (429, 503),
+        lambda method, answer: answer in (None, 429, 503),
+        lambda method, answer: method == "GET" and answer in (None, 429, 503),
+        lambda method, answer: answer is None or answer >= 400,
+    ],
+)
+def test_again_finds_what_is_unsafe_and_what_is_of_no_use(answer):
+    assert not retrying_pool.check_again(answer).right
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [lambda jobs, failing, attempts: jobs * failing, lambda jobs, failing, attempts: jobs * failing * attempts],
+)
+def test_letters_finds_wrong_numbers(answer):
+    assert not retrying_pool.check_letters(answer).right

@@ -23,6 +23,7 @@ from helpers.pools import (
     RetryingPool,
     RetryLater,
     RetryPolicy,
+    current_worker,
 )
 from helpers.services import MailServer
 
@@ -186,6 +187,18 @@ def test_nobody_waits_behind_the_backoff_of_another(stage):
         stage.run(stop=lambda: pool.stats().finished == 100)
     late = [a.started - a.due for r in pool.results() for a in r.attempts if a.number == 2]
     assert len(late) == 100 and max(late) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_handler_can_ask_which_attempt_it_is_on(stage):
+    asked = []
+
+    def handler(job):
+        asked.append(current_worker().attempt)
+        raise ValueError
+
+    with make(stage, handler, workers=1) as pool:
+        pool.submit("a")
+    assert asked == [1, 2, 3]
 
 
 def test_an_earlier_retry_wakes_the_alarm_that_sleeps_for_a_later_one(stage):

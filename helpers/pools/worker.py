@@ -68,6 +68,13 @@ class Worker:
             self._opened = True
         return self._resource
 
+    @property
+    def attempt(self) -> int:
+        """Which try at its job this is, from 1. Raises RuntimeError if this worker has no job in hand."""
+        if self.in_hand is None:
+            raise RuntimeError(f"worker {self.number} has no job in hand")
+        return self.in_hand[0].attempt
+
     def close(self) -> BaseException | None:
         """Close the resource, if it was opened. Returns what went wrong, if anything did."""
         try:
