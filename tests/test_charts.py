@@ -82,6 +82,18 @@ TRIES += [("soup", 2, False, 0.3, 0.4), ("soup", 3, True, 0.9, 1.0)]
 ATTEMPTS = pd.DataFrame(TRIES, columns=["job", "attempt", "ok", "started", "finished"])
 BACKOFF = pd.DataFrame({"attempt": [1, 1, 2, 2], "ceiling": [0.1, 0.1, 0.2, 0.2], "wait": [0.05, 0.01, 0.19, 0.0]})
 ARRIVALS = pd.DataFrame({"run": ["one", "one", "two", "two"], "seconds": [0.0, 0.01, 0.0, 0.35]})
+ADVICE = pd.DataFrame(
+    {
+        "load": ["cpu", "cpu", "io", "io"],
+        "workers": [1, 2, 10, 40],
+        "advised": [2, 2, 20, 20],
+        "throughput": [50.0, 100.0, 90.0, 180.0],
+    }
+)
+WAYS = pd.DataFrame(
+    [("a few", "loop", 0.001), ("a few", "pool", 0.004), ("a crowd", "loop", 2.0), ("a crowd", "pool", 0.5)],
+    columns=["case", "way", "seconds"],
+)
 
 
 def three_parts() -> pd.DataFrame:
@@ -105,6 +117,8 @@ ALL: dict[str, Callable[..., Axes]] = {
     "attempts": lambda **more: charts.attempts(ATTEMPTS, **more),
     "backoff": lambda **more: charts.backoff(BACKOFF, **more),
     "arrivals": lambda **more: charts.arrivals(ARRIVALS, bin_width=0.1, limit=1.5, **more),
+    "advice": lambda **more: charts.advice(ADVICE, **more),
+    "ways": lambda **more: charts.ways(WAYS, **more),
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
@@ -124,6 +138,8 @@ UNITS = {
     "attempts": ("Time since the start (s)", "Job"),
     "backoff": ("Failed attempts", "Wait before the next (s)"),
     "arrivals": ("Time since the start (s)", "Requests in 0.1 s"),
+    "advice": ("Workers, as a multiple of the advice", "Throughput, share of the best (%)"),
+    "ways": ("Time, as a multiple of the case's first way (shorter is better)", ""),
 }
 
 
@@ -226,6 +242,8 @@ def test_importing_changes_no_setting_and_loads_no_ipython() -> None:
         (charts.cost, COSTS, "latency"),
         (charts.attempts, ATTEMPTS, "ok"),
         (charts.backoff, BACKOFF, "ceiling"),
+        (charts.advice, ADVICE, "advised"),
+        (charts.ways, WAYS, "way"),
         (lambda table: charts.arrivals(table, bin_width=0.1), ARRIVALS, "seconds"),
         (lambda table: charts.latency(table, parts=[99]), three_parts(), "p99"),
     ],
@@ -392,6 +410,24 @@ def test_cost_names_each_pool_at_its_point() -> None:
     assert len({line.get_marker() for line in ax.lines}) == 2
     with pytest.raises(ValueError, match="7 pools; a chart can tell 6 apart"):
         charts.cost(pd.concat([COSTS.head(1)] * 7))
+
+
+def test_advice_puts_every_knee_at_one() -> None:
+    ax = charts.advice(ADVICE)
+    drawn = {name: line.get_xydata().tolist() for name, line in lines(ax).items() if not name.startswith("_")}
+    assert drawn == {"cpu": [[0.5, 0.5], [1.0, 1.0]], "io": [[0.5, 0.5], [2.0, 1.0]]}
+    assert lines(ax)["_advice"].get_xdata() == [1.0, 1.0]
+    assert legend(ax) == ["cpu", "io"]
+
+
+def test_ways_measure_every_case_by_its_first_way_and_say_the_time() -> None:
+    ax = charts.ways(WAYS)
+    widths = {bars.get_label(): [bar.get_width() for bar in bars] for bars in ax.containers}
+    assert widths == {"loop": [1.0, 1.0], "pool": [4.0, 0.25]}
+    assert words(ax) == ["1 ms", "2 s", "4 ms", "500 ms"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a few", "a crowd"]
+    with pytest.raises(ValueError, match="5 ways; a chart can tell 4 apart"):
+        charts.ways(WAYS.head(1).merge(pd.DataFrame({"way": list("abcde")}), how="cross", suffixes=("_", "")))
 
 
 def test_attempts_are_bars_in_the_row_of_their_job_with_a_line_where_it_waited() -> None:

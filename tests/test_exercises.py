@@ -10,6 +10,7 @@ import pytest
 from helpers.exercises import (
     Verdict,
     basic_pool,
+    best_practices,
     dynamic_pool,
     email_pool,
     image_pool,
@@ -363,3 +364,37 @@ def test_again_finds_what_is_unsafe_and_what_is_of_no_use(answer):
 )
 def test_letters_finds_wrong_numbers(answer):
     assert not retrying_pool.check_letters(answer).right
+
+
+@pytest.mark.parametrize(
+    ("answer", "heard"),
+    [
+        (lambda wait, python, limit: round((wait + python) / python), "gave 100, and 25 is expected"),
+        (lambda wait, python, limit: limit, "gave 1000, and 100 is expected"),
+        (lambda wait, python, limit: min(limit, int((wait + python) / python + 1e-9)), "gave 3, and 4 is expected"),
+    ],
+)
+def test_workers_that_are_not_enough_or_too_many(answer, heard):
+    assert heard in best_practices.check_workers(answer).why
+
+
+def test_portions_for_nobody():
+    def never(cancelled, portion):
+        for number in range(10):
+            portion(number)
+        return 10
+
+    def too_late(cancelled, portion):
+        for number in range(10):
+            portion(number)
+            if cancelled.is_set():
+                return number + 1
+        return 10
+
+    assert "closes after 4 portions, 4 portions are wanted, and 10" in best_practices.check_stops(never).why
+    assert "closes after 0 portions, 0 portions are wanted, and 1" in best_practices.check_stops(too_late).why
+
+
+def test_a_deadline_that_has_passed():
+    assert "it returned 0" in best_practices.check_time_left(lambda d, n, longest: max(0, min(d - n, longest))).why
+    assert "gave 90.0, and 5.0" in best_practices.check_time_left(lambda d, n, longest: d - n).why

@@ -304,6 +304,15 @@ def test_stream_takes_an_endless_source_in_constant_room(make_pool):
     assert stats.queued == stats.running == 0, "leaving the loop takes its jobs along"
 
 
+@pytest.mark.parametrize("queue_size", [1, 2, 3])
+def test_a_short_queue_lets_no_worker_of_a_stream_stand_idle(make_pool, queue_size):
+    together = threading.Barrier(4)  # passed by four workers at a time, or broken
+    with make_pool(lambda job: together.wait(10), workers=4, queue_size=queue_size) as pool:
+        if pool.stats().workers < 4:
+            pytest.skip("this crew grows as results come, and here none comes before it has grown")
+        assert all(r.ok for r in pool.stream(range(40)))
+
+
 def test_a_slow_reader_holds_the_feeding_back(make_pool):
     with make_pool(lambda job: job, workers=2, queue_size=3) as pool:
         stream = pool.stream(itertools.count())

@@ -3,6 +3,7 @@
 No chart changes matplotlib's settings, prints, or shows anything by itself.
 """
 
+from helpers.charts.advice import advice, ways
 from helpers.charts.crews import cost, crew
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
@@ -13,6 +14,7 @@ from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_serv
 from helpers.charts.timelines import floor_plan, naive_run, progress, queue_depth
 
 __all__ = [
+    "advice",
     "arrivals",
     "attempts",
     "backoff",
@@ -34,4 +36,5 @@ __all__ = [
     "show",
     "throughput",
     "wait_and_service",
+    "ways",
 ]

@@ -15,6 +15,7 @@ retrying     RetryingPool, dead letters, redrive; DynamicRetryingPool, which is 
 image        ImageProcessor: a pool that resizes pictures (needs Pillow)
 connections  one connection a worker, or as many as the server allows
 email        BatchEmailSender: a pool that sends mails
+sizing       how many workers? The narrowest place decides
 checks       how bad input is refused
 
 Needs the standard library only, `image` apart. What costs time to import (Pillow, smtplib) is imported when it is
@@ -32,6 +33,7 @@ from helpers.pools.policy import RetryLater, RetryPolicy
 from helpers.pools.result import Attempt, JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
 from helpers.pools.retrying import DeadLetter, DynamicRetryingPool, RetryingPool
 from helpers.pools.scaling import Decision
+from helpers.pools.sizing import Sizing, measured_needs, recommended_workers, size_up
 from helpers.pools.unbounded import run_unbounded, run_unbounded_async
 from helpers.pools.worker import Worker, current_worker
 
@@ -61,13 +63,17 @@ __all__ = [
     "RetryPolicy",
     "RetryingPool",
     "ShutdownReport",
+    "Sizing",
     "Thumbnail",
     "Worker",
     "WorkerPool",
     "current_worker",
+    "measured_needs",
+    "recommended_workers",
     "run_bounded",
     "run_unbounded",
     "run_unbounded_async",
+    "size_up",
 ]
 
 _HOME = {

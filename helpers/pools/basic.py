@@ -376,9 +376,11 @@ class WorkerPool(Generic[Job, Value]):
             return False
         with self._lock:
             while not self._offer(job, outlet):
-                if owed:
+                # Wait for room, not for a result, if no result of ours would make any (jobs of others fill the queue),
+                # or if free workers are about to take all that is queued: a short queue must not let them stand idle.
+                if owed and len(self._queue) > self._present - self._running:
                     return False
-                self._await_room()  # jobs of others fill the queue, and no result of ours would make room
+                self._await_room()
             return True
 
     def _receive_owed(self, outlet: Pass[Job, Value]) -> Result[Job, Value]:
@@ -557,6 +559,11 @@ class WorkerPool(Generic[Job, Value]):
         """How many jobs are where, all at one instant."""
         with self._lock:
             return self._count()
+
+    def oldest_wait(self) -> float:
+        """Seconds that the first job in the queue has waited; 0.0 if none waits. The one figure to watch: see 07."""
+        with self._lock:
+            return self._clock() - self._queue[0][0].waiting_since if self._queue else 0.0
 
     def _count(self) -> PoolStats:
         places = {

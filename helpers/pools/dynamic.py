@@ -144,8 +144,7 @@ class DynamicPool(WorkerPool[Job, Value]):
                 self._scaling.at(max(later, self._not_before))
 
     def _load(self) -> Load:
-        oldest = self._clock() - self._queue[0][0].waiting_since if self._queue else 0.0
-        return Load(self._present, len(self._idle), len(self._queue), oldest)
+        return Load(self._present, len(self._idle), len(self._queue), self.oldest_wait())
 
     def _grow(self, crew: int, reason: str) -> None:
         before = self._present

@@ -1,0 +1,139 @@
+"""The advice is the narrowest place's, in every order of sizes; and bad questions are refused."""
+
+import math
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.pools import WorkerPool, measured_needs, recommended_workers, size_up
+from helpers.pools.sizing import usable_cores
+
+
+@pytest.mark.parametrize(
+    ("kind", "needs", "workers"),
+    [
+        ("cpu", {"native": 0.05, "cores": 4}, 4),
+        ("cpu", {"python": 0.05, "cores": 4}, 1),
+        ("cpu", {"python": 0.01, "native": 0.03, "cores": 8}, 4),  # the interpreter is busy with a quarter of each
+        ("io", {"wait": 0.099, "python": 0.001, "cores": 2}, 104),
+        ("io", {"wait": 0.03, "native": 0.01, "cores": 2}, 11),  # Goetz without collisions: 2 x (1 + 3)
+        ("mixed", {"wait": 0.01, "native": 0.008, "python": 0.002, "cores": 2}, 7),
+        ("mixed", {"wait": 0.01, "native": 0.008, "python": 0.002, "cores": 2, "limit": 3}, 3),
+        ("limited", {"limit": 25}, 25),
+        ("limited", {"limit": 25, "wait": 0.0605}, 25),
+        ("limited", {"rate": 300, "wait": 0.0605}, 19),  # Little: 18.15 in service
+        ("limited", {"rate": 1, "wait": 0.01}, 1),
+        ("limited", {"limit": 100, "wait": 0.01, "native": 0.01, "cores": 2}, 7),  # the cores come first
+    ],
+)
+def test_the_advice(kind, needs, workers):
+    assert recommended_workers(kind, **needs) == workers
+
+
+@pytest.mark.parametrize(
+    ("kind", "needs", "problem"),
+    [
+        ("disk", {}, "kind must be one of"),
+        ("cpu", {}, "'cpu' work needs native or python"),
+        ("cpu", {"wait": 1.0, "native": 1.0}, "wait says nothing about 'cpu' work"),
+        ("io", {"native": 1.0}, "'io' work needs wait"),
+        ("io", {"wait": 0.1}, "nothing bounds work that only waits"),
+        ("mixed", {"wait": 0.1, "native": 0.1}, "'mixed' work needs native and python and wait"),
+        ("limited", {"wait": 0.1}, "'limited' work needs limit or rate"),
+        ("limited", {"rate": 5}, "a job must need some time"),
+        ("limited", {"rate": 0, "wait": 1}, "rate must be a number of jobs/s, more than 0, not 0"),
+        ("limited", {"limit": 0}, "limit must be a whole number of at least 1, not 0"),
+        ("io", {"wait": -1, "python": 1}, "wait must be a number of seconds, 0 or more, not -1"),
+        ("io", {"wait": math.nan, "python": 1}, "not nan"),
+        ("cpu", {"native": 1, "cores": 0}, "cores must be a whole number of at least 1, not 0"),
+    ],
+)
+def test_bad_questions(kind, needs, problem):
+    with pytest.raises(ValueError, match=problem):
+        recommended_workers(kind, **needs)
+
+
+@pytest.mark.parametrize("value", ["0.1", True, [1]])
+def test_what_is_no_number(value):
+    with pytest.raises(TypeError, match="wait must be a number of seconds"):
+        recommended_workers("io", wait=value, python=0.1)
+    with pytest.raises(TypeError, match="rate must be a number of jobs/s"):
+        recommended_workers("limited", rate=value, wait=0.1)
+
+
+SECONDS = st.floats(1e-4, 10)
+
+
+@given(SECONDS, SECONDS, SECONDS, st.integers(1, 64), st.integers(1, 500), st.floats(0.1, 1e4))
+def test_enough_for_the_narrowest_place_and_never_more_than_the_limit(wait, native, python, cores, limit, rate):
+    needs = {"wait": wait, "native": native, "python": python}
+    whole = sum(needs.values())
+    workers, throughput, narrowest = size_up(**needs, cores=cores, limit=limit, rate=rate)
+    assert throughput == pytest.approx(min(1 / python, cores / (native + python), limit / whole, rate))
+    assert workers <= limit
+    assert workers == limit or workers / whole >= throughput * (1 - 1e-6)
+    if narrowest.startswith("the service"):
+        assert workers == 1 or (workers - 1) / whole < throughput
+
+
+@given(SECONDS, SECONDS)
+def test_collisions_ask_for_more_workers_but_not_for_many(wait, python):
+    knee = 1 + wait / python
+    workers = recommended_workers("io", wait=wait, python=python, cores=1)
+    assert knee <= workers + 1e-6
+    assert workers <= knee + 20 * knee**0.5 + 20  # the crowd at the narrow place grows as a root
+
+
+@pytest.mark.parametrize(("wait", "python"), [(0.02, 0.001), (0.001, 0.001), (0.5, 0.01)])
+def test_the_birth_death_chain_of_the_crowd_at_the_narrow_place_says_the_same(wait, python):
+    def busy(workers):
+        weights = [1.0]
+        for there in range(workers):  # one more comes at the rate of those who are not there
+            weights.append(weights[-1] * (workers - there) * python / wait)
+        return 1 - weights[0] / sum(weights)
+
+    advised = recommended_workers("io", wait=wait, python=python, cores=1)
+    assert busy(advised) >= 0.95 > busy(advised - 1)
+
+
+def test_needs_are_told_apart():
+    def handler(job):
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until:
+            pass
+        time.sleep(0.02)
+
+    needs = measured_needs(handler, range(3))
+    assert needs.wait >= 0.019
+    assert needs.compute >= 0.02
+    with pytest.raises(ValueError, match="at least one job"):
+        measured_needs(handler, [])
+    with pytest.raises(TypeError, match="handler must be callable, not 3"):
+        measured_needs(3, [1])
+
+
+def test_cores():
+    assert 1 <= usable_cores() <= 4096
+
+
+def test_the_oldest_wait_is_that_of_the_head_of_the_queue():
+    now, gate, begun = [100.0], threading.Event(), threading.Event()
+
+    def handler(job):
+        begun.set()
+        gate.wait(20)
+
+    with WorkerPool(handler, workers=1, queue_size=5, clock=lambda: now[0]) as pool:
+        assert pool.oldest_wait() == 0.0
+        pool.submit("runs")
+        assert begun.wait(20)
+        assert pool.oldest_wait() == 0.0
+        pool.submit("first")
+        now[0] += 2.5
+        pool.submit("second")
+        now[0] += 1.0
+        assert pool.oldest_wait() == 3.5
+        gate.set()
