@@ -11,6 +11,7 @@ from helpers.exercises import (
     Verdict,
     basic_pool,
     best_practices,
+    common_mistakes,
     dynamic_pool,
     email_pool,
     image_pool,
@@ -398,3 +399,35 @@ def test_portions_for_nobody():
 def test_a_deadline_that_has_passed():
     assert "it returned 0" in best_practices.check_time_left(lambda d, n, longest: max(0, min(d - n, longest))).why
     assert "gave 90.0, and 5.0" in best_practices.check_time_left(lambda d, n, longest: d - n).why
+
+
+def test_endings_give_a_hint_and_not_the_answer():
+    right = {case: ending for case, (ending, _) in common_mistakes.HINTS.items()}
+    assert common_mistakes.check_endings(right).right
+    for case, ending in right.items():
+        wrong = common_mistakes.check_endings({**right, case: "fine" if ending != "fine" else "hangs"})
+        assert not wrong.right
+        assert ending not in wrong.why.partition(":")[2].split()
+    assert (
+        "one of hangs, loses, refused, fine, not 'boom'" in common_mistakes.check_endings({**right, case: "boom"}).why
+    )
+    assert "a dictionary is wanted" in common_mistakes.check_endings([1]).why
+
+
+def test_gathering_must_swallow_nothing():
+    def skips(futures):
+        return [f.result() for f in futures if not f.cancelled() and not f.exception()], []
+
+    def first_only(futures):
+        values = []
+        try:
+            for future in futures:
+                values.append(future.result())
+        except Exception as error:
+            return values, [error]
+        return values, []
+
+    assert "2 errors in their order are expected" in common_mistakes.check_gather(skips).why
+    assert "the values are [1], and [1, 2] is expected" in common_mistakes.check_gather(first_only).why
+    assert "(values, errors) is wanted" in common_mistakes.check_gather(lambda futures: None).why
+    assert "gave [1, 1, 1]" in common_mistakes.check_tasks(lambda numbers: [lambda: 1 for _ in numbers]).why
