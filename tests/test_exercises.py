@@ -11,6 +11,7 @@ from helpers.exercises import (
     Verdict,
     basic_pool,
     best_practices,
+    choosing,
     common_mistakes,
     dynamic_pool,
     email_pool,
@@ -431,3 +432,27 @@ def test_gathering_must_swallow_nothing():
     assert "the values are [1], and [1, 2] is expected" in common_mistakes.check_gather(first_only).why
     assert "(values, errors) is wanted" in common_mistakes.check_gather(lambda futures: None).why
     assert "gave [1, 1, 1]" in common_mistakes.check_tasks(lambda numbers: [lambda: 1 for _ in numbers]).why
+
+
+def test_choices_give_a_hint_and_not_the_answer():
+    right = {case: tool for case, (tool, _) in choosing.HINTS.items()}
+    assert choosing.check_choices(right).right
+    for case, tool in right.items():
+        wrong = choosing.check_choices({**right, case: "loop" if tool != "loop" else "pool"})
+        assert not wrong.right
+        assert tool not in wrong.why.partition("”:")[2].replace("?", " ").split()
+    assert (
+        "the answer is one of loop, pool, asyncio, pipeline, graph, pace, not 7"
+        in choosing.check_choices({**right, "add up 30 numbers": 7}).why
+    )
+    assert "a dictionary is wanted" in choosing.check_choices("pool").why
+
+
+def test_a_bottleneck_is_not_the_longest_step_nor_the_smallest_crew():
+    assert "'wash' is expected" in choosing.check_slowest(lambda stages: max(stages, key=lambda n: stages[n][0])).why
+    assert "'wash' is expected" in choosing.check_slowest(lambda stages: "cook").why
+
+
+def test_a_graph_is_not_done_sooner_than_its_longest_chain():
+    assert "gave 3.0, and 2.0" in choosing.check_levels(lambda graph, seconds: sum(seconds.values())).why
+    assert "gave 2.0, and 3.0" in choosing.check_levels(lambda graph, seconds: max(seconds.values())).why

@@ -1,6 +1,5 @@
 """Was the advice right? And: which way of doing it is faster? Charts of what has been chosen against what is there."""
 
-from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -8,11 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from helpers.charts.style import (
-    BLUE,
-    GREEN,
     GREY,
     INK,
-    ORANGE,
     VERMILLION,
     legend_above,
     log_axes,
@@ -20,10 +16,7 @@ from helpers.charts.style import (
     plain,
     styled,
 )
-from helpers.charts.sweeps import loads
-
-FILLS = [(BLUE, ""), (ORANGE, "//"), (GREEN, ".."), (GREY, "xx")]  # a colour and a hatch a way
-HIGH = 0.8  # of a case's height is its bars'
+from helpers.charts.sweeps import LOOKS, Look, loads
 
 
 def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -60,56 +53,51 @@ def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def ways(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """How long each way took in each case, as bars; the time of a case's first way is 1, so that all fit on one axis.
+    """How long each way took in each case, as a multiple of the case's first way: left of 1 is faster, right is slower.
 
     Args:
-        table: columns case, way (names) and seconds; a row a run, the bar is at the median and every run is a dot. At
-               most four ways.
+        table: columns case, way (names) and seconds; a row a run: the marker is at the median, a dot at each run. The
+               time itself stands beside it. At most four ways.
 
     Raises:
         ValueError: for a missing column, an empty table, or more ways than can be told apart.
     """
     need(table, "case", "way", "seconds")
-    cases, names = list(dict.fromkeys(table["case"])), list(dict.fromkeys(table["way"]))
-    if len(names) > len(FILLS):
-        raise ValueError(f"the table has {len(names)} ways; a chart can tell {len(FILLS)} apart")
-    with styled(ax, size=(8.0, 1.2 + 0.75 * len(cases))) as axes:
-        for name, (colour, hatch) in zip(names, FILLS, strict=False):
-            places, medians = [], []
-            for row, case in enumerate(cases):
-                runs = _runs(table, case, name)
-                if runs.empty:
-                    continue
-                first = float(_runs(table, case, _ways_of(table, case)[0]).median())
-                place = row + _offset(_ways_of(table, case), name)
-                places.append(place)
-                medians.append(float(runs.median()) / first)
-                axes.plot([second / first for second in runs], [place] * len(runs), ".", color=INK, markersize=4)
-                axes.annotate(
-                    _time(float(runs.median())), (medians[-1], place), (8, 0), textcoords="offset points", va="center"
-                )
-            height = HIGH / len(names)
-            axes.barh(places, medians, height, color=colour, hatch=hatch, edgecolor="white", label=name)
+    cases = list(dict.fromkeys(table["case"]))
+    if (count := table["way"].nunique()) > len(LOOKS):
+        raise ValueError(f"the table has {count} ways; a chart can tell {len(LOOKS)} apart")
+    with styled(ax, size=(8.0, 1.4 + 0.62 * len(cases))) as axes:
+        axes.set_xscale("log")
         axes.axvline(1.0, color=GREY, linestyle=":", label="_first")
+        for name, look in zip(dict.fromkeys(table["way"]), LOOKS, strict=False):
+            for row, case in enumerate(cases):
+                here = table[table["case"] == case]
+                if name in set(here["way"]):
+                    _way(axes, here, str(name), row, look)
         axes.set_yticks(range(len(cases)), cases)
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1.18 * axes.get_xlim()[1])
-        axes.set(xlabel="Time, as a multiple of the case's first way (shorter is better)", title="Which way is faster?")
-        legend_above(axes)
+        axes.set_ylim(len(cases) - 0.5, -0.5)  # the first case on top
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, high * (high / low) ** 0.12)  # room for the last time
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"× {plain(value)}"))
+        axes.set(xlabel="Time, as a multiple of the first way's", title="Which way is faster?")
+        handles, names = axes.get_legend_handles_labels()
+        legend_above(axes, list(dict(zip(names, handles, strict=True)).values()))
     return axes
 
 
-def _runs(table: pd.DataFrame, case: Hashable, way: Hashable) -> "pd.Series[float]":
-    return table.loc[(table["case"] == case) & (table["way"] == way), "seconds"]
-
-
-def _ways_of(table: pd.DataFrame, case: Hashable) -> list[Hashable]:
-    return list(dict.fromkeys(table.loc[table["case"] == case, "way"]))
-
-
-def _offset(ways: list[Hashable], way: Hashable) -> float:
-    """Where in the case's row the bar of `way` stands, so that all of them are centred on it."""
-    return (ways.index(way) - (len(ways) - 1) / 2) * HIGH / max(2, len(ways))
+def _way(ax: Axes, here: pd.DataFrame, name: str, row: int, look: Look) -> None:
+    """One way of one case: a line from 1 to its marker, its runs, and its time in words."""
+    names = list(dict.fromkeys(here["way"]))
+    times = here.groupby("way")["seconds"].median()
+    place = row + 0.26 * (names.index(name) - (len(names) - 1) / 2)
+    at = float(times[name] / times[names[0]])
+    ax.plot([1.0, at], [place, place], color=look.colour, linewidth=2.5, label="_line")
+    runs = here.loc[here["way"] == name, "seconds"] / times[names[0]]
+    ax.plot(runs.tolist(), [place] * len(runs), ".", color=INK, markersize=4, zorder=3, label="_runs")
+    style: dict[str, Any] = {"color": look.colour, "markersize": 9, "linestyle": "none", "markeredgewidth": 1.6}
+    ax.plot([at], [place], marker=look.marker, markerfacecolor="white", label=name, **style)
+    beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
+    ax.annotate(_time(float(times[name])), (max(at, 1.0, float(runs.max())), place), (10, 0), **beside)
 
 
 def _time(seconds: float) -> str:
