@@ -6,14 +6,15 @@ OFFLINE := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.Ne
 PAGES := --to html --template series --TemplateExporter.extra_template_basedirs=tools/templates
 
 help:
-	@echo "make lab       open the series in JupyterLab (sets up .venv first)"
-	@echo "make test      check everything: style, types, tests, every notebook's outputs (make test-all: the long ones too)"
-	@echo "make execute   run every notebook from top to bottom and write its outputs back"
-	@echo "make bench     the long measurements, written to benchmarks/"
-	@echo "make pages     the notebooks as web pages, in pages/"
+	@echo "make lab         open the series in JupyterLab (sets up .venv first)"
+	@echo "make test        check everything: style, types, tests, every notebook's outputs (make test-all: the long ones too)"
+	@echo "make execute     run every notebook from top to bottom and write its outputs back"
+	@echo "make bench       the long measurements, written to benchmarks/"
+	@echo "make pages       the notebooks as web pages, in pages/"
+	@echo "make wheelhouse  all that must be installed, in wheelhouse/, for machines without a network"
 
 lab: .venv/.ready
-	$(BIN)/python -m jupyterlab --allow-root --LabApp.default_url=$(FIRST) $(OFFLINE)
+	$(BIN)/python -m jupyterlab --allow-root --LabApp.default_url=$(FIRST) $(OFFLINE) $(LAB)
 
 test: .venv/.ready-dev
 	$(BIN)/python -m ruff check .
@@ -35,12 +36,16 @@ pages: .venv/.ready-dev
 	$(BIN)/python -m nbconvert $(PAGES) --output-dir pages notebooks/*.ipynb
 	$(BIN)/python -m nbconvert $(PAGES) --output-dir pages/solutions notebooks/solutions/*.ipynb
 
+# FOR="linux macos windows": for those machines too. From there on: make lab WHEELS=wheelhouse
+wheelhouse:
+	PYTHON="$(PYTHON)" sh tools/wheelhouse.sh wheelhouse $(FOR)
+
 .venv/.ready: requirements.txt pyproject.toml
-	PYTHON="$(PYTHON)" sh tools/install.sh requirements.txt
+	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" sh tools/install.sh requirements.txt
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready requirements-dev.txt
-	PYTHON="$(PYTHON)" sh tools/install.sh requirements-dev.txt
+	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" sh tools/install.sh requirements-dev.txt
 	@touch $@
 
-.PHONY: help lab test test-all execute bench pages
+.PHONY: help lab test test-all execute bench pages wheelhouse

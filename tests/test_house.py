@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,18 @@ def test_importing_the_pools_imports_no_other_package():
     strangers = packages - set(sys.stdlib_module_names) - {"helpers"}
     assert not strangers
     assert not packages & {"asyncio", "smtplib", "ssl", "logging"}, "they cost more than all the rest"
+
+
+def run_sh(script: str, *args: str, **env: str) -> subprocess.CompletedProcess:
+    command = ["sh", str(ROOT / "tools" / script), *args]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | env, timeout=60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="make and sh are for the others; the README has Windows' own lines")
+def test_what_is_no_platform_and_what_is_no_folder_is_named(tmp_path):
+    refused = run_sh("wheelhouse.sh", str(tmp_path / "wheels"), "amiga")
+    assert refused.returncode == 2
+    assert "no platform amiga: it is one of linux, macos, macos-intel, windows" in refused.stderr
+    refused = run_sh("install.sh", "requirements.txt", WHEELS=str(tmp_path / "nowhere"))
+    assert refused.returncode == 2
+    assert "nowhere to install from: make wheelhouse fills one" in refused.stderr
