@@ -116,6 +116,51 @@ def test_a_chapter_has_its_shape(path):
     assert 2 <= sum("exercise" in tags(cell) for cell in code_cells(path)) <= 3
 
 
+@chapters
+def test_a_chapter_says_what_it_needs_and_leads_back_and_on(path):
+    prose = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    assert "**You need**:" in prose[0]
+    number = CHAPTERS.index(path)
+    if number:
+        assert f"**Back:** [{CHAPTERS[number - 1].stem[:2]} · " in prose[-1]
+        assert f"]({CHAPTERS[number - 1].name})" in prose[-1]
+        assert f"[here](solutions/{path.name})" in prose[-1]
+    if path != CHAPTERS[-1]:
+        assert f"]({CHAPTERS[number + 1].name})" in prose[-1].partition("**Next:**")[2]
+
+
+@chapters
+def test_every_exercise_says_what_is_asked_for(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    asked = re.findall(r"^\*\*(\d)\. .+\*\* \((read|change|complete|find the bug|design)\)\. ", text, re.M)
+    exercises = sum("exercise" in tags(cell) for cell in code_cells(path))
+    assert [int(number) for number, _ in asked] == list(range(1, exercises + 1))
+
+
+def test_the_instructors_page_has_the_exercises_where_they_are():
+    page = (ROOT / "INSTRUCTORS.md").read_text(encoding="utf-8")
+    kinds = ["read", "change", "complete", "find the bug", "design"]
+    for path in CHAPTERS:
+        text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+        asked = re.findall(r"^\*\*(\d)\. .+\*\* \((" + "|".join(kinds) + r")\)\. ", text, re.M)
+        row = " | ".join(", ".join(number for number, kind in asked if kind == column) for column in kinds)
+        assert re.sub(" +", " ", f"| {path.stem[:2]} | {row} |") in page
+
+
+def test_the_instructors_page_names_sections_that_there_are():
+    page = (ROOT / "INSTRUCTORS.md").read_text(encoding="utf-8")
+    headings = {
+        re.sub(r"^\d+\. |\?$", "", heading)
+        for path in CHAPTERS
+        for cell in read(path).cells
+        if cell.cell_type == "markdown"
+        for heading in re.findall(r"^##+ (.+)$", cell.source, re.M)
+    }
+    tables = page.partition("## Two timetables")[2].partition("## The exercises")[0]
+    for name in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", tables):
+        assert any(heading.startswith(name.rstrip("?")) for heading in headings | {"A cook who survives"}), name
+
+
 @every
 def test_links_lead_somewhere(path):
     for cell in read(path).cells:

@@ -48,15 +48,14 @@ def sections(path: Path) -> Iterator[Section]:
 
 def main(names: list[str]) -> None:
     """Print the table, for all chapters or those named."""
-    print("| chapter | section | minutes | of which the machine runs, s |\n| --- | --- | --- | --- |")
+    print("| chapter | minutes | machine, s | of those minutes, by section |\n| --- | --- | --- | --- |")
     for path in sorted(ROOT.glob("*.ipynb")):
         if names and path.name not in names:
             continue
         found = list(sections(path))
         whole, running = sum(s.minutes for s in found), sum(s.seconds for s in found)
-        print(f"| **[{path.stem[:2]}]({path.name})** | **all** | **{whole:.0f}** | **{running:.0f}** |")
-        for section in found:
-            print(f"| | {section.title} | {section.minutes:.0f} | {section.seconds:.1f} |")
+        parts = " · ".join(f"{s.title.rstrip('?')} {s.minutes:.0f}" for s in found if s.minutes >= 0.5)
+        print(f"| [{path.stem[:2]}]({path.name}) | {whole:.0f} | {running:.0f} | {parts} |")
 
 
 if __name__ == "__main__":
