@@ -47,6 +47,9 @@ class Pass(SimpleQueue[Result[Job, Value] | None]):
 
     wanted = True  # False once the stream that reads it has been left
 
+    def hand_on(self) -> None:
+        """Called after results have been put, without the lock. Here they wait for their reader: see `executor`."""
+
 
 # What waits in the queue and goes through a worker's hands: the result to fill in, and the pass it belongs on.
 Order = tuple[Result[Job, Value], Pass[Job, Value]]
@@ -224,6 +227,7 @@ class WorkerPool(Generic[Job, Value]):
             result, outlet = order
             result.run(self._handler, worker.number, self._clock)
             self._settle(worker, result, outlet)
+            outlet.hand_on()
             del order, result  # a worker that waits keeps nothing of its last job alive
         error = worker.close()
         if error is not None:
@@ -506,6 +510,7 @@ class WorkerPool(Generic[Job, Value]):
             self.cancelled.set()
             self._take_back()
             self._stop_alarms()
+        self._pass.hand_on()
 
     def _stop_alarms(self) -> None:
         for alarm in self._alarms:
