@@ -9,14 +9,13 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from helpers.charts.style import (
     GREY,
     INK,
-    VERMILLION,
     legend_above,
-    log_axes,
+    log_axis,
     need,
     plain,
     styled,
 )
-from helpers.charts.sweeps import LOOKS, Look, loads
+from helpers.charts.sweeps import LOOKS, Look, loads, mark_workers
 
 
 def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -30,9 +29,10 @@ def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     need(table, "load", "workers", "advised", "throughput")
     with styled(ax) as axes:
-        log_axes(axes)
-        axes.set_yscale("linear")
-        axes.axvline(1.0, color=VERMILLION, linestyle=(0, (2, 2)), linewidth=1.6, label="_advice")
+        axes.set(
+            xscale="log", xlabel="Workers, as a multiple of the advice", ylabel="Throughput, share of the best (%)"
+        )
+        mark_workers(axes, {1.0: "the advice"})
         for name, rows, look in loads(table):
             share = (
                 rows.groupby("workers")["throughput"].median() / rows.groupby("workers")["throughput"].median().max()
@@ -42,11 +42,13 @@ def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             axes.plot(
                 times, share.tolist(), markerfacecolor=look.fill, markersize=look.size, label=name or "load", **style
             )
+        low, high = axes.get_xlim()
+        doublings = [2.0**n for n in range(-6, 7)]
+        log_axis(axes.xaxis, [times for times in doublings if low <= times <= high])
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"× {plain(value)}"))
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
         axes.set_ylim(0, 1.12)
-        axes.set(xlabel="Workers, as a multiple of the advice", ylabel="Throughput, share of the best (%)")
-        axes.set_title("Was the advice right?")
+        axes.set_title("Was the advice right?", pad=24)
         axes.grid(True)
         legend_above(axes)
     return axes
@@ -78,8 +80,9 @@ def ways(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.set_ylim(len(cases) - 0.5, -0.5)  # the first case on top
         low, high = axes.get_xlim()
         axes.set_xlim(low, high * (high / low) ** 0.12)  # room for the last time
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"× {plain(value)}"))
         axes.set(xlabel="Time, as a multiple of the first way's", title="Which way is faster?")
+        log_axis(axes.xaxis)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"× {plain(value)}"))
         handles, names = axes.get_legend_handles_labels()
         legend_above(axes, list(dict(zip(names, handles, strict=True)).values()))
     return axes

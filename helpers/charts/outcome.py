@@ -101,7 +101,9 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
             axes.annotate(words, (most, place), (8, 0), textcoords="offset points", va="center")  # right of all dots
         axes.plot(table["rate"], table["way"].map(places), ".", color=INK, markersize=7)
         axes.set_yticks(range(len(median)), [textwrap.fill(str(way), 34) for way in median.index])
-        axes.set(title="How fast each way is", xlabel=unit[:1].upper() + unit[1:], ylim=(len(median) - 0.5, -0.5))
+        scale = ", log scale" if axes.get_xscale() == "log" else ""
+        axes.set_xlabel(f"{unit[:1].upper()}{unit[1:]} (a dot is a run, the bar their median{scale})")
+        axes.set(title="How fast each way is", ylim=(len(median) - 0.5, -0.5))
         axes.xaxis.set_major_formatter(FuncFormatter(plain))
         axes.tick_params(axis="y", length=0)
         axes.grid(True, axis="x")
@@ -121,10 +123,10 @@ def stacked(ax: Axes, counts: pd.DataFrame, looks: dict[str, tuple[str, str]]) -
 
 
 def legend_text(kind: str, jobs: "pd.Series[int]") -> str:
-    """`kind: 883`, with a few runs `kind: 883 (naive), 2 (pool)`, with many their sum; long errors are wrapped."""
+    """`kind: 883`, of few runs `kind: 883 (naive), 2 (pool)`, of many `kind: 885 in all`; long errors are wrapped."""
     if 1 < len(jobs) <= FEW:
         return textwrap.fill(f"{kind}: " + ", ".join(f"{n:,} ({run})" for run, n in jobs.items() if n), 76)
-    return textwrap.fill(f"{kind}: {jobs.sum():,}", 76)
+    return textwrap.fill(f"{kind}: {jobs.sum():,}{' in all' if len(jobs) > 1 else ''}", 76)
 
 
 def write_counts(ax: Axes, part: BarContainer) -> None:

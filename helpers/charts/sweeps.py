@@ -2,7 +2,8 @@
 
 A sweep table has one row for each (workers, repeat): the columns that a chart names, and `load` ("batch" or "stream")
 where there is more than one. Lines go through the median of the repeats; every repeat is a faint dot, so that the
-spread is never hidden.
+spread is never hidden. Right of the axes stands a piece of every line with its name; the ticks are the worker counts
+that were measured.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +12,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from helpers.charts.style import (
     BLUE,
     GREEN,
-    GREY,
     INK,
     ORANGE,
     PURPLE,
@@ -25,7 +26,7 @@ from helpers.charts.style import (
     end_labels,
     legend_above,
     limit_line,
-    log_axes,
+    log_axis,
     need,
     plain,
     positive,
@@ -52,7 +53,6 @@ LOOKS = [  # one a load; the hollow ones are larger, so that both show where two
     Look(PURPLE, "D", ":", "none", 10),
 ]
 PARTS = {50: ("-", False), 95: ("--", True), 99: (":", True)}  # each percentile's line, and whether it is hollow
-GLYPHS = {"o": "●○", "s": "■□", "^": "▲△", "D": "◆◇"}  # each marker as a letter, full and hollow
 
 
 def throughput(
@@ -68,7 +68,7 @@ def throughput(
 
     Args:
         table: columns workers, throughput (jobs/s); load if there are several.
-        limit: the most that the service behind the pool can do, jobs/s.
+        limit: the most that is possible with what the workers share, jobs/s.
         ideal: mean service time, seconds; draws workers / ideal, what that many workers could do with no losses.
         cores: for work that computes: the ideal is then min(workers, cores) / ideal.
         marks: words at worker counts, beside an upright line: {20: "20 connections"}.
@@ -81,25 +81,27 @@ def throughput(
     positive("ideal", ideal)
     positive("cores", cores)
     with styled(ax) as axes:
-        log_axes(axes)
+        axes.set(xscale="log", yscale="log", xlabel=WORKERS, ylabel="Throughput (jobs/s)")
         mark_workers(axes, marks)
         ends = [ideal_line(axes, table, ideal, cores)] if ideal is not None else []
         ends += [median_line(axes, rows, "throughput", look, load or "measured") for load, rows, look in loads(table)]
         if limit is not None:
-            limit_line(axes, limit, f"limit of the service: {limit:,.4g} jobs/s")
-        axes.set(xlabel=WORKERS, ylabel="Throughput (jobs/s)")
+            limit_line(axes, limit, f"shared limit: {limit:,.4g} jobs/s")
+            axes.set_ylim(top=max(axes.get_ylim()[1], 1.5 * limit))  # room for its words
         axes.set_title("Throughput against workers", pad=24 if marks else None)
+        log_axis(axes.xaxis, table["workers"])
+        log_axis(axes.yaxis)
         end_labels(axes, ends)
     return axes
 
 
-def ideal_line(ax: Axes, table: pd.DataFrame, ideal: float, cores: int | None) -> tuple[float, str]:
-    """A dotted line of what is possible; returns its last point and its label."""
+def ideal_line(ax: Axes, table: pd.DataFrame, ideal: float, cores: int | None) -> Line2D:
+    """A dotted line of what is possible, drawn on top of the others, for these often lie on it."""
     counts = sorted({*table["workers"], *([cores] if cores is not None else [])})
     most = [n / ideal if cores is None else min(n, cores) / ideal for n in counts]
-    ax.plot(counts, most, color=GREY, linestyle=":", label="ideal")
     what = "workers" if cores is None else f"min(workers, {cores})"
-    return most[-1], f"ideal: {what} / {ideal:.3g} s"
+    label = f"ideal: {what} / {ideal:.3g} s"
+    return ax.plot(counts, most, color=INK, linestyle=":", linewidth=1.8, zorder=2.5, label=label)[0]
 
 
 def mark_workers(ax: Axes, marks: Mapping[float, str] | None) -> None:
@@ -112,7 +114,7 @@ def mark_workers(ax: Axes, marks: Mapping[float, str] | None) -> None:
 
 
 def efficiency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """The share of what is physically possible that the pool reached, against workers.
+    """The share of the ideal, workers / the time a job needs, that the pool reached, against workers.
 
     Args:
         table: columns workers, efficiency (0 to 1); load if there are several.
@@ -122,13 +124,13 @@ def efficiency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     need(table, "workers", "efficiency")
     with styled(ax) as axes:
-        log_axes(axes)
-        axes.set_yscale("linear")
+        axes.set(xscale="log", xlabel=WORKERS, ylabel="Share of the ideal throughput (%)")
         ends = [median_line(axes, rows, "efficiency", look, load or "measured") for load, rows, look in loads(table)]
-        limit_line(axes, 1.0, "all that is possible")
+        limit_line(axes, 1.0, "the ideal: workers / time that a job needs")
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
         axes.set_ylim(0, max(1.12, 1.05 * float(table["efficiency"].max())))
-        axes.set(title="Efficiency against workers", xlabel=WORKERS, ylabel="Share of the possible throughput (%)")
+        axes.set_title("Efficiency against workers")
+        log_axis(axes.xaxis, table["workers"])
         end_labels(axes, ends)
     return axes
 
@@ -155,7 +157,7 @@ def latency(
     columns = [f"p{part}" for part in parts]
     need(table, "workers", *columns)
     with styled(ax) as axes:
-        log_axes(axes)
+        axes.set(xscale="log", yscale="log", xlabel=WORKERS, ylabel="Latency, submit to result (ms)")
         mark_workers(axes, marks)
         ends = []
         for load, rows, look in loads(table):
@@ -164,8 +166,9 @@ def latency(
                 line, hollow = PARTS[part]
                 own = look._replace(line=line, fill="white" if hollow else look.colour, size=7)
                 ends.append(median_line(axes, scaled, column, own, f"{load} {column}".strip()))
-        axes.set(xlabel=WORKERS, ylabel="Latency, submit to result (ms)")
         axes.set_title("Latency against workers", pad=24 if marks else None)
+        log_axis(axes.xaxis, table["workers"])
+        log_axis(axes.yaxis)
         end_labels(axes, ends)
     return axes
 
@@ -215,10 +218,10 @@ def loads(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Look]]:
         yield str(name), table[table["load"] == name], look
 
 
-def median_line(ax: Axes, rows: pd.DataFrame, column: str, look: Look, name: str) -> tuple[float, str]:
-    """A line through the medians and a dot a repeat; returns the last median and its label, `name` after the marker."""
+def median_line(ax: Axes, rows: pd.DataFrame, column: str, look: Look, name: str) -> Line2D:
+    """A line through the medians, and a dot a repeat if there are several; returns the line."""
     median = rows.groupby("workers")[column].median()
-    ax.plot(
+    (line,) = ax.plot(
         list(median.index),
         median.tolist(),
         color=look.colour,
@@ -229,11 +232,11 @@ def median_line(ax: Axes, rows: pd.DataFrame, column: str, look: Look, name: str
         markeredgewidth=1.6,
         label=name,
     )
-    dots: dict[str, Any] = {"color": look.colour, "alpha": 0.35, "markersize": 9, "markeredgewidth": 0, "zorder": 1.5}
-    ax.plot(rows["workers"], rows[column], ".", label=f"_{name}: repeats", **dots)
+    if len(rows) > len(median):
+        dots: dict[str, Any] = {"color": look.colour, "alpha": 0.35, "markersize": 9, "markeredgewidth": 0}
+        ax.plot(rows["workers"], rows[column], ".", label=f"_{name}: repeats", zorder=1.5, **dots)
     ax.grid(True)
-    hollow = look.fill != look.colour
-    return float(median.iloc[-1]), f"{GLYPHS[look.marker][hollow]} {name}"
+    return line
 
 
 def stacked_bars(ax: Axes, rows: pd.DataFrame) -> list[BarContainer]:
