@@ -74,7 +74,7 @@ def log_axis(axis: Axis, ticks: Iterable[float] | None = None) -> None:
     low, high = sorted(axis.get_view_interval())
     if ticks is None:
         span = high / low
-        subs = (1, 2, 3, 4, 6, 8) if span < 12 else (1, 2, 3, 5) if span < 60 else (1, 2, 5)
+        subs = (1, 2, 3, 4, 6, 8) if span < 25 else (1, 2, 3, 5) if span < 60 else (1, 2, 5)
         axis.set_major_locator(LogLocator(subs=subs))
     else:
         kept: list[float] = []
@@ -163,7 +163,7 @@ def end_labels(ax: Axes, lines: Sequence[Line2D], gap: float = 15.0) -> None:
                 annotation_clip=False,
             )
         )
-        note(ax, (1, y), str(line.get_label()), (PIECE + 9, free - at), va="center")
+        note(ax, (1, y), str(line.get_label()), (PIECE + 12, free - at), va="center")
         free += gap
 
 
