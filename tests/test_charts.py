@@ -612,6 +612,11 @@ def test_outcomes_of_one_run_adds_up_rows_and_needs_no_success() -> None:
     assert legend(charts.outcomes(table)) == [f"{ERROR}: 883"]
 
 
+def test_outcomes_of_many_runs_are_not_added_up() -> None:
+    table = pd.DataFrame({"run": list("abcd"), "outcome": ["succeeded", ERROR] * 2, "jobs": 10})
+    assert legend(charts.outcomes(table)) == ["succeeded", ERROR]
+
+
 def test_outcomes_refuse_more_kinds_than_can_be_told_apart() -> None:
     table = pd.DataFrame({"run": "naive", "outcome": [f"error {n}" for n in range(8)], "jobs": 1})
     with pytest.raises(ValueError, match="8 kinds of error; a chart can tell 7 apart"):
