@@ -136,7 +136,7 @@ UNITS = {
     "crew": ("Time since the start (s)", "Waiting jobs"),
     "cost": ("Worker-seconds paid for", "p95 of latency (s)"),
     "attempts": ("Time since the start (s)", "Job"),
-    "backoff": ("Failed attempts", "Wait before the next (s)"),
+    "backoff": ("Failed attempts", "Wait before the next attempt (s)"),
     "arrivals": ("Time since the start (s)", "Requests in 0.1 s"),
     "advice": ("Workers, as a multiple of the advice", "Throughput, share of the best (%)"),
     "ways": ("Time, as a multiple of the first way's", ""),
@@ -454,7 +454,7 @@ def test_arrivals_counts_requests_in_each_piece_of_time() -> None:
     ax = charts.arrivals(ARRIVALS, bin_width=0.1, limit=1.5)
     counts = [list(patch.get_data().values[:4]) for patch in ax.patches]
     assert counts == [[2, 0, 0, 0], [1, 0, 0, 1]]
-    assert legend(ax) == ["one", "two", "it answers 1.5"]
+    assert legend(ax) == ["one", "two", "1.5 can be answered"]
     with pytest.raises(ValueError, match="4 runs; a chart can tell 3 apart"):
         charts.arrivals(pd.DataFrame({"run": list("abcd"), "seconds": [1.0] * 4}), bin_width=0.1)
     with pytest.raises(ValueError, match="bin_width must be more than 0, not 0"):

@@ -53,7 +53,7 @@ def attempts(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.grid(True, axis="x")
         ok = Patch(facecolor=SKY, label="ok")
         failed = Patch(facecolor=VERMILLION, hatch="////", edgecolor="white", label="failed")
-        legend_above(axes, [ok, failed, Line2D([], [], color=GREY, linewidth=1, label="backs off, or waits")])
+        legend_above(axes, [ok, failed, Line2D([], [], color=GREY, linewidth=1, label="backs off, then queues")])
     return axes
 
 
@@ -72,7 +72,7 @@ def backoff(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.plot(top.index, top, color=VERMILLION, marker="s", label="ceiling: what all wait without jitter")
         shift = np.resize(np.linspace(-0.18, 0.18, 19), len(table))  # so that dots do not hide each other
         axes.plot(table["attempt"] + shift, table["wait"], ".", color=BLUE, alpha=0.6, label="with full jitter")
-        axes.set(title="Exponential backoff", xlabel="Failed attempts", ylabel="Wait before the next (s)")
+        axes.set(title="Exponential backoff", xlabel="Failed attempts", ylabel="Wait before the next attempt (s)")
         axes.set_ylim(0, 1.15 * float(top.max()))
         whole_numbers(axes.xaxis)
         axes.grid(True)
@@ -105,7 +105,7 @@ def arrivals(table: pd.DataFrame, *, bin_width: float, limit: float | None = Non
             axes.stairs(counts, edges, color=colour, linestyle=line, linewidth=1.8, label=str(name))
             most = max(most, counts.max())
         if limit is not None:
-            axes.axhline(limit, color=GREY, linestyle=":", linewidth=2, label=f"it answers {limit:g}")
+            axes.axhline(limit, color=GREY, linestyle=":", linewidth=2, label=f"{limit:g} can be answered")
         axes.set(title="Requests at the server", xlabel=SECONDS, xlim=(0, edges[-1]), ylim=(0, 1.15 * most))
         axes.set_ylabel(f"Requests in {bin_width:g} s")
         whole_numbers(axes.yaxis)
