@@ -493,7 +493,7 @@ def test_arrivals_counts_requests_in_each_piece_of_time() -> None:
     ax = charts.arrivals(ARRIVALS, bin_width=0.1, limit=1.5)
     counts = [list(patch.get_data().values[:4]) for patch in ax.patches]
     assert counts == [[2, 0, 0, 0], [1, 0, 0, 1]]
-    assert legend(ax) == ["one", "two", "it answers 1.5 in 0.1 s"]
+    assert legend(ax) == ["one", "two", "1.5 can be answered"]
     with pytest.raises(ValueError, match="4 runs; a chart can tell 3 apart"):
         charts.arrivals(pd.DataFrame({"run": list("abcd"), "seconds": [1.0] * 4}), bin_width=0.1)
     with pytest.raises(ValueError, match="bin_width must be more than 0, not 0"):
@@ -670,6 +670,11 @@ def test_outcomes_stack_to_all_jobs_and_the_legend_counts_the_smallest() -> None
 def test_outcomes_of_one_run_adds_up_rows_and_needs_no_success() -> None:
     table = pd.DataFrame({"run": "naive", "outcome": ERROR, "jobs": [800, 83]})
     assert legend(charts.outcomes(table)) == [f"{ERROR}: 883"]
+
+
+def test_outcomes_of_many_runs_are_not_added_up() -> None:
+    table = pd.DataFrame({"run": list("abcd"), "outcome": ["succeeded", ERROR] * 2, "jobs": 10})
+    assert legend(charts.outcomes(table)) == ["succeeded", ERROR]
 
 
 def test_outcomes_refuse_more_kinds_than_can_be_told_apart() -> None:

@@ -42,7 +42,8 @@ ERRORS = [
 def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """A bar a run, split by what became of its jobs: 'succeeded' plain, every kind of error with its own hatch.
 
-    Counts stand on the parts where they fit, and in the legend, so that one lost job in a million shows.
+    Counts stand on the parts where they fit. The legend has those of up to three runs, so that one lost job in a
+    million shows; more runs are not added up, for they may have nothing in common.
 
     Args:
         table: columns run, outcome, jobs (how many); rows of the same run and outcome are added up.
@@ -123,10 +124,14 @@ def stacked(ax: Axes, counts: pd.DataFrame, looks: dict[str, tuple[str, str]]) -
 
 
 def legend_text(kind: str, jobs: "pd.Series[int]") -> str:
-    """`kind: 883`, of few runs `kind: 883 (naive), 2 (pool)`, of many `kind: 885 in all`; long errors are wrapped."""
-    if 1 < len(jobs) <= FEW:
-        return textwrap.fill(f"{kind}: " + ", ".join(f"{n:,} ({run})" for run, n in jobs.items() if n), 76)
-    return textwrap.fill(f"{kind}: {jobs.sum():,}{' in all' if len(jobs) > 1 else ''}", 76)
+    """`kind: 883`, with a few runs `kind: 883 (naive), 2 (pool)`, with many only `kind`; long errors are wrapped."""
+    if len(jobs) == 1:
+        counts = f": {jobs.sum():,}"
+    elif len(jobs) <= FEW:
+        counts = ": " + ", ".join(f"{n:,} ({run})" for run, n in jobs.items() if n)
+    else:
+        counts = ""
+    return textwrap.fill(f"{kind}{counts}", 76)
 
 
 def write_counts(ax: Axes, part: BarContainer) -> None:

@@ -53,9 +53,7 @@ def attempts(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.grid(True, axis="x")
         ok = Patch(facecolor=SKY, label="ok")
         failed = Patch(facecolor=VERMILLION, hatch="////", edgecolor="white", label="failed")
-        legend_above(
-            axes, [ok, failed, Line2D([], [], color=GREY, linewidth=1, label="backs off, then waits for a worker")]
-        )
+        legend_above(axes, [ok, failed, Line2D([], [], color=GREY, linewidth=1, label="backs off, then queues")])
     return axes
 
 
@@ -107,9 +105,7 @@ def arrivals(table: pd.DataFrame, *, bin_width: float, limit: float | None = Non
             axes.stairs(counts, edges, color=colour, linestyle=line, linewidth=1.8, label=str(name))
             most = max(most, counts.max())
         if limit is not None:
-            axes.axhline(
-                limit, color=GREY, linestyle=":", linewidth=2, label=f"it answers {limit:g} in {bin_width:g} s"
-            )
+            axes.axhline(limit, color=GREY, linestyle=":", linewidth=2, label=f"{limit:g} can be answered")
         axes.set(title="Requests at the server", xlabel=SECONDS, xlim=(0, edges[-1]), ylim=(0, 1.15 * most))
         axes.set_ylabel(f"Requests in {bin_width:g} s")
         whole_numbers(axes.yaxis)
