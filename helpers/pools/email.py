@@ -139,11 +139,14 @@ class BatchEmailSender(RetryingPool[EmailJob, Delivery]):
     ) -> None:
         checks.seconds("timeout", timeout)
         checks.seconds("patience", patience)
-        if not isinstance(host, str) or not host:
+        if not isinstance(host, str) or host.split() != [host] or CONTROL.search(host):
             raise ValueError(f"host must be a name or an address, not {host!r}")
         if checks.whole_number("port", port) > 65535:
             raise ValueError(f"port must be a whole number from 1 to 65535, not {port!r}")
         self.sender = checked_address("sender", sender)
+        checks.function("random", random)
+        if connect is not None:
+            checks.function("connect", connect)
 
         def plain() -> smtplib.SMTP:
             # Named "localhost", for smtplib would ask the DNS for our own name, which can take seconds.

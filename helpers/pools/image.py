@@ -97,8 +97,10 @@ class ImageProcessor(RetryingPool[ImageJob, Thumbnail]):
         policy: RetryPolicy | None = None,
         **options: Any,
     ) -> None:
+        if not isinstance(output, str | os.PathLike):
+            raise TypeError(f"output must be the path of a folder, not {output!r}")
         self.output = Path(output)
-        if not self.output.is_dir():
+        if not output or not self.output.is_dir():  # "" would be the current folder
             raise NotADirectoryError(f"output must be a folder that exists, not {str(output)!r}")
         super().__init__(self.process, workers=workers, queue_size=queue_size, policy=policy, **options)
 
