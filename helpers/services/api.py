@@ -156,8 +156,8 @@ class Api:
 class FetchUser:
     """A handler: GET /users/{id}, with a client and a connection of its own for every call, the naive way.
 
-    Raises TypeError or ValueError for what is no URL, at once; httpx.HTTPStatusError for 429 and 403 (its `response` has
-    the headers), httpx.TransportError for the rest.
+    Raises TypeError or ValueError for what is no URL, at once; httpx.HTTPStatusError for 429 and 403 (its `response`
+    has the headers), httpx.TransportError for the rest.
     """
 
     url: str
