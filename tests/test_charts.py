@@ -389,7 +389,7 @@ def test_before_and_after_shows_the_new_one_in_its_true_proportion_to_the_old() 
 def test_pictures_need_a_picture_and_a_column(chart: Callable[..., Axes]) -> None:
     with pytest.raises(ValueError, match="no pictures"):
         chart([])
-    with pytest.raises(ValueError, match="columns must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="columns must be a whole number of at least 1, not 0"):
         chart([("a", PICTURES[0][1], PICTURES[0][1])], columns=0)
     assert not plt.get_fignums()
 

@@ -13,6 +13,7 @@ from helpers.charts.style import (
     legend_above,
     log_axes,
     need,
+    numbers,
     plain,
     styled,
 )
@@ -29,6 +30,7 @@ def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or more loads than can be told apart.
     """
     need(table, "load", "workers", "advised", "throughput")
+    numbers(table, "workers", "advised", "throughput", above=0)
     with styled(ax) as axes:
         log_axes(axes)
         axes.set_yscale("linear")
@@ -63,6 +65,7 @@ def ways(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or more ways than can be told apart.
     """
     need(table, "case", "way", "seconds")
+    numbers(table, "seconds", above=0)
     cases = list(dict.fromkeys(table["case"]))
     if (count := table["way"].nunique()) > len(LOOKS):
         raise ValueError(f"the table has {count} ways; a chart can tell {len(LOOKS)} apart")
