@@ -51,7 +51,7 @@ def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or more kinds of error than can be told apart.
     """
     need(table, "run", "outcome", "jobs")
-    numbers(table, "jobs")
+    numbers(table, "jobs", least=0)
     counts = table.pivot_table(index="run", columns="outcome", values="jobs", aggfunc="sum", fill_value=0, sort=False)
     errors = [kind for kind in counts.columns if kind != SUCCEEDED]
     if len(errors) > len(ERRORS):

@@ -96,9 +96,7 @@ def arrivals(table: pd.DataFrame, *, bin_width: float, limit: float | None = Non
         ValueError: for a missing column, an empty table, too many runs, or a number that is not positive.
     """
     need(table, "run", "seconds")
-    numbers(table, "seconds")
-    if table["seconds"].min() < 0:
-        raise ValueError(f"seconds must be 0 or more in every row of the table, not {table['seconds'].min()!r}")
+    numbers(table, "seconds", least=0)
     if bin_width is None:
         raise TypeError("bin_width must be more than 0, not None")
     positive("bin_width", bin_width)

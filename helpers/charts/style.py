@@ -57,12 +57,15 @@ def need(table: pd.DataFrame, *columns: str) -> None:
         raise ValueError("the table has no rows: there is nothing to draw")
 
 
-def numbers(table: pd.DataFrame, *columns: str, above: float = -math.inf, gaps: bool = False) -> None:
-    """Raise `ValueError` that names the first value that is no finite number more than `above`; `gaps`: but for NaN."""
-    rule = f"more than {above:g}" if math.isfinite(above) else "a finite number"
+def numbers(
+    table: pd.DataFrame, *columns: str, least: float = -math.inf, above: float = -math.inf, gaps: bool = False
+) -> None:
+    """Raise `ValueError` that names the first value that is no finite number within the bounds; `gaps`: NaN may be."""
+    bounds = {f"{least:g} or more": least, f"more than {above:g}": above}
+    rule = next((words for words, bound in bounds.items() if math.isfinite(bound)), "a finite number")
     for column in columns:
         for value in table[column]:
-            if not (gaps and pd.isna(value)) and not (_finite(value) and value > above):
+            if not (gaps and pd.isna(value)) and not (_finite(value) and value >= least and value > above):
                 raise ValueError(f"{column} must be {rule} in every row of the table, not {value!r}")
 
 

@@ -136,7 +136,8 @@ def progress(frame: pd.DataFrame, *, ideal: float | None = None, ax: Axes | None
     Raises:
         ValueError: for a missing column, an empty frame, too many kinds, or an ideal that is not positive.
     """
-    need(frame, "finished", "outcome" if "outcome" in frame else "ok")
+    need(frame, "finished")
+    need(frame, "outcome" if "outcome" in frame else "ok")
     numbers(frame, "finished")
     positive("ideal", ideal)
     kinds = frame["outcome"] if "outcome" in frame else frame["ok"].map({True: "succeeded", False: "failed"})

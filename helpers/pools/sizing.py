@@ -118,6 +118,10 @@ def size_up(
     if not places:
         raise ValueError("nothing bounds work that only waits: give a limit or a rate, or measure what it computes")
     narrowest = min(places, key=lambda place: places[place])
+    if math.isinf(places[narrowest] * whole):
+        raise ValueError(
+            f"wait, native and python must be the times of one job, not {wait!r}, {native!r}, {python!r} s"
+        )
     # 1e-9: 25 jobs at a time are 25 workers, also where 25 / 0.0605 x 0.0605 is a little more
     workers = max(1, math.ceil(places[narrowest] * whole - 1e-9))
     if wait and narrowest in ("the interpreter", "the cores"):
