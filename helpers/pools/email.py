@@ -46,6 +46,7 @@ SERVICE_CLOSES = 421  # RFC 5321: the server will close the connection now
 LABEL = r"(?!-)[^\W_]([^\W_]|-)*(?<!-)"
 ADDRESS = re.compile(rf"[^\s\x00-\x1f\x7f@<>()\[\]\\,;:\"]{{1,64}}@{LABEL}(\.{LABEL})*")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+ENCODED = re.compile(r"=\?[^?]*\?[bq]\?", re.I)  # how an encoded word begins (RFC 2047)
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -215,7 +216,7 @@ def build_message(job: EmailJob, sender: str) -> EmailMessage:
 
 def checked_address(name: str, value: Any) -> str:
     """One plain mail address, at most 254 characters (RFC 5321). Quoted local parts are refused: nobody has one."""
-    if not isinstance(value, str) or len(value) > 254 or not ADDRESS.fullmatch(value):
+    if not isinstance(value, str) or len(value) > 254 or not ADDRESS.fullmatch(value) or ENCODED.search(value):
         raise BadMail(f"{name} must be one address like name@example.com, not {value!r}")
     return value
 
@@ -224,6 +225,8 @@ def checked_line(name: str, value: Any) -> str:
     """Text for a header. A line end in it would begin a header of the sender's choosing (header injection)."""
     if CONTROL.search(checked_text(name, value)):
         raise BadMail(f"{name} must be one line without control characters, not {value!r}")
+    if ENCODED.search(value):  # `email` would decode it, line ends and all, and write them into the header
+        raise BadMail(f"{name} must be plain text without an encoded word, not {value!r}")
     return str(value)
 
 
