@@ -207,6 +207,8 @@ def build_message(job: EmailJob, sender: str) -> EmailMessage:
     message = EmailMessage(policy.SMTP if address.isascii() else policy.SMTPUTF8)
     message["From"] = sender
     message["To"] = Address(checked_line("name", job.name), local, domain)
+    if ENCODED.search(f"{job.name} {address}"):  # one half in each
+        raise BadMail(f"name and address must make no encoded word, not {job.name!r} and {address!r}")
     message["Subject"] = checked_line("subject", job.subject)
     message["Date"] = formatdate(usegmt=True)
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
