@@ -12,6 +12,7 @@ from helpers.charts.style import (
     legend_above,
     log_axis,
     need,
+    numbers,
     plain,
     styled,
 )
@@ -28,6 +29,7 @@ def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or more loads than can be told apart.
     """
     need(table, "load", "workers", "advised", "throughput")
+    numbers(table, "workers", "advised", "throughput", above=0)
     with styled(ax) as axes:
         axes.set(
             xscale="log", xlabel="Workers, as a multiple of the advice", ylabel="Throughput, share of the best (%)"
@@ -65,6 +67,7 @@ def ways(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or more ways than can be told apart.
     """
     need(table, "case", "way", "seconds")
+    numbers(table, "seconds", above=0)
     cases = list(dict.fromkeys(table["case"]))
     if (count := table["way"].nunique()) > len(LOOKS):
         raise ValueError(f"the table has {count} ways; a chart can tell {len(LOOKS)} apart")

@@ -19,8 +19,8 @@ from helpers.charts.style import (
     YELLOW,
     laid_out,
     need,
+    numbers,
     plain,
-    positive,
     root_figure,
     styled,
     whole_numbers,
@@ -52,6 +52,7 @@ def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or more kinds of error than can be told apart.
     """
     need(table, "run", "outcome", "jobs")
+    numbers(table, "jobs", least=0)
     counts = table.pivot_table(index="run", columns="outcome", values="jobs", aggfunc="sum", fill_value=0, sort=False)
     errors = [kind for kind in counts.columns if kind != SUCCEEDED]
     if len(errors) > len(ERRORS):
@@ -87,7 +88,9 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or a rate that is not positive.
     """
     need(table, "way", "rate")
-    positive("rate", float(table["rate"].min()))
+    numbers(table, "rate", above=0)
+    if not isinstance(unit, str) or not unit:
+        raise TypeError(f"unit must be words for the axis, not {unit!r}")
     median = table.groupby("way", sort=False)["rate"].median()
     places = {way: place for place, way in enumerate(median.index)}
     with styled(ax, size=(8.0, 1.4 + 0.62 * len(median))) as axes:

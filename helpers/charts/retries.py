@@ -16,12 +16,14 @@ from helpers.charts.style import (
     VERMILLION,
     legend_above,
     need,
+    numbers,
     positive,
     styled,
     whole_numbers,
 )
 from helpers.charts.timelines import SECONDS
 
+PIECES = 100_000  # of time: more than any picture can show
 MOST = 40  # jobs that have room for a row each
 RUNS = [(VERMILLION, "-"), (BLUE, "--"), (ORANGE, "-.")]
 
@@ -36,6 +38,7 @@ def attempts(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty frame, or too many jobs.
     """
     need(frame, "job", "attempt", "ok", "started", "finished")
+    numbers(frame, "attempt", "started", "finished")
     rows = frame.groupby("job", sort=False)
     if len(rows) > MOST:
         raise ValueError(f"the frame has {len(rows)} jobs; a chart has room for {MOST}")
@@ -67,6 +70,7 @@ def backoff(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column or an empty table.
     """
     need(table, "attempt", "ceiling", "wait")
+    numbers(table, "attempt", "ceiling", "wait")
     top = table.groupby("attempt")["ceiling"].max()
     with styled(ax) as axes:
         axes.plot(top.index, top, color=VERMILLION, marker="s", label="ceiling: what all wait without jitter")
@@ -92,8 +96,15 @@ def arrivals(table: pd.DataFrame, *, bin_width: float, limit: float | None = Non
         ValueError: for a missing column, an empty table, too many runs, or a number that is not positive.
     """
     need(table, "run", "seconds")
+    numbers(table, "seconds", least=0)
+    if bin_width is None:
+        raise TypeError("bin_width must be more than 0, not None")
     positive("bin_width", bin_width)
     positive("limit", limit)
+    if table["seconds"].max() / bin_width > PIECES:
+        raise ValueError(
+            f"bin_width must make at most {PIECES:,} pieces of {table['seconds'].max():g} s, not {bin_width!r}"
+        )
     runs = table.groupby("run", sort=False)["seconds"]
     if len(runs) > len(RUNS):
         raise ValueError(f"the table has {len(runs)} runs; a chart can tell {len(RUNS)} apart")

@@ -1,11 +1,13 @@
-"""What all charts share: the colours, the style, and the two checks of what they are given.
+"""What all charts share: the colours, the style, and the checks of what they are given.
 
 Colour is never the only difference between two things: each also has its own marker, line style or hatch, so that a
 page printed in grey still reads. Colours: M. Okabe and K. Ito, "Color Universal Design" (2008).
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -34,6 +36,8 @@ def styled(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Itera
 
     Matplotlib's settings are as they were afterwards. If the drawing raises, a figure made here is closed again.
     """
+    if ax is not None and not isinstance(ax, Axes):
+        raise TypeError(f"ax must be the Axes to draw on, not {ax!r}")
     with plt.style.context(STYLE):
         if ax is not None:
             yield ax
@@ -47,7 +51,9 @@ def styled(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Itera
 
 
 def need(table: pd.DataFrame, *columns: str) -> None:
-    """Raise `ValueError` that names every missing column, or says that the table has no rows."""
+    """Raise `ValueError` that names every missing column or says that there are no rows, `TypeError` for no table."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"the table must be a DataFrame, not {table!r}")
     missing = [column for column in columns if column not in table]
     if missing:
         raise ValueError(f"the table has no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
@@ -55,10 +61,27 @@ def need(table: pd.DataFrame, *columns: str) -> None:
         raise ValueError("the table has no rows: there is nothing to draw")
 
 
+def numbers(
+    table: pd.DataFrame, *columns: str, least: float = -math.inf, above: float = -math.inf, gaps: bool = False
+) -> None:
+    """Raise `ValueError` that names the first value that is no finite number within the bounds; `gaps`: NaN may be."""
+    bounds = {f"{least:g} or more": least, f"more than {above:g}": above}
+    rule = next((words for words, bound in bounds.items() if math.isfinite(bound)), "a finite number")
+    for column in columns:
+        for value in table[column]:
+            if not (gaps and pd.isna(value)) and not (_finite(value) and value >= least and value > above):
+                raise ValueError(f"{column} must be {rule} in every row of the table, not {value!r}")
+
+
 def positive(name: str, value: float | None) -> None:
-    """Raise `ValueError` unless `value` is None or more than 0."""
-    if value is not None and not value > 0:
-        raise ValueError(f"{name} must be more than 0, not {value!r}")
+    """Raise `ValueError` unless `value` is None or more than 0 and finite, `TypeError` if it is no number."""
+    if value is not None and not (_finite(value) and value > 0):
+        kind = ValueError if isinstance(value, Real) else TypeError
+        raise kind(f"{name} must be more than 0, not {value!r}")
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def plain(value: float, _: object = None) -> str:
@@ -123,7 +146,9 @@ def legend_above(ax: Axes, handles: Sequence[Artist | BarContainer] | None = Non
 
 
 def root_figure(ax: Axes) -> Figure:
-    """The whole figure that `ax` is on, also from within a subfigure."""
+    """The whole figure that `ax` is on, also from within a subfigure. Raises `TypeError` if `ax` is no Axes."""
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax must be the Axes that a chart returned, not {ax!r}")
     figure = ax.figure
     while not isinstance(figure, Figure):
         figure = figure.figure

@@ -28,6 +28,7 @@ from helpers.charts.style import (
     limit_line,
     log_axis,
     need,
+    numbers,
     plain,
     positive,
     styled,
@@ -77,6 +78,7 @@ def throughput(
         ValueError: for a missing column, an empty table, or a number that is not positive.
     """
     need(table, "workers", "throughput")
+    numbers(table, "workers", "throughput", above=0)
     positive("limit", limit)
     positive("ideal", ideal)
     positive("cores", cores)
@@ -106,6 +108,8 @@ def ideal_line(ax: Axes, table: pd.DataFrame, ideal: float, cores: int | None) -
 
 def mark_workers(ax: Axes, marks: Mapping[float, str] | None) -> None:
     """An upright line at each worker count of `marks`, with its words above it, where no curve is."""
+    if marks is not None and not isinstance(marks, Mapping):
+        raise TypeError(f"marks must be words at worker counts, as in {{20: '20 connections'}}, not {marks!r}")
     for place, words in (marks or {}).items():
         positive("marks", place)
         ax.axvline(place, color=VERMILLION, linestyle=(0, (2, 2)), linewidth=1.6, label=f"_{words}")
@@ -123,6 +127,8 @@ def efficiency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column or an empty table.
     """
     need(table, "workers", "efficiency")
+    numbers(table, "workers", above=0)
+    numbers(table, "efficiency")
     with styled(ax) as axes:
         axes.set(xscale="log", xlabel=WORKERS, ylabel="Share of the ideal throughput (%)")
         ends = [median_line(axes, rows, "efficiency", look, load or "measured") for load, rows, look in loads(table)]
@@ -152,10 +158,12 @@ def latency(
     Raises:
         ValueError: for a missing column, an empty table, another percentile, or a mark that is not positive.
     """
-    if not parts or set(parts) - set(PARTS):
-        raise ValueError(f"parts must be some of {list(PARTS)}, not {list(parts)}")
+    if not isinstance(parts, Sequence) or not parts or set(parts) - set(PARTS):
+        raise ValueError(f"parts must be some of {list(PARTS)}, not {parts!r}")
     columns = [f"p{part}" for part in parts]
     need(table, "workers", *columns)
+    numbers(table, "workers", above=0)
+    numbers(table, *columns)
     with styled(ax) as axes:
         axes.set(xscale="log", yscale="log", xlabel=WORKERS, ylabel="Latency, submit to result (ms)")
         mark_workers(axes, marks)
@@ -186,6 +194,8 @@ def wait_and_service(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column or an empty table.
     """
     need(table, "workers", "wait_p50", "service_p50")
+    numbers(table, "workers", above=0)
+    numbers(table, "wait_p50", "service_p50")
     parts = list(loads(table))
     with styled(ax, size=(8.0, 4.4) if len(parts) == 1 else (9.0, 4.6)) as axes:
         axes.set_title("Where a job's time goes")

@@ -19,6 +19,7 @@ from helpers.charts.style import (
     legend_above,
     limit_line,
     need,
+    numbers,
     positive,
     styled,
     whole_numbers,
@@ -46,6 +47,8 @@ def floor_plan(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column or an empty frame.
     """
     need(frame, "job", "worker", "ok", "started", "finished")
+    numbers(frame, "worker", "started", gaps=True)
+    numbers(frame, "finished")
     ran = frame.dropna(subset=["worker", "started"])
     crew = [int(worker) for worker in ran["worker"]] or [1]
     with styled(ax, size=(8.0, min(max(2.6, 1.5 + 0.5 * len(set(crew))), 8.0))) as axes:
@@ -119,6 +122,8 @@ def queue_depth(frame: pd.DataFrame, *, bound: int | None = None, ax: Axes | Non
         ValueError: for a missing column, an empty frame, or a bound that is not positive.
     """
     need(frame, "submitted", "started", "finished")
+    numbers(frame, "submitted", "finished")
+    numbers(frame, "started", gaps=True)
     positive("bound", bound)
     ran = frame.dropna(subset=["started"])
     waiting = steps(frame["submitted"], frame["started"].fillna(frame["finished"]))
@@ -148,7 +153,9 @@ def progress(frame: pd.DataFrame, *, ideal: float | None = None, ax: Axes | None
     Raises:
         ValueError: for a missing column, an empty frame, too many kinds, or an ideal that is not positive.
     """
-    need(frame, "finished", "outcome" if "outcome" in frame else "ok")
+    need(frame, "finished")
+    need(frame, "outcome" if "outcome" in frame else "ok")
+    numbers(frame, "finished")
     positive("ideal", ideal)
     kinds = frame["outcome"] if "outcome" in frame else frame["ok"].map({True: "succeeded", False: "failed"})
     names = list(kinds.value_counts().index)  # the most frequent first
@@ -190,8 +197,15 @@ def naive_run(
     Raises:
         ValueError: for a missing column, no samples, or a limit that is not positive.
     """
-    table = samples if isinstance(samples, pd.DataFrame) else pd.DataFrame(list(samples), columns=SAMPLE)
+    if not isinstance(samples, pd.DataFrame):
+        if not isinstance(samples, Sequence) or not all(
+            isinstance(s, tuple) and len(s) == len(SAMPLE) for s in samples
+        ):
+            raise TypeError(f"samples must be a table or tuples of {', '.join(SAMPLE)}, not {samples!r}")
+        samples = pd.DataFrame(list(samples), columns=SAMPLE)
+    table = samples
     need(table, *SAMPLE)
+    numbers(table, *SAMPLE)
     positive("limit", limit)
     with styled(ax) as axes:
         axes.fill_between(table["seconds"], table["connections"], step="post", color=SKY, alpha=0.35, linewidth=0)

@@ -89,6 +89,7 @@ class WorkerPool(Generic[Job, Value]):
         checks.function("handler", handler)
         if resource is not None:
             checks.function("resource", resource)
+        checks.function("clock", clock)
         workers = checks.whole_number("workers", workers)
         self.queue_size = checks.whole_number("queue_size", queue_size)
         self.cancelled = Event()  # set when a shutdown no longer wants what runs
@@ -340,7 +341,7 @@ class WorkerPool(Generic[Job, Value]):
         `results()` or `stream()` of this pool is being read, and from inside one of its own handlers.
         """
         self._refuse_own_handler("stream() would wait for itself")
-        source = iter(jobs)
+        source = checks.iterable("jobs", jobs)
         if self._closed:
             raise PoolClosed(f"{self._name} is shut down and takes no more jobs: the stream was not begun")
         return _started(self._feed(source))
