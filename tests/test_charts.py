@@ -94,6 +94,8 @@ WAYS = pd.DataFrame(
     [("a few", "loop", 0.001), ("a few", "pool", 0.004), ("a crowd", "loop", 2.0), ("a crowd", "pool", 0.5)],
     columns=["case", "way", "seconds"],
 )
+SIGNS = pd.DataFrame({"mistake": ["1 not closed", "2 too late", "3 no lock"], "sign": ["hangs", "loses", "hangs"]})
+KINDS = ["hangs", "loses", "raises"]
 
 
 def three_parts() -> pd.DataFrame:
@@ -119,6 +121,7 @@ ALL: dict[str, Callable[..., Axes]] = {
     "arrivals": lambda **more: charts.arrivals(ARRIVALS, bin_width=0.1, limit=1.5, **more),
     "advice": lambda **more: charts.advice(ADVICE, **more),
     "ways": lambda **more: charts.ways(WAYS, **more),
+    "signs": lambda **more: charts.signs(SIGNS, KINDS, **more),
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
@@ -140,6 +143,7 @@ UNITS = {
     "arrivals": ("Time since the start (s)", "Requests in 0.1 s"),
     "advice": ("Workers, as a multiple of the advice", "Throughput, share of the best (%)"),
     "ways": ("Time, as a multiple of the first way's", ""),
+    "signs": ("", ""),
 }
 
 
@@ -244,6 +248,7 @@ def test_importing_changes_no_setting_and_loads_no_ipython() -> None:
         (charts.backoff, BACKOFF, "ceiling"),
         (charts.advice, ADVICE, "advised"),
         (charts.ways, WAYS, "way"),
+        (lambda table: charts.signs(table, KINDS), SIGNS, "sign"),
         (lambda table: charts.arrivals(table, bin_width=0.1), ARRIVALS, "seconds"),
         (lambda table: charts.latency(table, parts=[99]), three_parts(), "p99"),
     ],
@@ -417,7 +422,21 @@ def test_advice_puts_every_knee_at_one() -> None:
     drawn = {name: line.get_xydata().tolist() for name, line in lines(ax).items() if not name.startswith("_")}
     assert drawn == {"cpu": [[0.5, 0.5], [1.0, 1.0]], "io": [[0.5, 0.5], [2.0, 1.0]]}
     assert lines(ax)["_advice"].get_xdata() == [1.0, 1.0]
-    assert legend(ax) == ["cpu", "io"]
+    assert legend(ax) == ["cpu", "io"] and words(ax) == ["the advice"]
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    ticks = zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+    assert [label.get_text() for at, label in ticks if low <= at <= high] == ["× 0.5", "× 1", "× 2"]
+
+
+def test_signs_marks_one_square_a_mistake_and_counts_each_column_the_empty_one_too() -> None:
+    ax = charts.signs(SIGNS, KINDS)
+    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1], [0, 2]]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["hangs\n2", "loses\n1", "raises\n0"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == SIGNS["mistake"].tolist()
+    assert ax.yaxis_inverted()  # the first on top
+    with pytest.raises(ValueError, match=r"'sings' is none of the kinds \['hangs', 'loses', 'raises'\]"):
+        charts.signs(SIGNS.assign(sign="sings"), KINDS)
 
 
 def test_ways_measure_every_case_by_its_first_way_and_say_the_time() -> None:

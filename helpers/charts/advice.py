@@ -1,17 +1,17 @@
-"""Was the advice right? And: which way of doing it is faster? Charts of what has been chosen against what is there."""
+"""Was the advice right? Which way is faster? What does who made a mistake see of it? Charts of what was chosen."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from helpers.charts.style import (
     GREY,
     INK,
     VERMILLION,
     legend_above,
-    log_axes,
     need,
     plain,
     styled,
@@ -22,6 +22,8 @@ from helpers.charts.sweeps import LOOKS, Look, loads
 def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Throughput, as a share of each load's best, against workers, as a multiple of the advice: the knee belongs at 1.
 
+    The scale below doubles from tick to tick.
+
     Args:
         table: columns load (a name), workers, advised (workers), throughput (jobs/s); at most four loads.
 
@@ -30,9 +32,9 @@ def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     need(table, "load", "workers", "advised", "throughput")
     with styled(ax) as axes:
-        log_axes(axes)
-        axes.set_yscale("linear")
+        axes.set_xscale("log", base=2)
         axes.axvline(1.0, color=VERMILLION, linestyle=(0, (2, 2)), linewidth=1.6, label="_advice")
+        axes.annotate("the advice", (1.0, 0.0), (6, 8), textcoords="offset points", va="bottom")
         for name, rows, look in loads(table):
             share = (
                 rows.groupby("workers")["throughput"].median() / rows.groupby("workers")["throughput"].median().max()
@@ -42,6 +44,8 @@ def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             axes.plot(
                 times, share.tolist(), markerfacecolor=look.fill, markersize=look.size, label=name or "load", **style
             )
+        axes.xaxis.set_major_locator(LogLocator(base=2))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"× {plain(value)}"))
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
         axes.set_ylim(0, 1.12)
@@ -106,3 +110,30 @@ def _time(seconds: float) -> str:
         if seconds * factor >= 1:
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds * 1e6:.3g} µs"
+
+
+def signs(table: pd.DataFrame, kinds: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """What each mistake looks like from outside: a grid with a mark a row, and over each column how many there are.
+
+    Args:
+        table: columns mistake (a name) and sign; a row a mistake, the first on top.
+        kinds: the signs that there may be, from left to right, also those that no mistake has.
+
+    Raises:
+        ValueError: for a missing column, an empty table, or a sign that is none of `kinds`.
+    """
+    need(table, "mistake", "sign")
+    if unknown := sorted(set(table["sign"]) - set(kinds)):
+        raise ValueError(f"{unknown[0]!r} is none of the kinds {list(kinds)}")
+    rows = range(len(table))
+    counts = [int((table["sign"] == kind).sum()) for kind in kinds]
+    with styled(ax, size=(8.0, 1.2 + 0.27 * len(table))) as axes:
+        axes.plot([list(kinds).index(sign) for sign in table["sign"]], rows, "s", color=VERMILLION, markersize=10)
+        axes.set_xticks(range(len(kinds)), [f"{kind}\n{n}" for kind, n in zip(kinds, counts, strict=True)])
+        axes.set_yticks(rows, table["mistake"].tolist())
+        axes.xaxis.tick_top()
+        axes.set(xlim=(-0.5, len(kinds) - 0.5), ylim=(len(table) - 0.5, -0.5), title="What it looks like from outside")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.grid(True)
+    return axes
