@@ -95,6 +95,8 @@ WAYS = pd.DataFrame(
     [("a few", "loop", 0.001), ("a few", "pool", 0.004), ("a crowd", "loop", 2.0), ("a crowd", "pool", 0.5)],
     columns=["case", "way", "seconds"],
 )
+SIGNS = pd.DataFrame({"mistake": ["1 not closed", "2 too late", "3 no lock"], "sign": ["hangs", "loses", "hangs"]})
+KINDS = ["hangs", "loses", "raises"]
 
 
 def three_parts() -> pd.DataFrame:
@@ -120,6 +122,7 @@ ALL: dict[str, Callable[..., Axes]] = {
     "arrivals": lambda **more: charts.arrivals(ARRIVALS, bin_width=0.1, limit=1.5, **more),
     "advice": lambda **more: charts.advice(ADVICE, **more),
     "ways": lambda **more: charts.ways(WAYS, **more),
+    "signs": lambda **more: charts.signs(SIGNS, KINDS, **more),
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
@@ -141,6 +144,7 @@ UNITS = {
     "arrivals": ("Time since the start (s)", "Requests in 0.1 s"),
     "advice": ("Workers, as a multiple of the advice (log scale)", "Throughput, share of the best (%)"),
     "ways": ("Time, as a multiple of the first way's (log scale)", ""),
+    "signs": ("", ""),
 }
 
 
@@ -384,6 +388,16 @@ def test_advice_puts_every_knee_at_one() -> None:
     assert lines(ax)["_the advice"].get_xdata() == [1.0, 1.0] and words(ax) == ["the advice"]
     assert ticks(ax.xaxis) == ["× 0.5", "× 1", "× 2"]
     assert legend(ax) == ["cpu", "io"]
+
+
+def test_signs_marks_one_square_a_mistake_and_counts_each_column_the_empty_one_too() -> None:
+    ax = charts.signs(SIGNS, KINDS)
+    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1], [0, 2]]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["hangs\n2", "loses\n1", "raises\n0"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == SIGNS["mistake"].tolist()
+    assert ax.yaxis_inverted()  # the first on top
+    with pytest.raises(ValueError, match=r"'sings' is none of the kinds \['hangs', 'loses', 'raises'\]"):
+        charts.signs(SIGNS.assign(sign="sings"), KINDS)
 
 
 def test_ways_measure_every_case_by_its_first_way_and_say_the_time() -> None:

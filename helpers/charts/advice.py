@@ -1,5 +1,6 @@
-"""Was the advice right? And: which way of doing it is faster? Charts of what has been chosen against what is there."""
+"""Was the advice right? Which way is faster? What does who made a mistake see of it? Charts of what was chosen."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from helpers.charts.style import (
     GREY,
     INK,
+    VERMILLION,
     legend_above,
     log_axis,
     need,
@@ -21,6 +23,8 @@ from helpers.charts.sweeps import LOOKS, Look, loads, mark_workers
 
 def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Throughput, as a share of each load's best, against workers, as a multiple of the advice: the knee belongs at 1.
+
+    The scale below doubles from tick to tick.
 
     Args:
         table: columns load (a name), workers, advised (workers), throughput (jobs/s); at most four loads.
@@ -112,3 +116,30 @@ def _time(seconds: float) -> str:
         if seconds * factor >= 1:
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds * 1e6:.3g} µs"
+
+
+def signs(table: pd.DataFrame, kinds: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """What each mistake looks like from outside: a grid with a mark a row, and over each column how many there are.
+
+    Args:
+        table: columns mistake (a name) and sign; a row a mistake, the first on top.
+        kinds: the signs that there may be, from left to right, also those that no mistake has.
+
+    Raises:
+        ValueError: for a missing column, an empty table, or a sign that is none of `kinds`.
+    """
+    need(table, "mistake", "sign")
+    if unknown := sorted(set(table["sign"]) - set(kinds)):
+        raise ValueError(f"{unknown[0]!r} is none of the kinds {list(kinds)}")
+    rows = range(len(table))
+    counts = [int((table["sign"] == kind).sum()) for kind in kinds]
+    with styled(ax, size=(8.0, 1.2 + 0.27 * len(table))) as axes:
+        axes.plot([list(kinds).index(sign) for sign in table["sign"]], rows, "s", color=VERMILLION, markersize=10)
+        axes.set_xticks(range(len(kinds)), [f"{kind}\n{n}" for kind, n in zip(kinds, counts, strict=True)])
+        axes.set_yticks(rows, table["mistake"].tolist())
+        axes.xaxis.tick_top()
+        axes.set(xlim=(-0.5, len(kinds) - 0.5), ylim=(len(table) - 0.5, -0.5), title="What it looks like from outside")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.grid(True)
+    return axes
