@@ -1,11 +1,16 @@
 """Every test leaves the house as it found it: no live thread of a pool, no child process, no listening socket."""
 
+import signal
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from helpers.leftovers import leftovers
+
+# Started in the background of a script (`make test &`) we ignore Ctrl-C, and so would children that tests send it to.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW = 20.0  # seconds until a wait in a test is given up; passing tests never wait that long
 

@@ -178,7 +178,10 @@ class PoolExecutor(Executor):
         """
         if buffersize is None:
             return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize)
-        buffersize = checks.whole_number("buffersize", buffersize)
+        if not isinstance(buffersize, int):
+            raise TypeError(f"buffersize must be an integer or None, not {buffersize!r}")
+        if buffersize < 1:
+            raise ValueError(f"buffersize must be None or > 0, not {buffersize}")
         until = checks.deadline_after("timeout", timeout)
         todo = zip(*iterables, strict=False)
         window = deque(self.submit(fn, *args) for args in islice(todo, buffersize))
