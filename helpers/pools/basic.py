@@ -36,6 +36,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 from helpers.pools import checks
 from helpers.pools.alarm import Alarm
 from helpers.pools.result import JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
+from helpers.pools.stop import undisturbed
 from helpers.pools.worker import OpenResource, Worker, become, worker_or_none
 
 Job = TypeVar("Job")
@@ -53,6 +54,8 @@ Order = tuple[Result[Job, Value], Pass[Job, Value]]
 
 # The longest single wait, seconds. Windows cannot interrupt a lock: so the Stop button works there as well.
 SLICE = 0.5
+# The longest single wait in which Stop is put off, seconds.
+TICK = 0.05
 # How long a forced shutdown waits for handlers that look at `cancelled`, seconds.
 GRACE = 0.5
 
@@ -488,21 +491,25 @@ class WorkerPool(Generic[Job, Value]):
     def _join(self, until: float | None) -> bool:
         """Wait for the end of every thread, those that are hired meanwhile included. True if all have ended."""
         while (thread := self._alive()) is not None:
-            remaining = SLICE if until is None else until - time.monotonic()
+            remaining = TICK if until is None else until - time.monotonic()
             if remaining <= 0:
                 return False
-            thread.join(min(remaining, SLICE))
+            # Before Python 3.13 a Stop inside join() marks a running thread as ended, and we would take a pool that
+            # works for one that has stopped.
+            with undisturbed():
+                thread.join(min(remaining, TICK))
         return True
 
     def _alive(self) -> Thread | None:
         """One of the pool's threads that has not ended, workers first; None if all have."""
         with self._lock:
             threads = [worker.thread for worker in self._crew] + [alarm.thread for alarm in self._alarms]
-        return next((thread for thread in threads if thread.is_alive()), None)
+        with undisturbed():  # is_alive() is a join() of no length: see there
+            return next((thread for thread in threads if thread.is_alive()), None)
 
     def _give_up(self) -> None:
         """Want nothing any more that has not been done: in one step, so that nothing is begun again in between."""
-        with self._lock:
+        with undisturbed(), self._lock:
             self.cancelled.set()
             self._take_back()
             self._stop_alarms()
