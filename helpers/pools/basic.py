@@ -111,11 +111,15 @@ class WorkerPool(Generic[Job, Value]):
         self._errors: list[BaseException] = []  # from closing resources
         self._feeders: set[int] = set()  # threads that have submitted, workers apart
         self._pass: Pass[Job, Value] = Pass()  # for results()
-        self._reader: Pass[Job, Value] | None = None  # the pass that is being read
+        self._reader: list[Pass[Job, Value]] | None = None  # who reads now, and from which pass
         self._crew: list[Worker] = []  # all hired, until their threads have ended
         self._hired = self._present = 0  # ever; and those that have not decided to leave
         self._alarms: list[Alarm] = []  # what kinds of pools that must act at a certain time have
-        self._open(workers)
+        try:
+            self._open(workers)
+        except BaseException:  # the machine has no more threads, or Stop was pressed: leave none behind
+            self.force_shutdown()
+            raise
 
     # -- jobs come in ---------------------------------------------------------------------------------------------
 
@@ -191,16 +195,14 @@ class WorkerPool(Generic[Job, Value]):
         """What a kind of pool needs once there is a lock, and before there is a worker."""
 
     def _open(self, workers: int) -> None:
-        try:
+        with undisturbed():  # an alarm whose thread has started is on the list of those to be stopped
             self._prepare()
-            for _ in range(workers):
-                self._hire_one()
-        except BaseException:  # the machine has no more threads, or Stop was pressed: leave none behind
-            self.force_shutdown()
-            raise
+        for _ in range(workers):
+            self._hire_one()
 
     def _hire_one(self) -> None:
-        with self._lock:
+        # Undisturbed: Stop inside Thread.start() can leave its lock taken, and the new thread waiting for it for ever.
+        with undisturbed(), self._lock:
             self._crew = [worker for worker in self._crew if worker.thread.is_alive()]
             self._hired += 1
             worker = Worker(self._hired, self, self._resource, Condition(self._lock))
@@ -210,9 +212,7 @@ class WorkerPool(Generic[Job, Value]):
             self._present += 1
             try:
                 worker.thread.start()
-            except BaseException:
-                # There is no thread; or Stop was pressed in here, and perhaps there is one: it will find itself
-                # struck off before it takes anything, for that needs the lock.
+            except BaseException:  # there is no thread
                 self._crew.remove(worker)
                 self._present -= 1
                 raise
@@ -220,9 +220,6 @@ class WorkerPool(Generic[Job, Value]):
     def _work(self, worker: Worker) -> None:
         """The life of a worker, in its own thread."""
         become(worker)
-        with self._lock:
-            if worker not in self._crew:
-                return
         while (order := self._take(worker)) is not None:
             result, outlet = order
             result.run(self._handler, worker.number, self._clock)
