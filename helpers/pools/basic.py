@@ -133,8 +133,8 @@ class WorkerPool(Generic[Job, Value]):
         self._refuse_own_handler("submit() could wait for ever; try_submit() does not wait")
         with self._lock:
             self._wait_for_room(job, deadline, timeout)
+            self._feeders.add(get_ident())  # first: once its job is in, a thread that is stopped can still read it
             self._enqueue((Result(job, self._clock()), self._pass))
-            self._feeders.add(get_ident())
 
     def try_submit(self, job: Job) -> bool:
         """Queue a job if there is room at this instant; False, and the job not taken, if there is none.
@@ -142,10 +142,12 @@ class WorkerPool(Generic[Job, Value]):
         May be called from inside a handler. Raises PoolClosed once a shutdown has begun.
         """
         with self._lock:
-            taken = self._offer(job, self._pass)
-            if taken and not self._is_own_handler():
+            if not self._has_room(job):
+                return False
+            if not self._is_own_handler():
                 self._feeders.add(get_ident())
-            return taken
+            self._enqueue((Result(job, self._clock()), self._pass))
+            return True
 
     def _offer(self, job: Job, outlet: Pass[Job, Value]) -> bool:
         """Queue a job if there is room; the caller holds the lock."""
@@ -156,19 +158,25 @@ class WorkerPool(Generic[Job, Value]):
 
     def _enqueue(self, order: Order[Job, Value]) -> None:
         """Queue an order, room or no room, and call a worker that is idle; the caller holds the lock."""
-        self._queue.append(order)
         if self._idle:
-            self._call(self._idle.pop())  # who came last: the others can tell how long they have not been needed
+            self._call_one()
+        self._queue.append(order)  # last: if Stop comes before it, no job was taken, and who woke lies down again
 
-    def _call(self, worker: Worker) -> None:
-        """Wake a worker that has just been taken off the idle list: so that a burst of jobs calls each only once."""
+    def _call_one(self) -> None:
+        """Wake who came last to the idle list (the others can tell how long they have not been needed); hold the lock.
+
+        Off the list, so that a burst of jobs calls each only once; but not before the bell has rung: a Stop in between
+        would leave a worker that sleeps and that nobody ever calls.
+        """
+        worker = self._idle[-1]
+        worker.bell.notify_all()  # its one waiter, and any whose notify a Stop has broken off: see gh-92530
         worker.idle = False
-        worker.bell.notify()
+        self._idle.pop()
 
     def _call_all(self) -> None:
         """Have all idle workers look again; the caller holds the lock."""
         while self._idle:
-            self._call(self._idle.pop())
+            self._call_one()
 
     def _has_room(self, job: Job) -> bool:
         if self._closed:
