@@ -194,6 +194,13 @@ class WorkerPool(Generic[Job, Value]):
         self._blocked += 1
         try:
             self._not_full.wait(SLICE if deadline is None else min(SLICE, max(0.0, deadline - time.monotonic())))
+        except BaseException:
+            # Stop may strike in wait() when it has let go of the lock and not yet reached its `try`. The `with` of our
+            # caller would then let go of a lock that is not ours: a RuntimeError that hides the KeyboardInterrupt.
+            with suppress(RuntimeError):
+                self._lock.release()
+            self._lock.acquire()
+            raise
         finally:
             self._blocked -= 1
 
