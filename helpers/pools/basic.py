@@ -26,7 +26,7 @@ never shut down keeps its threads until the program ends. Use `with`.
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Condition, Event, RLock, Thread, get_ident
@@ -326,10 +326,14 @@ class WorkerPool(Generic[Job, Value]):
         return _started(self._read())
 
     def _read(self) -> Generator[Result[Job, Value], None, None]:
-        with self._reading(self._pass) as begun:
-            yield begun
+        reading = [self._pass]
+        try:
+            yield self._begin(reading)
             while (result := self._receive(self._pass, self._no_more_results)) is not None:
                 yield result
+        finally:
+            if self._reader is reading:
+                self._reader = None
 
     def _no_more_results(self) -> bool:
         with self._lock:
@@ -345,7 +349,8 @@ class WorkerPool(Generic[Job, Value]):
         The loop that reads is the loop that feeds: it takes the next jobs between two results, in the caller's own
         thread. So a database cursor can be the source, and a source that takes long holds up the results behind it.
         If the iterable raises, or the pool is shut down, the jobs already taken finish and then the error comes out.
-        Leaving the loop early cancels what it still has queued and waits for what runs.
+        Leaving the loop early cancels what it still has queued; the next stream waits for what still runs, and so
+        starts clean.
 
         Raises TypeError if `jobs` is no iterable, PoolClosed after a shutdown, RuntimeError while another
         `results()` or `stream()` of this pool is being read, and from inside one of its own handlers.
@@ -360,7 +365,10 @@ class WorkerPool(Generic[Job, Value]):
         outlet: Pass[Job, Value] = Pass()
         owed = 0  # results still to come: queued, running or unread
         failure: Exception | None = None
-        with self._reading(outlet) as begun, self._withdrawing(outlet):
+        reading = [outlet]
+        try:
+            begun = self._begin(reading)
+            self._await_left()
             yield begun
             try:
                 for job in source:
@@ -379,6 +387,15 @@ class WorkerPool(Generic[Job, Value]):
                 result = self._receive_owed(outlet)
                 owed -= 1
                 yield result
+        except BaseException:
+            # `break`, an exception in the loop, or Stop: a stream that is left takes its queued jobs with it. It does
+            # not wait here for what runs: Python closes it while that exception is on its way, and Stop is to be quick;
+            # and a KeyboardInterrupt that is raised while Python closes a generator is lost, and must be pressed again.
+            self._take_back(outlet)
+            raise
+        finally:
+            if self._reader is reading:
+                self._reader = None
         if failure is not None:
             try:
                 raise failure
@@ -427,40 +444,30 @@ class WorkerPool(Generic[Job, Value]):
         return self._abandoned or (self._closed and not self._present)
 
     def _wake_reader(self) -> None:
-        if self._reader is not None:
-            self._reader.put(None)
+        if (reading := self._reader) is not None:
+            reading[0].put(None)
 
-    @contextmanager
-    def _reading(self, outlet: Pass[Job, Value]) -> Iterator[Any]:
-        """One reader at a time: two would each see a part of the results and think it was all."""
+    def _begin(self, reading: list[Pass[Job, Value]]) -> Any:
+        """One reader at a time: two would each see a part of the results and think it was all.
+
+        Who has begun says `_reader = None` in a `finally`, if it is their own `reading`: so Stop cannot part the two.
+        """
         with self._lock:
             if self._reader is not None:
                 raise RuntimeError(f"{self._name} has a reader: finish or close() its results() or stream() first")
-            self._reader = outlet
-        try:
-            yield None
-        finally:
-            self._reader = None
+            self._reader = reading
 
-    @contextmanager
-    def _withdrawing(self, outlet: Pass[Job, Value]) -> Iterator[None]:
-        """A stream that is left takes its jobs with it."""
-        reader = get_ident()
-        try:
-            yield
-        except GeneratorExit:  # `break`: what runs is waited for, so that the next stream starts clean
-            self._take_back(outlet)
-            # Unless the garbage collector closes it, in any thread: a worker would wait for itself.
-            while reader == get_ident() and not self._closed and self._runs_for(outlet):
-                with suppress(Empty):
-                    outlet.get(timeout=SLICE)
-            raise
-        except BaseException:  # Stop: whoever pressed it wants to go on now
-            self._take_back(outlet)
-            raise
+    def _await_left(self) -> None:
+        """Until nothing runs any more of streams that were left, or the pool shuts down."""
+        while not self._closed and (left := self._left_running()) is not None:
+            with suppress(Empty):
+                left.get(timeout=SLICE)
 
-    def _runs_for(self, outlet: Pass[Job, Value]) -> bool:
-        return any(order is not None and order[1] is outlet for order in [w.in_hand for w in self._crew])
+    def _left_running(self) -> Pass[Job, Value] | None:
+        """The pass of a stream that was left while one of its jobs ran, which still runs."""
+        with self._lock:
+            orders = [worker.in_hand for worker in self._crew]
+        return next((order[1] for order in orders if order is not None and not order[1].wanted), None)
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -626,5 +633,9 @@ def _started(
     generator: Generator[Result[Job, Value], None, None],
 ) -> Generator[Result[Job, Value], None, None]:
     """The generator run up to its first yield: so a second reader is refused at the call, and close() cleans up."""
-    next(generator)
-    return generator
+    try:
+        next(generator)
+        return generator
+    except BaseException:  # its own, or Stop just after it has begun: then nobody else could close it
+        generator.close()
+        raise
