@@ -497,12 +497,18 @@ class WorkerPool(Generic[Job, Value]):
         pool's own: RuntimeError there.
         """
         self._refuse_own_handler("force_shutdown() would wait for itself")
-        self._close()
-        self._give_up()
-        return self._report(self._join(time.monotonic() + GRACE))
+        with undisturbed():
+            self._close()
+            self._give_up()
+        try:
+            ended = self._join(time.monotonic() + GRACE)
+        except BaseException:  # Stop: whoever pressed it waits for nothing any more, a reader of results() neither
+            self._report(ended=False)
+            raise
+        return self._report(ended)
 
     def _close(self) -> None:
-        with self._lock:
+        with undisturbed(), self._lock:
             self._closed = True
             self._call_all()  # workers that wait go home
             self._not_full.notify_all()  # submitters that wait get PoolClosed
@@ -539,7 +545,7 @@ class WorkerPool(Generic[Job, Value]):
 
     def _take_back(self, outlet: Pass[Job, Value] | None = None) -> None:
         """Cancel the jobs that wait: those of one pass, or all. Each comes out as a cancelled result."""
-        with self._lock:
+        with undisturbed(), self._lock:  # no order is lost on its way from the queue to the pass
             if outlet is not None:
                 outlet.wanted = False
             now = self._clock()
