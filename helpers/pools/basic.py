@@ -609,6 +609,8 @@ class WorkerPool(Generic[Job, Value]):
         return PoolStats(submitted=sum(places.values()), workers=self._present, **places)
 
     def __enter__(self) -> Self:
+        # A Stop between the constructor's return and here finds no `with` yet, and nothing can be done about that: the
+        # crew stays, asleep and without a job, until the program ends. They are daemons and do not hold it up.
         return self
 
     def __exit__(
@@ -618,9 +620,13 @@ class WorkerPool(Generic[Job, Value]):
 
         What an earlier shutdown has given up on is not waited for again.
         """
+        # A Stop that Python hears at the very entry of this method, before the `try`, leaves the pool open: there is no
+        # line in which to catch it. Then its daemon threads do what is queued, and force_shutdown() still works.
         try:
             if kind is None and not self._abandoned:
                 self.shutdown()
+            elif not self._abandoned:
+                self.force_shutdown()
         finally:
             if not self._abandoned and self._alive() is not None:
                 self.force_shutdown()
