@@ -203,7 +203,7 @@ class Scene:
     def look(self) -> dict:
         """What is there after Stop, and after the handlers have been let go. Takes its time; asserts nothing."""
         ended = time.monotonic()
-        unclosed = [p for p in gc.get_objects() if isinstance(p, WorkerPool) and not p._closed]
+        unclosed = [p for p in gc.get_objects() if isinstance(p, WorkerPool) and not getattr(p, "_closed", True)]
         for pool in unclosed:
             pool.force_shutdown()
         seen = {"ended": ended, "unclosed": len(unclosed), "looking": self.inside["looks"]}

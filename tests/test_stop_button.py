@@ -6,6 +6,7 @@ loop. A life of a pool is repeated, and each time SIGINT is raised at the next o
 
 import dis
 import functools
+import gc
 import itertools
 import json
 import os
@@ -15,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections import defaultdict
 from pathlib import Path
 
@@ -99,6 +99,7 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)
         assert self.run("import json; from stopped import Scene")["status"] == "ok"
+        assert self.run("raise KeyboardInterrupt")["status"] == "error"  # a kernel's first traceback takes it longer
         return self
 
     def __exit__(self, *_):
@@ -213,7 +214,7 @@ def test_stop_at_fifty_moments_in_a_script(kind, port, record_property):
 
 @pytest.mark.parametrize("kind", POOLS)
 def test_a_second_stop_may_break_off_the_clean_up_and_nothing_else(kind, port):
-    """In the half second that is given to handlers: the first has cancelled what was queued, the second ends the wait."""
+    """In the half second that handlers have: the first has cancelled what was queued, the second ends the wait."""
     delay, again = random.Random(kind).uniform(0, 0.05), random.Random(kind).uniform(0.05, 0.3)
     ename, _, seen, frames = stop_script(kind, "drain", delay, port, again)
     assert check("drain", ename, seen, frames)
@@ -250,7 +251,7 @@ class Points:
     """Counts the places in our code at which the main thread hears signals; at the `at`-th, presses Stop."""
 
     def __init__(self, at):
-        self.at, self.where, self.lost = at, None, False
+        self.at, self.where = at, None
         self.seen, self.last = set(), {}
 
     def __enter__(self):
@@ -292,10 +293,198 @@ class Points:
         if len(self.seen) == self.at:
             self.where = f"{frame.f_code.co_qualname}, line {frame.f_lineno}, at {frame.f_lasti}"
             sys.settrace(None)
-            stack = [f.name for f in traceback.extract_stack(frame)]
-            # A generator that Python closes (here by leaving its loop): an exception in there is lost.
-            self.lost = "_take_back" in stack[stack.index("_feed") :] if "_feed" in stack else False
-            self.lost |= stack[-1] == "_feed" and frame.f_lineno >= LEAVING
             signal.raise_signal(signal.SIGINT)
 
 
+def life(make, ending, box):
+    """A short one, with all that a pool does but the leaving of a stream: what is raised in there Python loses."""
+
+    def handler(job):
+        if job == "fails":
+            raise ValueError(job)
+        if job == "looks":
+            current_worker().cancelled.wait(20)
+        time.sleep(0.001)
+
+    with make(handler, workers=2, queue_size=2) as pool:
+        box["pool"] = pool
+        for job in ["quick", "fails", "quick", "quick", "quick"]:
+            pool.submit(job)
+            box["taken"] += 1
+        for _ in pool.stream(["quick"] * 5):
+            box["taken"] += 1
+        for _ in pool.results():
+            pass
+        for job in ("looks", "looks", "quick") if ending == "error" else ():
+            pool.submit(job)
+            box["taken"] += 1
+        if ending == "error":
+            raise ZeroDivisionError
+
+
+def threads_of_pools():
+    return [t for t in threading.enumerate() if "Pool-" in t.name or t.name.startswith("Any")]
+
+
+def unclosed_pools():
+    return [p for p in gc.get_objects() if isinstance(p, WorkerPool) and not getattr(p, "_closed", True)]
+
+
+def stop_at(kind, ending, at):
+    """One life, with Stop at that point, and what must hold then. Where that was; None if there are fewer points."""
+    box = {"pool": None, "taken": 0}
+    points, ended = Points(at), None
+    try:
+        with points:
+            life(POOLS[kind], ending, box)
+    except (KeyboardInterrupt, ZeroDivisionError) as error:
+        ended = type(error)
+    if points.where is None:
+        return None
+    assert ended is KeyboardInterrupt, points.where
+    for pool in (
+        unclosed_pools() if threads_of_pools() else ()
+    ):  # as no `with` can help: a Stop in front of it, or at the very entry of its two methods
+        assert points.where.split(",")[0].split(".")[-1] in ("__init__", "__enter__", "__exit__"), points.where
+        pool.force_shutdown()
+    wait_until(lambda: not threads_of_pools())
+    if box["pool"] is not None:
+        seen = []
+        other = threading.Thread(target=lambda: seen.append(box["pool"].stats()), daemon=True)
+        other.start()
+        other.join(20)
+        assert seen, f"the pool's lock was left taken: {points.where}"
+        assert accounts_balance(seen[0]) and seen[0].submitted == seen[0].finished >= box["taken"], points.where
+        assert box["pool"]._reader is None, points.where
+    return points.where
+
+
+@pytest.mark.parametrize("ending", ["drain", "error"])
+@pytest.mark.parametrize("kind", POOLS)
+def test_stop_at_a_few_of_all_points(kind, ending):
+    draw = random.Random(f"{kind} {ending}")
+    where = [stop_at(kind, ending, at) for at in sorted(draw.sample(range(1, 350), 15))]
+    assert len(set(where) - {None}) > 10
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("ending", ["drain", "error"])
+@pytest.mark.parametrize("kind", POOLS)
+def test_stop_at_every_point(kind, ending):
+    where = itertools.takewhile(bool, (stop_at(kind, ending, at) for at in itertools.count(1)))
+    assert sum(1 for _ in where) > 300
+
+
+# --- the moments that have gone wrong, one by one ------------------------------------------------------------------
+
+
+def press(*_):
+    signal.raise_signal(signal.SIGINT)
+
+
+def once(function):
+    """Presses Stop in its first call."""
+    calls = itertools.count()
+
+    def pressing(*args, **options):
+        if next(calls) == 0:
+            press()
+        return function(*args, **options)
+
+    return pressing
+
+
+def test_a_stop_in_the_drain_of_one_worker_is_not_taken_for_its_end():
+    with (
+        pytest.raises(KeyboardInterrupt),
+        WorkerPool(lambda job: current_worker().cancelled.wait(20), workers=1) as pool,
+    ):
+        for job in range(5):
+            pool.submit(job)
+        wait_until(lambda: pool.stats().running == 1)
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    stats = pool.stats()
+    assert (stats.succeeded, stats.cancelled, stats.workers) == (1, 4, 0)
+
+
+def test_a_stop_in_the_body_of_a_loop_does_not_wait_for_what_runs():
+    gate = threading.Event()
+    try:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            WorkerPool(lambda job: job == "deaf" and gate.wait(60), workers=2) as pool,
+        ):
+            for _ in pool.stream(["quick", "deaf", "quick"]):
+                wait_until(lambda: pool.stats().running == 1)
+                raise KeyboardInterrupt
+        assert pool.force_shutdown().still_running == ("deaf",) and not gate.is_set()
+    finally:
+        gate.set()
+
+
+def test_a_stop_between_the_two_steps_of_a_wait_is_the_error_that_comes_out(monkeypatch):
+    gate = threading.Event()
+    with pytest.raises(KeyboardInterrupt), WorkerPool(lambda job: gate.wait(20), workers=1, queue_size=1) as pool:
+        pool.submit(0)
+        wait_until(lambda: pool.stats().running == 1)
+        pool.submit(1)
+        release = pool._not_full._release_save
+        monkeypatch.setattr(pool._not_full, "_release_save", lambda: (release(), press()))
+        threading.Timer(0.05, gate.set).start()
+        pool.submit(2)
+    assert accounts_balance(pool.stats()) and pool.stats().submitted == 2
+
+
+def test_a_stop_while_the_queue_is_cancelled_loses_no_job(monkeypatch):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        WorkerPool(lambda job: current_worker().cancelled.wait(20), workers=1) as pool,
+    ):
+        for job in range(9):
+            pool.submit(job)
+        wait_until(lambda: pool.stats().running == 1)
+        monkeypatch.setattr(pool, "_why_cancelled", once(pool._why_cancelled))
+        pool.force_shutdown()
+    assert sorted(r.job for r in pool.results()) == list(range(9)) and pool.stats().cancelled == 8
+
+
+def test_a_stop_in_a_redrive_leaves_the_job_in_one_of_the_two_places(monkeypatch):
+    def fail(job):
+        raise ValueError(job)
+
+    with RetryingPool(fail, workers=1, policy=RetryPolicy(max_attempts=1, base=1, cap=1)) as pool:
+        pool.submit("job")
+        wait_until(pool.dead_letters)
+        monkeypatch.setattr(pool, "_enqueue", once(pool._enqueue))
+        with pytest.raises(KeyboardInterrupt):
+            pool.redrive()
+        wait_until(lambda: pool.stats().failed == 2)
+    assert len(pool.dead_letters()) == 1
+
+
+def test_what_is_undisturbed_is_done_before_stop_is_heard():
+    done = []
+    with pytest.raises(KeyboardInterrupt), undisturbed():
+        with undisturbed():
+            press()
+            done.append("inside")
+        done.append("outside")
+    assert done == ["inside", "outside"]
+    with pytest.raises(KeyboardInterrupt):
+        press()
+
+
+def test_undisturbed_lets_errors_through_and_other_threads_alone():
+    with pytest.raises(ValueError), undisturbed():
+        raise ValueError
+    inside = []
+
+    def in_a_thread():
+        with undisturbed():
+            inside.append(signal.getsignal(signal.SIGINT))
+
+    other = threading.Thread(target=in_a_thread)
+    other.start()
+    other.join(20)
+    assert inside == [signal.default_int_handler] == [signal.getsignal(signal.SIGINT)]
