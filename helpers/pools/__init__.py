@@ -7,6 +7,7 @@ worker       what a handler may know of the worker that runs it
 basic        WorkerPool, the core
 bounded      run_bounded: a pool for a list of jobs, in one call
 alarm        a thread that rings when it is time
+stop         the Stop button, put off for a few lines
 scaling      how many workers does the backlog need? The decision alone
 dynamic      DynamicPool: between a minimum and a maximum of workers
 backoff      how long to wait before trying again

@@ -27,6 +27,7 @@ class Alarm:
     def __init__(self, lock: RLock, ring: Callable[[], None], clock: Callable[[], float], name: str) -> None:
         self._ring = ring
         self._clock = clock
+        self._lock = lock
         # The lock guards both: the thread sleeps until _when, or until somebody moves it and says so.
         self._moved = Condition(lock)
         self._when = math.inf
@@ -36,10 +37,10 @@ class Alarm:
 
     def at(self, when: float) -> None:
         """Ring at `when`, or earlier if that has been asked for. A later wish is dropped: ask again at the ring."""
-        with self._moved:
+        with self._lock:  # not `with self._moved`: a Stop in Condition.__enter__ would leave the lock taken for ever
             if when < self._when:
+                self._moved.notify_all()  # first: were Stop to come in between, nobody would ever be told
                 self._when = when
-                self._moved.notify()
 
     @property
     def is_set(self) -> bool:
@@ -48,9 +49,9 @@ class Alarm:
 
     def stop(self) -> None:
         """Ring no more, and end the thread."""
-        with self._moved:
+        with self._lock:
             self._stopped = True
-            self._moved.notify()
+            self._moved.notify_all()
 
     def _run(self) -> None:
         with self._moved:

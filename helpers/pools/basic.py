@@ -26,7 +26,7 @@ never shut down keeps its threads until the program ends. Use `with`.
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Condition, Event, RLock, Thread, get_ident
@@ -36,6 +36,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 from helpers.pools import checks
 from helpers.pools.alarm import Alarm
 from helpers.pools.result import JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
+from helpers.pools.stop import undisturbed
 from helpers.pools.worker import OpenResource, Worker, become, worker_or_none
 
 Job = TypeVar("Job")
@@ -56,6 +57,8 @@ Order = tuple[Result[Job, Value], Pass[Job, Value]]
 
 # The longest single wait, seconds. Windows cannot interrupt a lock: so the Stop button works there as well.
 SLICE = 0.5
+# The longest single wait in which Stop is put off, seconds.
+TICK = 0.05
 # How long a forced shutdown waits for handlers that look at `cancelled`, seconds.
 GRACE = 0.5
 
@@ -112,11 +115,15 @@ class WorkerPool(Generic[Job, Value]):
         self._errors: list[BaseException] = []  # from closing resources
         self._feeders: set[int] = set()  # threads that have submitted, workers apart
         self._pass: Pass[Job, Value] = Pass()  # for results()
-        self._reader: Pass[Job, Value] | None = None  # the pass that is being read
+        self._reader: list[Pass[Job, Value]] | None = None  # who reads now, and from which pass
         self._crew: list[Worker] = []  # all hired, until their threads have ended
         self._hired = self._present = 0  # ever; and those that have not decided to leave
         self._alarms: list[Alarm] = []  # what kinds of pools that must act at a certain time have
-        self._open(workers)
+        try:
+            self._open(workers)
+        except BaseException:  # the machine has no more threads, or Stop was pressed: leave none behind
+            self.force_shutdown()
+            raise
 
     # -- jobs come in ---------------------------------------------------------------------------------------------
 
@@ -130,8 +137,8 @@ class WorkerPool(Generic[Job, Value]):
         self._refuse_own_handler("submit() could wait for ever; try_submit() does not wait")
         with self._lock:
             self._wait_for_room(job, deadline, timeout)
+            self._feeders.add(get_ident())  # first: once its job is in, a thread that is stopped can still read it
             self._enqueue((Result(job, self._clock()), self._pass))
-            self._feeders.add(get_ident())
 
     def try_submit(self, job: Job) -> bool:
         """Queue a job if there is room at this instant; False, and the job not taken, if there is none.
@@ -139,10 +146,12 @@ class WorkerPool(Generic[Job, Value]):
         May be called from inside a handler. Raises PoolClosed once a shutdown has begun.
         """
         with self._lock:
-            taken = self._offer(job, self._pass)
-            if taken and not self._is_own_handler():
+            if not self._has_room(job):
+                return False
+            if not self._is_own_handler():
                 self._feeders.add(get_ident())
-            return taken
+            self._enqueue((Result(job, self._clock()), self._pass))
+            return True
 
     def _offer(self, job: Job, outlet: Pass[Job, Value]) -> bool:
         """Queue a job if there is room; the caller holds the lock."""
@@ -153,19 +162,25 @@ class WorkerPool(Generic[Job, Value]):
 
     def _enqueue(self, order: Order[Job, Value]) -> None:
         """Queue an order, room or no room, and call a worker that is idle; the caller holds the lock."""
-        self._queue.append(order)
         if self._idle:
-            self._call(self._idle.pop())  # who came last: the others can tell how long they have not been needed
+            self._call_one()
+        self._queue.append(order)  # last: if Stop comes before it, no job was taken, and who woke lies down again
 
-    def _call(self, worker: Worker) -> None:
-        """Wake a worker that has just been taken off the idle list: so that a burst of jobs calls each only once."""
+    def _call_one(self) -> None:
+        """Wake who came last to the idle list (the others can tell how long they have not been needed); hold the lock.
+
+        Off the list, so that a burst of jobs calls each only once; but not before the bell has rung: a Stop in between
+        would leave a worker that sleeps and that nobody ever calls.
+        """
+        worker = self._idle[-1]
+        worker.bell.notify_all()  # its one waiter, and any whose notify a Stop has broken off: see gh-92530
         worker.idle = False
-        worker.bell.notify()
+        self._idle.pop()
 
     def _call_all(self) -> None:
         """Have all idle workers look again; the caller holds the lock."""
         while self._idle:
-            self._call(self._idle.pop())
+            self._call_one()
 
     def _has_room(self, job: Job) -> bool:
         if self._closed:
@@ -183,6 +198,13 @@ class WorkerPool(Generic[Job, Value]):
         self._blocked += 1
         try:
             self._not_full.wait(SLICE if deadline is None else min(SLICE, max(0.0, deadline - time.monotonic())))
+        except BaseException:
+            # Stop may strike in wait() when it has let go of the lock and not yet reached its `try`. The `with` of our
+            # caller would then let go of a lock that is not ours: a RuntimeError that hides the KeyboardInterrupt.
+            with suppress(RuntimeError):
+                self._lock.release()
+            self._lock.acquire()
+            raise
         finally:
             self._blocked -= 1
 
@@ -192,16 +214,14 @@ class WorkerPool(Generic[Job, Value]):
         """What a kind of pool needs once there is a lock, and before there is a worker."""
 
     def _open(self, workers: int) -> None:
-        try:
+        with undisturbed():  # an alarm whose thread has started is on the list of those to be stopped
             self._prepare()
-            for _ in range(workers):
-                self._hire_one()
-        except BaseException:  # the machine has no more threads, or Stop was pressed: leave none behind
-            self.force_shutdown()
-            raise
+        for _ in range(workers):
+            self._hire_one()
 
     def _hire_one(self) -> None:
-        with self._lock:
+        # Undisturbed: Stop inside Thread.start() can leave its lock taken, and the new thread waiting for it for ever.
+        with undisturbed(), self._lock:
             self._crew = [worker for worker in self._crew if worker.thread.is_alive()]
             self._hired += 1
             worker = Worker(self._hired, self, self._resource, Condition(self._lock))
@@ -211,9 +231,7 @@ class WorkerPool(Generic[Job, Value]):
             self._present += 1
             try:
                 worker.thread.start()
-            except BaseException:
-                # There is no thread; or Stop was pressed in here, and perhaps there is one: it will find itself
-                # struck off before it takes anything, for that needs the lock.
+            except BaseException:  # there is no thread
                 self._crew.remove(worker)
                 self._present -= 1
                 raise
@@ -221,9 +239,6 @@ class WorkerPool(Generic[Job, Value]):
     def _work(self, worker: Worker) -> None:
         """The life of a worker, in its own thread."""
         become(worker)
-        with self._lock:
-            if worker not in self._crew:
-                return
         while (order := self._take(worker)) is not None:
             result, outlet = order
             result.run(self._handler, worker.number, self._clock)
@@ -316,10 +331,14 @@ class WorkerPool(Generic[Job, Value]):
         return _started(self._read())
 
     def _read(self) -> Generator[Result[Job, Value], None, None]:
-        with self._reading(self._pass) as begun:
-            yield begun
+        reading = [self._pass]
+        try:
+            yield self._begin(reading)
             while (result := self._receive(self._pass, self._no_more_results)) is not None:
                 yield result
+        finally:
+            if self._reader is reading:
+                self._reader = None
 
     def _no_more_results(self) -> bool:
         with self._lock:
@@ -335,7 +354,8 @@ class WorkerPool(Generic[Job, Value]):
         The loop that reads is the loop that feeds: it takes the next jobs between two results, in the caller's own
         thread. So a database cursor can be the source, and a source that takes long holds up the results behind it.
         If the iterable raises, or the pool is shut down, the jobs already taken finish and then the error comes out.
-        Leaving the loop early cancels what it still has queued and waits for what runs.
+        Leaving the loop early cancels what it still has queued; the next stream waits for what still runs, and so
+        starts clean.
 
         Raises TypeError if `jobs` is no iterable, PoolClosed after a shutdown, RuntimeError while another
         `results()` or `stream()` of this pool is being read, and from inside one of its own handlers.
@@ -350,7 +370,10 @@ class WorkerPool(Generic[Job, Value]):
         outlet: Pass[Job, Value] = Pass()
         owed = 0  # results still to come: queued, running or unread
         failure: Exception | None = None
-        with self._reading(outlet) as begun, self._withdrawing(outlet):
+        reading = [outlet]
+        try:
+            begun = self._begin(reading)
+            self._await_left()
             yield begun
             try:
                 for job in source:
@@ -369,6 +392,15 @@ class WorkerPool(Generic[Job, Value]):
                 result = self._receive_owed(outlet)
                 owed -= 1
                 yield result
+        except BaseException:
+            # `break`, an exception in the loop, or Stop: a stream that is left takes its queued jobs with it. It does
+            # not wait here for what runs: Python closes it while that exception is on its way, and Stop is to be quick;
+            # and a KeyboardInterrupt that is raised while Python closes a generator is lost, and must be pressed again.
+            self._take_back(outlet)
+            raise
+        finally:
+            if self._reader is reading:
+                self._reader = None
         if failure is not None:
             try:
                 raise failure
@@ -417,40 +449,30 @@ class WorkerPool(Generic[Job, Value]):
         return self._abandoned or (self._closed and not self._present)
 
     def _wake_reader(self) -> None:
-        if self._reader is not None:
-            self._reader.put(None)
+        if (reading := self._reader) is not None:
+            reading[0].put(None)
 
-    @contextmanager
-    def _reading(self, outlet: Pass[Job, Value]) -> Iterator[Any]:
-        """One reader at a time: two would each see a part of the results and think it was all."""
+    def _begin(self, reading: list[Pass[Job, Value]]) -> Any:
+        """One reader at a time: two would each see a part of the results and think it was all.
+
+        Who has begun says `_reader = None` in a `finally`, if it is their own `reading`: so Stop cannot part the two.
+        """
         with self._lock:
             if self._reader is not None:
                 raise RuntimeError(f"{self._name} has a reader: finish or close() its results() or stream() first")
-            self._reader = outlet
-        try:
-            yield None
-        finally:
-            self._reader = None
+            self._reader = reading
 
-    @contextmanager
-    def _withdrawing(self, outlet: Pass[Job, Value]) -> Iterator[None]:
-        """A stream that is left takes its jobs with it."""
-        reader = get_ident()
-        try:
-            yield
-        except GeneratorExit:  # `break`: what runs is waited for, so that the next stream starts clean
-            self._take_back(outlet)
-            # Unless the garbage collector closes it, in any thread: a worker would wait for itself.
-            while reader == get_ident() and not self._closed and self._runs_for(outlet):
-                with suppress(Empty):
-                    outlet.get(timeout=SLICE)
-            raise
-        except BaseException:  # Stop: whoever pressed it wants to go on now
-            self._take_back(outlet)
-            raise
+    def _await_left(self) -> None:
+        """Until nothing runs any more of streams that were left, or the pool shuts down."""
+        while not self._closed and (left := self._left_running()) is not None:
+            with suppress(Empty):
+                left.get(timeout=SLICE)
 
-    def _runs_for(self, outlet: Pass[Job, Value]) -> bool:
-        return any(order is not None and order[1] is outlet for order in [w.in_hand for w in self._crew])
+    def _left_running(self) -> Pass[Job, Value] | None:
+        """The pass of a stream that was left while one of its jobs ran, which still runs."""
+        with self._lock:
+            orders = [worker.in_hand for worker in self._crew]
+        return next((order[1] for order in orders if order is not None and not order[1].wanted), None)
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -480,12 +502,18 @@ class WorkerPool(Generic[Job, Value]):
         pool's own: RuntimeError there.
         """
         self._refuse_own_handler("force_shutdown() would wait for itself")
-        self._close()
-        self._give_up()
-        return self._report(self._join(time.monotonic() + GRACE))
+        with undisturbed():
+            self._close()
+            self._give_up()
+        try:
+            ended = self._join(time.monotonic() + GRACE)
+        except BaseException:  # Stop: whoever pressed it waits for nothing any more, a reader of results() neither
+            self._report(ended=False)
+            raise
+        return self._report(ended)
 
     def _close(self) -> None:
-        with self._lock:
+        with undisturbed(), self._lock:
             self._closed = True
             self._call_all()  # workers that wait go home
             self._not_full.notify_all()  # submitters that wait get PoolClosed
@@ -493,21 +521,25 @@ class WorkerPool(Generic[Job, Value]):
     def _join(self, until: float | None) -> bool:
         """Wait for the end of every thread, those that are hired meanwhile included. True if all have ended."""
         while (thread := self._alive()) is not None:
-            remaining = SLICE if until is None else until - time.monotonic()
+            remaining = TICK if until is None else until - time.monotonic()
             if remaining <= 0:
                 return False
-            thread.join(min(remaining, SLICE))
+            # Before Python 3.13 a Stop inside join() marks a running thread as ended, and we would take a pool that
+            # works for one that has stopped.
+            with undisturbed():
+                thread.join(min(remaining, TICK))
         return True
 
     def _alive(self) -> Thread | None:
         """One of the pool's threads that has not ended, workers first; None if all have."""
         with self._lock:
             threads = [worker.thread for worker in self._crew] + [alarm.thread for alarm in self._alarms]
-        return next((thread for thread in threads if thread.is_alive()), None)
+        with undisturbed():  # is_alive() is a join() of no length: see there
+            return next((thread for thread in threads if thread.is_alive()), None)
 
     def _give_up(self) -> None:
         """Want nothing any more that has not been done: in one step, so that nothing is begun again in between."""
-        with self._lock:
+        with undisturbed(), self._lock:
             self.cancelled.set()
             self._take_back()
             self._stop_alarms()
@@ -519,7 +551,7 @@ class WorkerPool(Generic[Job, Value]):
 
     def _take_back(self, outlet: Pass[Job, Value] | None = None) -> None:
         """Cancel the jobs that wait: those of one pass, or all. Each comes out as a cancelled result."""
-        with self._lock:
+        with undisturbed(), self._lock:  # no order is lost on its way from the queue to the pass
             if outlet is not None:
                 outlet.wanted = False
             now = self._clock()
@@ -583,6 +615,8 @@ class WorkerPool(Generic[Job, Value]):
         return PoolStats(submitted=sum(places.values()), workers=self._present, **places)
 
     def __enter__(self) -> Self:
+        # A Stop between the constructor's return and here finds no `with` yet, and nothing can be done about that: the
+        # crew stays, asleep and without a job, until the program ends. They are daemons and do not hold it up.
         return self
 
     def __exit__(
@@ -592,9 +626,13 @@ class WorkerPool(Generic[Job, Value]):
 
         What an earlier shutdown has given up on is not waited for again.
         """
+        # A Stop that Python hears at the very entry of this method, before the `try`, leaves the pool open: there is no
+        # line in which to catch it. Then its daemon threads do what is queued, and force_shutdown() still works.
         try:
             if kind is None and not self._abandoned:
                 self.shutdown()
+            elif not self._abandoned:
+                self.force_shutdown()
         finally:
             if not self._abandoned and self._alive() is not None:
                 self.force_shutdown()
@@ -613,5 +651,9 @@ def _started(
     generator: Generator[Result[Job, Value], None, None],
 ) -> Generator[Result[Job, Value], None, None]:
     """The generator run up to its first yield: so a second reader is refused at the call, and close() cleans up."""
-    next(generator)
-    return generator
+    try:
+        next(generator)
+        return generator
+    except BaseException:  # its own, or Stop just after it has begun: then nobody else could close it
+        generator.close()
+        raise

@@ -34,6 +34,7 @@ from helpers.pools.basic import Order, Pass, WorkerPool
 from helpers.pools.dynamic import DynamicPool
 from helpers.pools.policy import RetryLater, RetryPolicy
 from helpers.pools.result import Attempt, JobCancelled, OutcomeUnknown, PoolStats, Result
+from helpers.pools.stop import undisturbed
 from helpers.pools.worker import Worker
 
 __all__ = ["DeadLetter", "DynamicRetryingPool", "RetryLater", "RetryPolicy", "RetryingPool"]
@@ -184,14 +185,15 @@ class RetryingPool(WorkerPool[Job, Value]):
         with self._lock:
             if number in self._letters:
                 self._wait_for_room(self._letters[number].job, deadline, timeout)  # lets go of the lock meanwhile
-            letter = self._letters.pop(number, None)
-            if letter is None:
-                return 0
-            result: Result[Job, Value] = Result(letter.job, self._clock())
-            result.comes_from(letter)
-            self._enqueue((result, self._pass))
-            self._feeders.add(get_ident())
-            return 1
+            with undisturbed():  # or Stop could find the job in none of the two
+                letter = self._letters.pop(number, None)
+                if letter is None:
+                    return 0
+                result: Result[Job, Value] = Result(letter.job, self._clock())
+                result.comes_from(letter)
+                self._feeders.add(get_ident())
+                self._enqueue((result, self._pass))
+                return 1
 
     # -- where delayed jobs make a difference -----------------------------------------------------------------------
 

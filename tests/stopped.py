@@ -1,0 +1,252 @@
+"""What Stop is pressed in: a part of a pool's life that would go on for ever, and the look round afterwards.
+
+A kernel runs it in three cells (make a `Scene`, `play`, `look`), a script by `python stopped.py KIND PART PORT`.
+"""
+
+import gc
+import itertools
+import json
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+from PIL import Image
+
+from helpers.leftovers import leftovers, listening_ports
+from helpers.pools import (
+    BatchEmailSender,
+    DynamicPool,
+    DynamicRetryingPool,
+    EmailJob,
+    ImageJob,
+    ImageProcessor,
+    RetryingPool,
+    RetryPolicy,
+    WorkerPool,
+    current_worker,
+)
+
+WORKERS, ROOM = 3, 4
+LATER = RetryPolicy(max_attempts=2, base=60.0, cap=60.0, jitter=False)  # what fails is delayed when Stop comes
+
+
+class Pictures(ImageProcessor):
+    """Real pictures, and what the scene plays."""
+
+    def __init__(self, handler, **options):
+        self.handler = handler
+        super().__init__(**options)
+
+    def process(self, job):
+        return super().process(job) if isinstance(job, ImageJob) else self.handler(job)
+
+
+class Mails(BatchEmailSender):
+    """Real mails, and what the scene plays."""
+
+    def __init__(self, handler, **options):
+        self.handler = handler
+        super().__init__(**options)
+
+    def deliver(self, job):
+        return super().deliver(job) if isinstance(job, EmailJob) else self.handler(job)
+
+
+class Scene:
+    """One pool of a kind, one part of its life. `port` is that of a mail server."""
+
+    def __init__(self, kind: str, part: str, port: int) -> None:
+        self.kind, self.part, self.port = kind, part, port
+        self.folder = tempfile.TemporaryDirectory()
+        self.gate = threading.Event()  # who does not look at `cancelled` waits here
+        self.lock = threading.Lock()
+        self.inside: Counter[str] = Counter()  # handlers that run now
+        self.pool = None
+        self.ports = listening_ports()
+        self.real = self.real_job()
+
+    def real_job(self):
+        if self.kind == "ImageProcessor":
+            source = Path(self.folder.name) / "source.jpg"
+            Image.effect_noise((400, 300), 50).save(source)
+            return ImageJob("small", source, 80, 60)
+        if self.kind == "BatchEmailSender":
+            return EmailJob(1, "ann@example.com", "Ann", "We miss you!", "Hi Ann")
+        return "quick"
+
+    def make(self):
+        size, crew = {"queue_size": ROOM}, {"workers": WORKERS}
+        grows = {"min_workers": 1, "max_workers": WORKERS, "backlog": 1, "max_wait": 0.001}
+        return {
+            "WorkerPool": lambda: WorkerPool(self.handle, **crew, **size),
+            "ImageProcessor": lambda: Pictures(self.handle, output=self.folder.name, policy=LATER, **crew, **size),
+            "BatchEmailSender": lambda: Mails(
+                self.handle, host="127.0.0.1", port=self.port, policy=LATER, **crew, **size
+            ),
+            "DynamicPool": lambda: DynamicPool(self.handle, **grows, **size),
+            "RetryingPool": lambda: RetryingPool(self.handle, policy=LATER, **crew, **size),
+            "DynamicRetryingPool": lambda: DynamicRetryingPool(self.handle, policy=LATER, **grows, **size),
+        }[self.kind]()
+
+    def handle(self, job):
+        with self.lock:
+            self.inside[job] += 1
+        try:
+            if job == "looks":
+                current_worker().cancelled.wait(60)
+            elif job == "deaf":
+                self.gate.wait(60)
+            elif job == "fails":
+                raise ValueError("not now")
+            return job
+        finally:
+            with self.lock:
+                self.inside[job] -= 1
+
+    # -- the parts of a pool's life ------------------------------------------------------------------------------
+
+    def play(self) -> None:
+        getattr(self, self.part)()
+
+    def now(self) -> None:
+        """From here on Stop may be pressed."""
+        print("now", flush=True)
+
+    def crowd(self) -> None:
+        """All workers are in a handler, one of which does not look at `cancelled`, and the queue is full."""
+        for job in ("fails", "deaf", "looks", "looks"):
+            self.pool.submit(job)
+        while self.pool.stats().running < WORKERS:
+            time.sleep(0.001)
+        while self.pool.try_submit("quick"):
+            pass
+
+    def constructing(self) -> None:
+        self.now()
+        while True:
+            with self.make() as self.pool:
+                pass
+
+    def submitting(self) -> None:
+        with self.make() as self.pool:
+            self.now()
+            while True:
+                self.pool.submit("quick")
+
+    def blocked(self) -> None:
+        with self.make() as self.pool:
+            self.crowd()
+            self.now()
+            self.pool.submit("quick")
+
+    def stream(self) -> None:
+        with self.make() as self.pool:
+            self.now()
+            for _ in self.pool.stream(itertools.cycle(["quick", self.real])):
+                pass
+
+    def loop(self) -> None:
+        """In the body of a loop over a stream, which Python closes on the way out."""
+        with self.make() as self.pool:
+            for _ in self.pool.stream(["quick", "deaf", "looks", *["quick"] * ROOM]):
+                self.now()
+                time.sleep(60)
+
+    def results(self) -> None:
+        with self.make() as self.pool:
+            self.crowd()
+            self.now()
+            for _ in self.pool.results():
+                pass
+
+    def drain(self) -> None:
+        with self.make() as self.pool:
+            self.crowd()
+            self.now()
+
+    def work(self) -> None:
+        """Nobody is deaf: a stream of real jobs, and a drain with a few that look."""
+        with self.make() as self.pool:
+            for _ in self.pool.stream([self.real] * 5):
+                pass
+            for job in ("looks", "looks", self.real):
+                self.pool.submit(job)
+            self.now()
+
+    def shutdown(self) -> None:
+        with self.make() as self.pool:
+            self.crowd()
+            self.now()
+            self.pool.shutdown()
+
+    def deadline(self) -> None:
+        with self.make() as self.pool:
+            self.crowd()
+            self.now()
+            self.pool.shutdown(deadline=60)
+
+    def forcing(self) -> None:
+        """In the half second in which a pool is forced because of another error."""
+        with self.make() as self.pool:
+            self.crowd()
+            self.now()
+            raise ZeroDivisionError
+
+    # -- the look round ------------------------------------------------------------------------------------------
+
+    def look(self) -> dict:
+        """What is there after Stop, and after the handlers have been let go. Takes its time; asserts nothing."""
+        ended = time.monotonic()
+        unclosed = [p for p in gc.get_objects() if isinstance(p, WorkerPool) and not getattr(p, "_closed", True)]
+        for pool in unclosed:
+            pool.force_shutdown()
+        seen = {"ended": ended, "unclosed": len(unclosed), "looking": self.inside["looks"]}
+        if self.pool is not None:
+            report = self.pool.force_shutdown()
+            seen |= {"still_running": list(report.still_running), "deaf": self.inside["deaf"]}
+            seen["stats"] = report.stats._asdict()
+        self.gate.set()
+        until = time.monotonic() + 20
+        while (left := self.left()) and time.monotonic() < until:
+            time.sleep(0.005)
+        seen["left"] = left
+        if self.pool is not None:
+            seen["afterwards"] = self.pool.stats()._asdict()
+        with self.make() as pool, closing(pool.stream(["quick"] * 5 + [self.real])) as stream:
+            seen["next"] = [result.ok for result in stream]
+        self.folder.cleanup()
+        return seen
+
+    def left(self) -> list[str]:
+        """Threads of any pool, children, listening sockets, and connections to the mail server."""
+        threads = [t.name for t in threading.enumerate() if t.name.startswith(KINDS)]
+        connections = psutil.Process().net_connections("tcp")
+        mail = [f"a connection, {c.status}" for c in connections if c.raddr and c.raddr.port == self.port]
+        return threads + [x for x in mail if "TIME_WAIT" not in x] + leftovers(self.ports)
+
+
+KINDS = tuple(kind.__name__ for kind in (WorkerPool, Pictures, Mails, DynamicPool, RetryingPool, DynamicRetryingPool))
+PARTS = [
+    *("constructing", "submitting", "blocked", "stream", "loop", "results"),
+    *("drain", "work", "shutdown", "deadline", "forcing"),
+]
+
+
+def main(kind: str, part: str, port: str) -> None:
+    scene = Scene(kind, part, int(port))
+    try:
+        scene.play()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one that comes so late has nothing to stop
+        print(json.dumps(scene.look()), flush=True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,490 @@
+"""Stop: a real SIGINT, to a real kernel and to a script, in every part of a pool's life; and at every point of one.
+
+The last is made by hand: Python hears a signal at the entry of a function, after a call and at the end of a round of a
+loop. A life of a pool is repeated, and each time SIGINT is raised at the next of these points.
+"""
+
+import dis
+import functools
+import gc
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+from jupyter_client.manager import KernelManager
+from stopped import PARTS
+from test_pool_contract import POOLS, accounts_balance
+
+from helpers.pools import RetryingPool, RetryPolicy, WorkerPool, current_worker
+from helpers.pools.stop import undisturbed
+from helpers.services import MailServer
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+
+HERE = Path(__file__).parent
+MOMENTS = 50
+SECOND = 1.0  # within which the cell ends
+NOISE = 9.0  # seconds that a busy machine may add to a single one
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def port():
+    with MailServer(latency=(0.002, 0.02)) as server:
+        yield server.port
+
+
+def moments(count, seed):
+    """(part of the life, seconds into it): every part in turn, at times from a seed."""
+    draw = random.Random(seed)
+    shift = draw.randrange(len(PARTS))
+    return [(PARTS[(n + shift) % len(PARTS)], draw.uniform(0.0, 0.05)) for n in range(count)]
+
+
+def check(part, ename, seen, frames):
+    """One moment: what must be true after Stop. False if it came when all was over."""
+    if ename != "KeyboardInterrupt":
+        assert (part, ename) == ("forcing", "ZeroDivisionError"), f"Stop was lost: {part} ended with {ename}"
+        return False
+    # Only a Stop in front of the `with`, or at the very entry of its two methods, can leave a pool open.
+    if seen["unclosed"]:
+        assert frames[-1] in ("__enter__", "__exit__", "__init__", "make", "<lambda>", part), frames
+    else:
+        assert seen["looking"] == 0, f"who looks at `cancelled` has stopped: {seen}"
+    if "stats" in seen:
+        for stats in (seen["stats"], seen["afterwards"]):
+            parts = sum(stats[name] for name in ("queued", "running", "delayed", *FINISHED))
+            assert stats["submitted"] == parts and stats["queued"] == stats["delayed"] == 0, seen
+        assert seen["still_running"] == ["deaf"] * seen["deaf"], f"who does not is named: {seen}"
+        assert seen["stats"]["running"] == seen["deaf"] and seen["afterwards"]["running"] == 0
+    assert seen["left"] == []
+    assert seen["next"] == [True] * 6
+    return True
+
+
+FINISHED = ("succeeded", "failed", "cancelled", "unknown")
+
+
+def judge(seconds, record_property, name):
+    """All ended; and the quickest of each part, which noise has disturbed least, within the second."""
+    everything = [s for times in seconds.values() for s in times]
+    record_property(name, f"{len(everything)} inside, at most {max(everything):.2f} s")
+    print(f"\n{name}: {len(everything)} inside, at most {max(everything):.2f} s; by part at most", end=" ")
+    print(", ".join(f"{part} {max(times):.2f}" for part, times in seconds.items()))
+    assert max(everything) < SECOND + NOISE
+    slow = {part: times for part, times in seconds.items() if len(times) > 2 and min(times) > SECOND}
+    assert not slow, slow
+
+
+# --- a kernel ------------------------------------------------------------------------------------------------------
+
+
+class Kernel:
+    """A real one, as JupyterLab starts it."""
+
+    def __enter__(self):
+        self.manager = KernelManager(kernel_name="python3")
+        self.manager.start_kernel(cwd=str(HERE), env=os.environ | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}"})
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=PATIENCE)
+        assert self.run("import json; from stopped import Scene")["status"] == "ok"
+        assert self.run("raise KeyboardInterrupt")["status"] == "error"  # a kernel's first traceback takes it longer
+        return self
+
+    def __exit__(self, *_):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+        self.manager.cleanup_resources()
+
+    def run(self, code):
+        return self._reply(self.client.execute(code))
+
+    def _reply(self, request):
+        while (reply := self.client.get_shell_msg(timeout=PATIENCE))["parent_header"].get("msg_id") != request:
+            pass
+        return reply["content"]
+
+    def wait_for_print(self, request):
+        """The next line that this cell prints."""
+        while True:
+            message = self.client.get_iopub_msg(timeout=PATIENCE)
+            if message["parent_header"].get("msg_id") == request and message["msg_type"] == "stream":
+                return message["content"]["text"]
+
+    def stop(self, kind, part, delay, port):
+        """Press Stop in a cell: (what the cell ended with, seconds until it did, what was seen, frames)."""
+        assert self.run(f"scene = Scene({kind!r}, {part!r}, {port})")["status"] == "ok"
+        request = self.client.execute("scene.play()")
+        assert self.wait_for_print(request).startswith("now")
+        time.sleep(delay)
+        pressed = time.monotonic()
+        self.manager.interrupt_kernel()
+        reply = self._reply(request)
+        seconds = time.monotonic() - pressed
+        code = "import sys, traceback; print(json.dumps([f.name for f in traceback.extract_tb(sys.last_traceback)]))"
+        frames = json.loads(self.wait_for_print(self.client.execute(code)))
+        seen = json.loads(self.wait_for_print(self.client.execute("print(json.dumps(scene.look()))")))
+        return reply.get("ename", "ok"), seconds, seen, frames
+
+
+def in_a_kernel(kinds, count, port, record_property, name):
+    seconds = defaultdict(list)
+    with Kernel() as kernel:
+        for kind in kinds:
+            for part, delay in moments(count, kind):
+                ename, took, seen, frames = kernel.stop(kind, part, delay, port)
+                if check(part, ename, seen, frames):
+                    seconds[part].append(took)
+    judge(seconds, record_property, name)
+    assert sum(map(len, seconds.values())) >= 0.9 * count * len(kinds), "nearly all came inside"
+
+
+def test_stop_in_a_kernel(port, record_property):
+    in_a_kernel(POOLS, 1, port, record_property, "a kernel")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("kind", POOLS)
+def test_stop_at_fifty_moments_in_a_kernel(kind, port, record_property):
+    in_a_kernel([kind], MOMENTS, port, record_property, f"a kernel, {kind}")
+
+
+# --- a script ------------------------------------------------------------------------------------------------------
+
+
+def stop_script(kind, part, delay, port, again=None):
+    """(what it ended with, seconds from Stop until it looked round, what it saw, the frames of its traceback)."""
+    command = [sys.executable, str(HERE / "stopped.py"), kind, part, str(port)]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        try:
+            assert process.stdout.readline() == "now\n"
+            time.sleep(delay)
+            pressed = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            if again is not None:
+                time.sleep(again)
+                process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    last = [line for line in err.splitlines() if line and not line.startswith(" ")][-1]
+    seen = json.loads(out)
+    assert "Exception ignored" not in err and "Exception in thread" not in err, err
+    if last == "KeyboardInterrupt":
+        assert process.returncode == -signal.SIGINT
+    frames = [line.split(" in ")[1] for line in err.splitlines() if line.startswith("  File")]
+    return last, seen["ended"] - pressed, seen, frames
+
+
+def in_scripts(kinds, count, port, record_property, name):
+    seconds = defaultdict(list)
+    for kind in kinds:
+        for part, delay in moments(count, f"script {kind}"):
+            ename, took, seen, frames = stop_script(kind, part, delay, port)
+            if check(part, ename, seen, frames):
+                seconds[part].append(took)
+    judge(seconds, record_property, name)
+    assert sum(map(len, seconds.values())) >= 0.9 * count * len(kinds), "nearly all came inside"
+
+
+def test_stop_in_a_script(port, record_property):
+    in_scripts(POOLS, 1, port, record_property, "a script")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("kind", POOLS)
+def test_stop_at_fifty_moments_in_a_script(kind, port, record_property):
+    in_scripts([kind], MOMENTS, port, record_property, f"a script, {kind}")
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_a_second_stop_may_break_off_the_clean_up_and_nothing_else(kind, port):
+    """In the half second that handlers have: the first has cancelled what was queued, the second ends the wait."""
+    delay, again = random.Random(kind).uniform(0, 0.05), random.Random(kind).uniform(0.05, 0.3)
+    ename, _, seen, frames = stop_script(kind, "drain", delay, port, again)
+    assert check("drain", ename, seen, frames)
+
+
+# --- a handler -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_a_keyboard_interrupt_in_a_handler_is_the_error_of_its_job(kind):
+    def handler(job):
+        if job == 2:
+            raise KeyboardInterrupt
+        return job
+
+    with POOLS[kind](handler, workers=2, queue_size=2) as pool:
+        results = {r.job: r for r in pool.stream(range(5))}
+    assert isinstance(results.pop(2).error, KeyboardInterrupt) and all(r.ok for r in results.values())
+    assert (pool.stats().failed, pool.stats().succeeded, pool.stats().workers) == (1, 4, 0)
+
+
+# --- every point at which Python hears a signal --------------------------------------------------------------------
+
+OURS = ("helpers/pools/", "threading.py", "contextlib.py")
+
+
+@functools.cache
+def handler_at(code, offset):
+    """Where an exception at this instruction is handled."""
+    return next((e.target for e in dis.Bytecode(code).exception_entries if e.start <= offset < e.end), None)
+
+
+class Points:
+    """Counts the places in our code at which the main thread hears signals; at the `at`-th, presses Stop."""
+
+    def __init__(self, at):
+        self.at, self.where = at, None
+        self.seen, self.last = set(), {}
+
+    def __enter__(self):
+        sys.settrace(self._enters)
+        return self
+
+    def __exit__(self, *_):
+        sys.settrace(None)
+
+    def _enters(self, frame, event, arg):
+        if not any(part in frame.f_code.co_filename for part in OURS):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if self._op(frame) == "RESUME":
+            self._point(frame)
+        return self._goes_on
+
+    def _goes_on(self, frame, event, arg):
+        if event == "opcode":
+            name, before = self._op(frame), self.last.get(frame, ("", 0))
+            if before[0].startswith(("CALL", "JUMP_BACKWARD")):
+                guarded = handler_at(frame.f_code, before[1]), handler_at(frame.f_code, frame.f_lasti)
+                if guarded[0] == guarded[1]:  # the signal is heard as a part of the instruction before
+                    self._point(frame)
+            self.last[frame] = name, frame.f_lasti
+        elif event == "return":
+            self.last.pop(frame, None)
+        return self._goes_on
+
+    @staticmethod
+    def _op(frame):
+        return dis.opname[frame.f_code.co_code[frame.f_lasti]]
+
+    def _point(self, frame):
+        place = (frame.f_code, frame.f_lasti, frame.f_back.f_code, frame.f_back.f_lasti)
+        if place in self.seen:
+            return
+        self.seen.add(place)
+        if len(self.seen) == self.at:
+            self.where = f"{frame.f_code.co_qualname}, line {frame.f_lineno}, at {frame.f_lasti}"
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGINT)
+
+
+def life(make, ending, box):
+    """A short one, with all that a pool does but the leaving of a stream: what is raised in there Python loses."""
+
+    def handler(job):
+        if job == "fails":
+            raise ValueError(job)
+        if job == "looks":
+            current_worker().cancelled.wait(20)
+        time.sleep(0.001)
+
+    with make(handler, workers=2, queue_size=2) as pool:
+        box["pool"] = pool
+        for job in ["quick", "fails", "quick", "quick", "quick"]:
+            pool.submit(job)
+            box["taken"] += 1
+        for _ in pool.stream(["quick"] * 5):
+            box["taken"] += 1
+        for _ in pool.results():
+            pass
+        for job in ("looks", "looks", "quick") if ending == "error" else ():
+            pool.submit(job)
+            box["taken"] += 1
+        if ending == "error":
+            raise ZeroDivisionError
+
+
+def threads_of_pools():
+    return [t for t in threading.enumerate() if "Pool-" in t.name or t.name.startswith("Any")]
+
+
+def unclosed_pools():
+    return [p for p in gc.get_objects() if isinstance(p, WorkerPool) and not getattr(p, "_closed", True)]
+
+
+def stop_at(kind, ending, at):
+    """One life, with Stop at that point, and what must hold then. Where that was; None if there are fewer points."""
+    box = {"pool": None, "taken": 0}
+    points, ended = Points(at), None
+    try:
+        with points:
+            life(POOLS[kind], ending, box)
+    except (KeyboardInterrupt, ZeroDivisionError) as error:
+        ended = type(error)
+    if points.where is None:
+        return None
+    assert ended is KeyboardInterrupt, points.where
+    for pool in (
+        unclosed_pools() if threads_of_pools() else ()
+    ):  # as no `with` can help: a Stop in front of it, or at the very entry of its two methods
+        assert points.where.split(",")[0].split(".")[-1] in ("__init__", "__enter__", "__exit__"), points.where
+        pool.force_shutdown()
+    wait_until(lambda: not threads_of_pools())
+    if box["pool"] is not None:
+        seen = []
+        other = threading.Thread(target=lambda: seen.append(box["pool"].stats()), daemon=True)
+        other.start()
+        other.join(20)
+        assert seen, f"the pool's lock was left taken: {points.where}"
+        assert accounts_balance(seen[0]) and seen[0].submitted == seen[0].finished >= box["taken"], points.where
+        assert box["pool"]._reader is None, points.where
+    return points.where
+
+
+@pytest.mark.parametrize("ending", ["drain", "error"])
+@pytest.mark.parametrize("kind", POOLS)
+def test_stop_at_a_few_of_all_points(kind, ending):
+    draw = random.Random(f"{kind} {ending}")
+    where = [stop_at(kind, ending, at) for at in sorted(draw.sample(range(1, 350), 15))]
+    assert len(set(where) - {None}) > 10
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("ending", ["drain", "error"])
+@pytest.mark.parametrize("kind", POOLS)
+def test_stop_at_every_point(kind, ending):
+    where = itertools.takewhile(bool, (stop_at(kind, ending, at) for at in itertools.count(1)))
+    assert sum(1 for _ in where) > 300
+
+
+# --- the moments that have gone wrong, one by one ------------------------------------------------------------------
+
+
+def press(*_):
+    signal.raise_signal(signal.SIGINT)
+
+
+def once(function):
+    """Presses Stop in its first call."""
+    calls = itertools.count()
+
+    def pressing(*args, **options):
+        if next(calls) == 0:
+            press()
+        return function(*args, **options)
+
+    return pressing
+
+
+def test_a_stop_in_the_drain_of_one_worker_is_not_taken_for_its_end():
+    with (
+        pytest.raises(KeyboardInterrupt),
+        WorkerPool(lambda job: current_worker().cancelled.wait(20), workers=1) as pool,
+    ):
+        for job in range(5):
+            pool.submit(job)
+        wait_until(lambda: pool.stats().running == 1)
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    stats = pool.stats()
+    assert (stats.succeeded, stats.cancelled, stats.workers) == (1, 4, 0)
+
+
+def test_a_stop_in_the_body_of_a_loop_does_not_wait_for_what_runs():
+    gate = threading.Event()
+    try:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            WorkerPool(lambda job: job == "deaf" and gate.wait(60), workers=2) as pool,
+        ):
+            for _ in pool.stream(["quick", "deaf", "quick"]):
+                wait_until(lambda: pool.stats().running == 1)
+                raise KeyboardInterrupt
+        assert pool.force_shutdown().still_running == ("deaf",) and not gate.is_set()
+    finally:
+        gate.set()
+
+
+def test_a_stop_between_the_two_steps_of_a_wait_is_the_error_that_comes_out(monkeypatch):
+    gate = threading.Event()
+    with pytest.raises(KeyboardInterrupt), WorkerPool(lambda job: gate.wait(20), workers=1, queue_size=1) as pool:
+        pool.submit(0)
+        wait_until(lambda: pool.stats().running == 1)
+        pool.submit(1)
+        release = pool._not_full._release_save
+        monkeypatch.setattr(pool._not_full, "_release_save", lambda: (release(), press()))
+        threading.Timer(0.05, gate.set).start()
+        pool.submit(2)
+    assert accounts_balance(pool.stats()) and pool.stats().submitted == 2
+
+
+def test_a_stop_while_the_queue_is_cancelled_loses_no_job(monkeypatch):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        WorkerPool(lambda job: current_worker().cancelled.wait(20), workers=1) as pool,
+    ):
+        for job in range(9):
+            pool.submit(job)
+        wait_until(lambda: pool.stats().running == 1)
+        monkeypatch.setattr(pool, "_why_cancelled", once(pool._why_cancelled))
+        pool.force_shutdown()
+    assert sorted(r.job for r in pool.results()) == list(range(9)) and pool.stats().cancelled == 8
+
+
+def test_a_stop_in_a_redrive_leaves_the_job_in_one_of_the_two_places(monkeypatch):
+    def fail(job):
+        raise ValueError(job)
+
+    with RetryingPool(fail, workers=1, policy=RetryPolicy(max_attempts=1, base=1, cap=1)) as pool:
+        pool.submit("job")
+        wait_until(pool.dead_letters)
+        monkeypatch.setattr(pool, "_enqueue", once(pool._enqueue))
+        with pytest.raises(KeyboardInterrupt):
+            pool.redrive()
+        wait_until(lambda: pool.stats().failed == 2)
+    assert len(pool.dead_letters()) == 1
+
+
+def test_what_is_undisturbed_is_done_before_stop_is_heard():
+    done = []
+    with pytest.raises(KeyboardInterrupt), undisturbed():
+        with undisturbed():
+            press()
+            done.append("inside")
+        done.append("outside")
+    assert done == ["inside", "outside"]
+    with pytest.raises(KeyboardInterrupt):
+        press()
+
+
+def test_undisturbed_lets_errors_through_and_other_threads_alone():
+    with pytest.raises(ValueError), undisturbed():
+        raise ValueError
+    inside = []
+
+    def in_a_thread():
+        with undisturbed():
+            inside.append(signal.getsignal(signal.SIGINT))
+
+    other = threading.Thread(target=in_a_thread)
+    other.start()
+    other.join(20)
+    assert inside == [signal.default_int_handler] == [signal.getsignal(signal.SIGINT)]
