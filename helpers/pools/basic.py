@@ -412,8 +412,9 @@ class WorkerPool(Generic[Job, Value]):
         return self._abandoned or (self._closed and not self._present)
 
     def _wake_reader(self) -> None:
-        if self._reader is not None:
-            self._reader.put(None)
+        reader = self._reader  # looked at once: it takes no lock to leave, and may do so before the next line
+        if reader is not None:
+            reader.put(None)
 
     @contextmanager
     def _reading(self, outlet: Pass[Job, Value]) -> Iterator[Any]:
