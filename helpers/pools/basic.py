@@ -29,7 +29,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from queue import Empty, SimpleQueue
-from threading import Condition, Event, RLock, Thread, get_ident
+from threading import Condition, Event, RLock, Thread, current_thread
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
@@ -106,7 +106,7 @@ class WorkerPool(Generic[Job, Value]):
         self._done_late: list[Job] = []  # finished since _closed
         self._taken_back: list[Job] = []  # cancelled since _closed
         self._errors: list[BaseException] = []  # from closing resources
-        self._feeders: set[int] = set()  # threads that have submitted, workers apart
+        self._feeders: set[Thread] = set()  # the first two threads that have submitted, workers apart
         self._pass: Pass[Job, Value] = Pass()  # for results()
         self._reader: Pass[Job, Value] | None = None  # the pass that is being read
         self._crew: list[Worker] = []  # all hired, until their threads have ended
@@ -127,7 +127,7 @@ class WorkerPool(Generic[Job, Value]):
         with self._lock:
             self._wait_for_room(job, deadline, timeout)
             self._enqueue((Result(job, self._clock()), self._pass))
-            self._feeders.add(get_ident())
+            self._note_feeder()
 
     def try_submit(self, job: Job) -> bool:
         """Queue a job if there is room at this instant; False, and the job not taken, if there is none.
@@ -137,8 +137,15 @@ class WorkerPool(Generic[Job, Value]):
         with self._lock:
             taken = self._offer(job, self._pass)
             if taken and not self._is_own_handler():
-                self._feeders.add(get_ident())
+                self._note_feeder()
             return taken
+
+    def _note_feeder(self) -> None:
+        """The calling thread has submitted: see `_no_more_results`; the caller holds the lock."""
+        # The thread and not its number, which the system gives to another when it has ended: a reader that got it would
+        # go home in the middle. Two are enough to know that it is not the reader alone.
+        if len(self._feeders) < 2:
+            self._feeders.add(current_thread())
 
     def _offer(self, job: Job, outlet: Pass[Job, Value]) -> bool:
         """Queue a job if there is room; the caller holds the lock."""
@@ -318,7 +325,7 @@ class WorkerPool(Generic[Job, Value]):
 
     def _no_more_results(self) -> bool:
         with self._lock:
-            return self._over() or (not self._unfinished() and self._feeders == {get_ident()})
+            return self._over() or (not self._unfinished() and self._feeders == {current_thread()})
 
     def _unfinished(self) -> bool:
         """True if the pool has jobs whose result is still to come; the caller holds the lock."""
@@ -431,13 +438,13 @@ class WorkerPool(Generic[Job, Value]):
     @contextmanager
     def _withdrawing(self, outlet: Pass[Job, Value]) -> Iterator[None]:
         """A stream that is left takes its jobs with it."""
-        reader = get_ident()
+        reader = current_thread()
         try:
             yield
         except GeneratorExit:  # `break`: what runs is waited for, so that the next stream starts clean
             self._take_back(outlet)
             # Unless the garbage collector closes it, in any thread: a worker would wait for itself.
-            while reader == get_ident() and not self._closed and self._runs_for(outlet):
+            while reader is current_thread() and not self._closed and self._runs_for(outlet):
                 with suppress(Empty):
                     outlet.get(timeout=SLICE)
             raise

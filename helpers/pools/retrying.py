@@ -25,7 +25,6 @@ do a job twice by itself, but a handler that fails after half its work will do t
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
-from threading import get_ident
 from typing import Any, NamedTuple, TypeVar
 
 from helpers.pools import checks
@@ -190,7 +189,7 @@ class RetryingPool(WorkerPool[Job, Value]):
             result: Result[Job, Value] = Result(letter.job, self._clock())
             result.comes_from(letter)
             self._enqueue((result, self._pass))
-            self._feeders.add(get_ident())
+            self._note_feeder()
             return 1
 
     # -- where delayed jobs make a difference -----------------------------------------------------------------------
