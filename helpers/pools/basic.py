@@ -443,8 +443,10 @@ class WorkerPool(Generic[Job, Value]):
             yield
         except GeneratorExit:  # `break`: what runs is waited for, so that the next stream starts clean
             self._take_back(outlet)
-            # Unless the garbage collector closes it, in any thread: a worker would wait for itself.
-            while reader is current_thread() and not self._closed and self._runs_for(outlet):
+            # Unless the garbage collector closes it: in a worker's thread, which would wait for itself, or in the midst
+            # of another call of the reader, with the lock held, which what runs needs to come to its end.
+            in_a_call = self._lock._is_owned()  # type: ignore[attr-defined]
+            while reader is current_thread() and not in_a_call and not self._closed and self._runs_for(outlet):
                 with suppress(Empty):
                     outlet.get(timeout=SLICE)
             raise
