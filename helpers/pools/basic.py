@@ -535,8 +535,10 @@ class WorkerPool(Generic[Job, Value]):
 
     def _withdraw(self, outlet: Pass[Job, Value] | None) -> list[Order[Job, Value]]:
         """The orders that wait, of one pass or all, off the queue; the caller holds the lock and cancels them."""
-        orders = list(self._queue)
-        self._queue.clear()
+        # The garbage collector may close a forgotten stream in here, wherever something is made or called, and that
+        # comes in once more. So all is taken first, in one step, for nobody to find again; what stays is put back.
+        rest: deque[Order[Job, Value]] = deque()
+        orders, self._queue = self._queue, rest
         self._queue.extend(order for order in orders if outlet is not None and order[1] is not outlet)
         return [order for order in orders if outlet is None or order[1] is outlet]
 

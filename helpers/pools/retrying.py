@@ -135,7 +135,9 @@ class RetryingPool(WorkerPool[Job, Value]):
 
     def _delay(self, order: Order[Job, Value], due: float) -> None:
         order[0].again(due)
-        heappush(self._delayed, (due, next(self._numbers), order))
+        # Made first: the garbage collector may come, close a forgotten stream, and the heap is another (`_withdraw`).
+        item = (due, next(self._numbers), order)
+        heappush(self._delayed, item)
         self._retries.at(due)
 
     def _bring_back(self) -> None:
@@ -202,10 +204,12 @@ class RetryingPool(WorkerPool[Job, Value]):
         return super()._may_go(worker) and (self.cancelled.is_set() or not self._unfinished())
 
     def _withdraw(self, outlet: Pass[Job, Value] | None) -> list[Order[Job, Value]]:
-        theirs = [item for item in self._delayed if outlet is None or item[2][1] is outlet]
-        self._delayed = [item for item in self._delayed if not (outlet is None or item[2][1] is outlet)]
+        rest: list[tuple[float, int, Order[Job, Value]]] = []
+        items, self._delayed = self._delayed, rest  # in one step, as in `WorkerPool._withdraw`
+        self._delayed.extend(item for item in items if outlet is not None and item[2][1] is not outlet)
         heapify(self._delayed)
-        return super()._withdraw(outlet) + [order for _, _, order in sorted(theirs)]
+        theirs = sorted(item for item in items if outlet is None or item[2][1] is outlet)
+        return super()._withdraw(outlet) + [order for _, _, order in theirs]
 
     def _why_cancelled(self, result: Result[Job, Value]) -> JobCancelled:
         if not result.attempts:
