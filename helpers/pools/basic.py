@@ -575,7 +575,8 @@ class WorkerPool(Generic[Job, Value]):
     def oldest_wait(self) -> float:
         """Seconds that the first job in the queue has waited; 0.0 if none waits. The one figure to watch: see 07."""
         with self._lock:
-            return self._clock() - self._queue[0][0].waiting_since if self._queue else 0.0
+            now = self._clock()  # first: while it runs, the garbage collector may empty the queue of a forgotten stream
+            return now - self._queue[0][0].waiting_since if self._queue else 0.0
 
     def _count(self) -> PoolStats:
         places = {
