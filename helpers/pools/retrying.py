@@ -116,7 +116,7 @@ class RetryingPool(WorkerPool[Job, Value]):
             return None
         try:
             wait = self.policy.wait(result.attempt, error, result.job)
-        except Exception as problem:  # in the caller's function; that must not cost us the worker, or the job
+        except BaseException as problem:  # in the caller's function; that must not cost us the worker, or the job
             error.add_note(f"and whether to retry could not be decided: {problem!r}")
             wait = None
         if wait is None and not isinstance(error, JobCancelled | OutcomeUnknown):
