@@ -156,19 +156,23 @@ class WorkerPool(Generic[Job, Value]):
 
     def _enqueue(self, order: Order[Job, Value]) -> None:
         """Queue an order, room or no room, and call a worker that is idle; the caller holds the lock."""
-        self._queue.append(order)
+        # The call comes first: if Stop is pressed in between, a worker looks for nothing. The other way round a job
+        # would lie there and nobody would look.
         if self._idle:
-            self._call(self._idle.pop())  # who came last: the others can tell how long they have not been needed
+            self._call_one()
+        self._queue.append(order)
 
-    def _call(self, worker: Worker) -> None:
-        """Wake a worker that has just been taken off the idle list: so that a burst of jobs calls each only once."""
+    def _call_one(self) -> None:
+        """Wake an idle worker and take it off the list: so that a burst of jobs calls each only once."""
+        worker = self._idle[-1]  # who came last: the others can tell how long they have not been needed
+        worker.bell.notify()  # first: if Stop is pressed in between, it gets up by itself, and is not left asleep
+        self._idle.pop()
         worker.idle = False
-        worker.bell.notify()
 
     def _call_all(self) -> None:
         """Have all idle workers look again; the caller holds the lock."""
         while self._idle:
-            self._call(self._idle.pop())
+            self._call_one()
 
     def _has_room(self, job: Job) -> bool:
         if self._closed:
@@ -270,7 +274,8 @@ class WorkerPool(Generic[Job, Value]):
         # finds itself off the list, and a job in the queue; only one that was not called takes itself off.
         if worker.idle:
             worker.idle = False
-            self._idle.remove(worker)
+            if worker in self._idle:  # else Stop was pressed while it was being called
+                self._idle.remove(worker)
 
     def _let_go(self, worker: Worker) -> None:
         """One worker less, in the same breath in which `_may_go` said so; the caller holds the lock."""
