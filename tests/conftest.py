@@ -1,5 +1,7 @@
 """Every test leaves the house as it found it: no live thread of a pool, no child process, no listening socket."""
 
+import os
+import random
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +14,13 @@ from helpers.leftovers import leftovers
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Of all that tests/test_chaos.py draws; a run can be had again with the seed of its header.
+CHAOS_SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**9))
 SLOW = 20.0  # seconds until a wait in a test is given up; passing tests never wait that long
+
+
+def pytest_report_header() -> str:
+    return f"CHAOS_SEED={CHAOS_SEED}"
 
 
 def wait_until(condition, seconds: float = SLOW) -> None:

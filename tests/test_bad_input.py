@@ -300,6 +300,7 @@ RULES: list[tuple[Callable[..., Any], str, str, list[Any], list[Any]]] = [
     (MailServer, "lost", LEAST_0, [True], [-1]),
     (MailServer, "max_connections", WHOLE, ["20"], [0]),
     (MailServer, "mails_per_connection", WHOLE, [2.5], [-1]),
+    (MailServer, "port", WHOLE, ["25"], [0]),
     (MailServer, "smtputf8", "must be True or False", ["no", 1, None], []),
     (MailServer, "seed", "must be a whole number", ["x", 1.5, True], []),
     (MailServer, "latency", RANGE, [0.05, None, (1, 2, 3)], [(2, 1)]),

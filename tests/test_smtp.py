@@ -196,6 +196,22 @@ def test_a_dead_server_cuts_its_connections_and_comes_back_with_its_mails():
         assert [mail.recipient for mail in server.mailbox()] == ["ann@example.com", "bob@example.com"]
 
 
+def test_with_a_journal_the_mailbox_outlives_a_killed_server(tmp_path):
+    journal = tmp_path / "journal"
+    with MailServer(latency=QUICK, journal=journal) as server:
+        port = server.port
+        with client(server) as smtp:
+            assert offer(smtp, "ann@example.com") == 250
+        before = server.mailbox()
+        server_of().kill()
+        wait_until(lambda: refused(port))
+    with MailServer(latency=QUICK, port=port, journal=journal) as server:
+        assert server.port == port and server.mailbox() == before
+        with client(server) as smtp:
+            assert offer(smtp, "bob@example.com") == 250
+        assert [mail.recipient for mail in server.mailbox()] == ["ann@example.com", "bob@example.com"]
+
+
 # The house it lives in
 
 

@@ -29,7 +29,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from itertools import count
 from queue import Empty, SimpleQueue
-from threading import Condition, Event, RLock, Thread, get_ident
+from threading import Condition, Event, RLock, Thread, current_thread
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
@@ -113,7 +113,7 @@ class WorkerPool(Generic[Job, Value]):
         self._done_late: list[Job] = []  # finished since _closed
         self._taken_back: list[Job] = []  # cancelled since _closed
         self._errors: list[BaseException] = []  # from closing resources
-        self._feeders: set[int] = set()  # threads that have submitted, workers apart
+        self._feeders: set[Thread] = set()  # the first two threads that have submitted, workers apart
         self._pass: Pass[Job, Value] = Pass()  # for results()
         self._reader: list[Pass[Job, Value]] | None = None  # who reads now, and from which pass
         self._crew: list[Worker] = []  # all hired, until their threads have ended
@@ -137,7 +137,7 @@ class WorkerPool(Generic[Job, Value]):
         self._refuse_own_handler("submit() could wait for ever; try_submit() does not wait")
         with self._lock:
             self._wait_for_room(job, deadline, timeout)
-            self._feeders.add(get_ident())  # first: once its job is in, a thread that is stopped can still read it
+            self._note_feeder()  # first: once its job is in, a thread that is stopped can still read it
             self._enqueue((Result(job, self._clock()), self._pass))
 
     def try_submit(self, job: Job) -> bool:
@@ -149,9 +149,16 @@ class WorkerPool(Generic[Job, Value]):
             if not self._has_room(job):
                 return False
             if not self._is_own_handler():
-                self._feeders.add(get_ident())
+                self._note_feeder()
             self._enqueue((Result(job, self._clock()), self._pass))
             return True
+
+    def _note_feeder(self) -> None:
+        """The calling thread has submitted: see `_no_more_results`; the caller holds the lock."""
+        # The thread and not its number, which the system gives to another when it has ended: a reader that got it would
+        # go home in the middle. Two are enough to know that it is not the reader alone.
+        if len(self._feeders) < 2:
+            self._feeders.add(current_thread())
 
     def _offer(self, job: Job, outlet: Pass[Job, Value]) -> bool:
         """Queue a job if there is room; the caller holds the lock."""
@@ -174,8 +181,8 @@ class WorkerPool(Generic[Job, Value]):
         """
         worker = self._idle[-1]
         worker.bell.notify_all()  # its one waiter, and any whose notify a Stop has broken off: see gh-92530
-        worker.idle = False
         self._idle.pop()
+        worker.idle = False
 
     def _call_all(self) -> None:
         """Have all idle workers look again; the caller holds the lock."""
@@ -283,7 +290,8 @@ class WorkerPool(Generic[Job, Value]):
         # finds itself off the list, and a job in the queue; only one that was not called takes itself off.
         if worker.idle:
             worker.idle = False
-            self._idle.remove(worker)
+            if worker in self._idle:  # else Stop was pressed while it was being called
+                self._idle.remove(worker)
 
     def _let_go(self, worker: Worker) -> None:
         """One worker less, in the same breath in which `_may_go` said so; the caller holds the lock."""
@@ -342,7 +350,7 @@ class WorkerPool(Generic[Job, Value]):
 
     def _no_more_results(self) -> bool:
         with self._lock:
-            return self._over() or (not self._unfinished() and self._feeders == {get_ident()})
+            return self._over() or (not self._unfinished() and self._feeders == {current_thread()})
 
     def _unfinished(self) -> bool:
         """True if the pool has jobs whose result is still to come; the caller holds the lock."""
@@ -449,7 +457,8 @@ class WorkerPool(Generic[Job, Value]):
         return self._abandoned or (self._closed and not self._present)
 
     def _wake_reader(self) -> None:
-        if (reading := self._reader) is not None:
+        reading = self._reader  # looked at once: it takes no lock to leave, and may do so before the next line
+        if reading is not None:
             reading[0].put(None)
 
     def _begin(self, reading: list[Pass[Job, Value]]) -> Any:
@@ -563,8 +572,10 @@ class WorkerPool(Generic[Job, Value]):
 
     def _withdraw(self, outlet: Pass[Job, Value] | None) -> list[Order[Job, Value]]:
         """The orders that wait, of one pass or all, off the queue; the caller holds the lock and cancels them."""
-        orders = list(self._queue)
-        self._queue.clear()
+        # The garbage collector may close a forgotten stream in here, wherever something is made or called, and that
+        # comes in once more. So all is taken first, in one step, for nobody to find again; what stays is put back.
+        rest: deque[Order[Job, Value]] = deque()
+        orders, self._queue = self._queue, rest
         self._queue.extend(order for order in orders if outlet is not None and order[1] is not outlet)
         return [order for order in orders if outlet is None or order[1] is outlet]
 
@@ -601,7 +612,8 @@ class WorkerPool(Generic[Job, Value]):
     def oldest_wait(self) -> float:
         """Seconds that the first job in the queue has waited; 0.0 if none waits. The one figure to watch: see 07."""
         with self._lock:
-            return self._clock() - self._queue[0][0].waiting_since if self._queue else 0.0
+            now = self._clock()  # first: while it runs, the garbage collector may empty the queue of a forgotten stream
+            return now - self._queue[0][0].waiting_since if self._queue else 0.0
 
     def _count(self) -> PoolStats:
         places = {

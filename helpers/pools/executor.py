@@ -135,7 +135,8 @@ class PoolExecutor(Executor):
         if issubclass(pool, DynamicPool):
             crew = {"min_workers": options.pop("min_workers", 1), "max_workers": max_workers}
         self.pool: WorkerPool[Call, Any] = pool(_run, queue_size=queue_size, **crew, **options)
-        self.pool._pass = self.pool._reader = self._futures = _Futures()  # nobody else can read its results
+        self.pool._pass = self._futures = _Futures()
+        self.pool._reader = [self._futures]  # nobody else can read its results
         _at_work.add(self.pool)
         # The workers know the pool, and the pool does not know us: so we can go while they work. In a thread of its
         # own, because the garbage collector may let us go in whoever is about to wait for what _close says.

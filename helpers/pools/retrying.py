@@ -25,7 +25,6 @@ do a job twice by itself, but a handler that fails after half its work will do t
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
-from threading import get_ident
 from typing import Any, NamedTuple, TypeVar
 
 from helpers.pools import checks
@@ -118,7 +117,7 @@ class RetryingPool(WorkerPool[Job, Value]):
             return None
         try:
             wait = self.policy.wait(result.attempt, error, result.job)
-        except Exception as problem:  # in the caller's function; that must not cost us the worker, or the job
+        except BaseException as problem:  # in the caller's function; that must not cost us the worker, or the job
             error.add_note(f"and whether to retry could not be decided: {problem!r}")
             wait = None
         if wait is None and not isinstance(error, JobCancelled | OutcomeUnknown):
@@ -137,7 +136,9 @@ class RetryingPool(WorkerPool[Job, Value]):
 
     def _delay(self, order: Order[Job, Value], due: float) -> None:
         order[0].again(due)
-        heappush(self._delayed, (due, next(self._numbers), order))
+        # Made first: the garbage collector may come, close a forgotten stream, and the heap is another (`_withdraw`).
+        item = (due, next(self._numbers), order)
+        heappush(self._delayed, item)
         self._retries.at(due)
 
     def _bring_back(self) -> None:
@@ -191,7 +192,7 @@ class RetryingPool(WorkerPool[Job, Value]):
                     return 0
                 result: Result[Job, Value] = Result(letter.job, self._clock())
                 result.comes_from(letter)
-                self._feeders.add(get_ident())
+                self._note_feeder()
                 self._enqueue((result, self._pass))
                 return 1
 
@@ -205,10 +206,12 @@ class RetryingPool(WorkerPool[Job, Value]):
         return super()._may_go(worker) and (self.cancelled.is_set() or not self._unfinished())
 
     def _withdraw(self, outlet: Pass[Job, Value] | None) -> list[Order[Job, Value]]:
-        theirs = [item for item in self._delayed if outlet is None or item[2][1] is outlet]
-        self._delayed = [item for item in self._delayed if not (outlet is None or item[2][1] is outlet)]
+        rest: list[tuple[float, int, Order[Job, Value]]] = []
+        items, self._delayed = self._delayed, rest  # in one step, as in `WorkerPool._withdraw`
+        self._delayed.extend(item for item in items if outlet is not None and item[2][1] is not outlet)
         heapify(self._delayed)
-        return super()._withdraw(outlet) + [order for _, _, order in sorted(theirs)]
+        theirs = sorted(item for item in items if outlet is None or item[2][1] is outlet)
+        return super()._withdraw(outlet) + [order for _, _, order in theirs]
 
     def _why_cancelled(self, result: Result[Job, Value]) -> JobCancelled:
         if not result.attempts:

@@ -13,9 +13,10 @@ import re
 import socket
 from collections import Counter
 from email.header import decode_header, make_header
+from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -95,6 +96,9 @@ class MailServer:
         mails_per_connection:  after so many mails a connection is ended with 421, as many servers do; None: never.
         smtputf8:              whether it takes addresses that are not ASCII.
         seed:                  of the draws.
+        port:                  where it listens; None: where there is room.
+        journal:               a file in which every mail is noted before it is answered, so that the mailbox outlives
+                               a killed server: the next one with this journal has it. None: it lives in memory alone.
 
     The server ends with the `with`, also when the body raises, and with this process, however it ends.
     Raises TypeError or ValueError for bad arguments, ServiceError if the server does not start.
@@ -111,18 +115,24 @@ class MailServer:
         mails_per_connection: int | None = None,
         smtputf8: bool = True,
         seed: int = 1,
+        port: int | None = None,
+        journal: Path | str | None = None,
     ) -> None:
         shares = {"transient": transient, "permanent": permanent, "lost": lost}
         _check_latency(latency)
         _check_shares(shares)
-        for name, limit in (("max_connections", max_connections), ("mails_per_connection", mails_per_connection)):
+        limits = {"max_connections": max_connections, "mails_per_connection": mails_per_connection}
+        for name, limit in (limits | {"port": port}).items():
             if limit is not None:
                 check_whole(name, limit)
         if not isinstance(smtputf8, bool):
             raise TypeError(f"smtputf8 must be True or False, not {smtputf8!r}")
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise TypeError(f"seed must be a whole number, not {seed!r}")
-        self._settings = _Settings(latency, shares, max_connections, mails_per_connection, smtputf8, seed)
+        path = None if journal is None else os.fspath(journal)
+        self._settings = _Settings(
+            latency, shares, max_connections, mails_per_connection, smtputf8, seed, port or 0, path
+        )
         self._child: Child | None = None
         self._ports = (0, 0)
 
@@ -200,6 +210,8 @@ class _Settings(NamedTuple):
     mails_per_connection: int | None
     smtputf8: bool
     seed: int
+    port: int
+    journal: str | None
 
 
 def _check_latency(latency: Any) -> None:
@@ -234,8 +246,14 @@ class _Office:
         self.counts: Counter[str] = Counter()
         self.attempts: Counter[str] = Counter()
         self.mails: list[tuple[str, str, int, str]] = []
+        self.journal: IO[bytes] | None = None
+        if settings.journal is not None:
+            # Not buffered: what is written is the kernel's, and survives us.
+            self.journal = open(settings.journal, "a+b", buffering=0)  # noqa: SIM115 - open as long as we live
+            self.journal.seek(0)
+            self.mails = [tuple(json.loads(line)) for line in self.journal]
         self.server: asyncio.Server | None = None
-        self.port = 0
+        self.port = settings.port
 
     async def listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -313,9 +331,10 @@ class _Office:
         content = envelope.original_content or b""
         head = content.partition(b"\r\n\r\n")[0]
         subject, name = (found[1] if (found := form.search(head)) else b"" for form in (SUBJECT, MESSAGE_ID))
-        self.mails.append(
-            (recipient, subject.decode("utf-8", "replace"), len(content), name.decode("ascii", "replace"))
-        )
+        mail = (recipient, subject.decode("utf-8", "replace"), len(content), name.decode("ascii", "replace"))
+        self.mails.append(mail)
+        if self.journal is not None:
+            self.journal.write(json.dumps(mail).encode() + b"\n")
 
 
 class _Session(SMTP):
