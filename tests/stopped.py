@@ -112,6 +112,9 @@ class Scene:
     # -- the parts of a pool's life ------------------------------------------------------------------------------
 
     def play(self) -> None:
+        # Python loses a KeyboardInterrupt that comes while its garbage collector works, if that then calls a weakref's
+        # callback (a thread's, an asyncio task's): Stop must be pressed again. That is not what we look at here.
+        gc.disable()
         getattr(self, self.part)()
 
     def now(self) -> None:
@@ -203,6 +206,7 @@ class Scene:
     def look(self) -> dict:
         """What is there after Stop, and after the handlers have been let go. Takes its time; asserts nothing."""
         ended = time.monotonic()
+        gc.enable()
         unclosed = [p for p in gc.get_objects() if isinstance(p, WorkerPool) and not getattr(p, "_closed", True)]
         for pool in unclosed:
             pool.force_shutdown()

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import defaultdict
 from pathlib import Path
+from queue import Empty
 
 import pytest
 from conftest import wait_until
@@ -35,7 +36,8 @@ HERE = Path(__file__).parent
 MOMENTS = 50
 SECOND = 1.0  # within which the cell ends
 NOISE = 9.0  # seconds that a busy machine may add to a single one
-PATIENCE = 60.0
+PATIENCE = 30.0
+DROPPED = "dropped by Python"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,9 @@ def moments(count, seed):
 
 
 def check(part, ename, seen, frames):
-    """One moment: what must be true after Stop. False if it came when all was over."""
+    """One moment: what must be true after Stop. False if it came too late, or Python dropped it."""
+    if ename == DROPPED:
+        return False
     if ename != "KeyboardInterrupt":
         assert (part, ename) == ("forcing", "ZeroDivisionError"), f"Stop was lost: {part} ended with {ename}"
         return False
@@ -125,12 +129,19 @@ class Kernel:
     def stop(self, kind, part, delay, port):
         """Press Stop in a cell: (what the cell ended with, seconds until it did, what was seen, frames)."""
         assert self.run(f"scene = Scene({kind!r}, {part!r}, {port})")["status"] == "ok"
-        request = self.client.execute("scene.play()")
+        # An error would make the kernel drop whatever cells are sent to it in the same instant.
+        request = self.client.execute("scene.play()", stop_on_error=False)
         assert self.wait_for_print(request).startswith("now")
         time.sleep(delay)
         pressed = time.monotonic()
         self.manager.interrupt_kernel()
-        reply = self._reply(request)
+        try:
+            reply = self._reply(request)
+        except Empty:  # no pool's doing if Python says that it has dropped it, in a callback; then press again
+            assert "Exception ignored in" in self.wait_for_print(request)
+            self.manager.interrupt_kernel()
+            self._reply(request)
+            reply = {"ename": DROPPED}
         seconds = time.monotonic() - pressed
         code = "import sys, traceback; print(json.dumps([f.name for f in traceback.extract_tb(sys.last_traceback)]))"
         frames = json.loads(self.wait_for_print(self.client.execute(code)))
@@ -363,8 +374,8 @@ def stop_at(kind, ending, at):
 @pytest.mark.parametrize("kind", POOLS)
 def test_stop_at_a_few_of_all_points(kind, ending):
     draw = random.Random(f"{kind} {ending}")
-    where = [stop_at(kind, ending, at) for at in sorted(draw.sample(range(1, 350), 15))]
-    assert len(set(where) - {None}) > 10
+    where = [stop_at(kind, ending, at) for at in sorted(draw.sample(range(1, 350), 40))]
+    assert len(set(where) - {None}) > 20
 
 
 @pytest.mark.long
