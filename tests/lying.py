@@ -155,7 +155,7 @@ def at_each_moment(make_lock, scenario):
         thread = whole.start(lambda race=race: scenario(race))
         thread.join(3 * LIMIT)
         assert not thread.is_alive(), f"moment {moment}: stuck"
-        for error in whole.errors:
+        for error in whole.errors + race.errors:
             error.add_note(f"something happened at moment {moment}")
             raise error
         if not race.happened:

@@ -1355,13 +1355,14 @@ def test_the_garbage_collector_closes_a_forgotten_stream_as_the_clock_is_read(ly
 def test_a_worker_with_the_number_of_the_reader_closes_its_forgotten_stream(lying):
     """It must not wait for what runs: that may be its own job."""
     lying()
-    pool, gate = gated(partial(DynamicPool, min_workers=1, max_workers=2, max_wait=1000.0), free=["good"])
+    pool, gate = gated(workers=2, free=["good"])
     streams = []
 
     def reader():
         if not streams:
-            streams.append(pool.stream(["good", "blocks"]))
-            next(streams[0])
+            streams.append(pool.stream(["blocks", "good"]))
+            assert next(streams[0]).job == "good"
+            wait_until(lambda: pool.stats().running == 1)
 
     closer = same_number(reader, lambda: streams[0].close())  # noqa: PLW0108 - there is none yet
     closer.join(LIMIT)
