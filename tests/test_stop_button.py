@@ -424,7 +424,7 @@ def test_a_stop_in_the_body_of_a_loop_does_not_wait_for_what_runs():
     try:
         with (
             pytest.raises(KeyboardInterrupt),
-            WorkerPool(lambda job: job == "deaf" and gate.wait(60), workers=2) as pool,
+            WorkerPool(lambda job: job == "deaf" and gate.wait(20), workers=2) as pool,
         ):
             for _ in pool.stream(["quick", "deaf", "quick"]):
                 wait_until(lambda: pool.stats().running == 1)
