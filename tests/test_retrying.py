@@ -337,16 +337,17 @@ def fail_once():
     return handler
 
 
-def test_a_decision_that_raises_costs_neither_the_job_nor_the_worker(stage):
+@pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit])
+def test_a_decision_that_raises_costs_neither_the_job_nor_the_worker(stage, kind):
     def broken(error):
-        raise ZeroDivisionError("in retry_on")
+        raise kind("in retry_on")
 
     with make(stage, failing(stage, 9), workers=1, policy=RetryPolicy(retry_on=broken)) as pool:
         pool.submit("a")
         pool.submit("b")
     results = list(pool.results())
     assert [r.attempt for r in results] == [1, 1] and pool.stats().failed == 2
-    assert "ZeroDivisionError('in retry_on')" in results[0].error.__notes__[0]
+    assert f"{kind.__name__}('in retry_on')" in results[0].error.__notes__[0]
 
 
 def test_without_a_policy_nothing_is_tried_again_and_nothing_is_kept(stage):

@@ -1,0 +1,1412 @@
+"""Races, forced and not raced: at every moment at which a thread can come between, one does.
+
+A check and its act must be one step: "there is room, so add it", "nobody needs me, so I go". Each pair in helpers/pools
+has a case here. What comes between is tried at every moment there is (see `lying`); a moment between a check and its
+act is one that must not exist. The pairs, and who comes between:
+
+basic       closed? room? -> queue a job             a stop; another submit             (submit, try_submit, stream)
+            idle? -> call                            another submit, a time-out
+            no room -> wait                          a worker that makes room
+            nothing to do? -> lie down, or go home   a submit; a shutdown
+            called? -> off the list of the idle      a submit, at the very time-out
+            off the queue -> in a hand -> counted -> on the pass        a look, at every moment
+            no result? over? -> end                  the last result and the end
+            a reader? -> be it; -> wake it           another reader; one that leaves
+            waits -> taken back                      a worker that takes it; another stop
+            wanted no more -> taken back -> no alarm a job that fails and would be tried again
+            runs, done or taken back -> the report   a job that ends
+            on the crew? -> work                     a hiring that has failed, with a thread that runs
+            who has submitted                        a thread with the number of one that has ended
+dynamic     too many? -> one less                    all others, who are as idle; all others, after a resize
+            too few? -> hire                         another submit, a resize, a stop
+            the bounds as they are -> the new ones   another resize, a stop
+            alarm set? -> no look needed             the alarm, which rings
+retrying    wanted? -> delayed                       a stop; its stream is left
+            due? -> queued                           a stop; its stream is left
+            nothing queued, running, delayed? -> go home, or end        a retry that comes due
+            letter there? room? -> queued            another redrive, a discard, a submit, a stop
+            letters chosen -> discarded              a redrive
+            failed -> a letter                       a look, at every moment
+alarm       not yet? -> sleep                        an earlier wish; a stop
+            earlier? -> set                          an earlier wish
+            ring                                     a wish while it rings
+connections free? -> taken                           a worker that leaves, and closes it
+            not my turn -> wait                      one that is given back
+            refused -> backoff                       the next in line
+            an outage? -> give up                    one that works
+channel     closed? room? -> append                  a close, another send
+            full? empty? closed? -> wait             a receive, a send, a close
+            something there? -> taken                another receive
+
+Two more who come between do not come from other threads. The garbage collector closes a forgotten stream in whatever
+thread it happens to run, with the lock held: at every line. And Stop raises KeyboardInterrupt at
+every line of a submit.
+"""
+
+import contextlib
+import threading
+import time
+from collections import Counter, deque
+from functools import partial
+
+import pytest
+from conftest import wait_until
+from lying import LIMIT, LyingLock, at_each_moment, at_line
+
+from helpers.pools import (
+    Channel,
+    ChannelClosed,
+    DynamicPool,
+    DynamicRetryingPool,
+    JobCancelled,
+    PoolClosed,
+    RetryingPool,
+    RetryPolicy,
+    WorkerPool,
+    basic,
+    channel,
+    connections,
+)
+from helpers.pools.alarm import Alarm
+from helpers.pools.connections import Connections, NoConnection
+
+NEVER = threading.Event()
+LATER = RetryPolicy(max_attempts=2, base=1000.0, cap=1000.0, jitter=False)  # a retry that no test waits for
+
+
+@pytest.fixture
+def lying(monkeypatch):
+    """A maker of locks, the next of which every pool, channel and line of connections gets."""
+    # Nobody looks again after a while: a call that is lost is lost for good.
+    for module in (basic, connections, channel):
+        monkeypatch.setattr(module, "SLICE", 60.0)
+    monkeypatch.setattr(basic, "GRACE", LIMIT)
+
+    def make():
+        lock = LyingLock()
+        monkeypatch.setattr(basic, "RLock", lambda: lock)
+        for module in (connections, channel):
+            monkeypatch.setattr(module, "Lock", lambda: lock)
+        return lock
+
+    return make
+
+
+@pytest.fixture
+def short_grace(monkeypatch):
+    monkeypatch.setattr(basic, "GRACE", 0.01)
+
+
+def watch(race, pool, *laws):
+    """At every moment: the accounts balance, the bounds hold, a job that has finished is on the pass, and `laws`."""
+    most = [0]
+
+    def look():
+        s = pool._count()
+        parts = (s.queued, s.running, s.delayed, s.succeeded, s.failed, s.cancelled, s.unknown)
+        in_hand = sum(worker.in_hand is not None for worker in pool._crew)
+        holds = {
+            "no part is negative": min(parts) >= 0,
+            "no job is nowhere": s.submitted == sum(parts) >= most[0],
+            "what runs is in a hand": s.running == in_hand <= s.workers,
+            "the queue's bound": s.queued <= pool.queue_size or isinstance(pool, RetryingPool),
+            **{law.__name__: law() for law in laws},
+        }
+        most[0] = s.submitted
+        race.errors += [AssertionError(f"at some moment not: {law}; {s}") for law, held in holds.items() if not held]
+
+    race.lock.watch = look
+
+
+def ends_once(pool, *read):
+    """The pool is shut down, and each of its jobs has come out once: here, or it was `read` before."""
+    pool.shutdown(LIMIT)
+    results, stats = [*read, *pool.results()], pool.stats()
+    assert stats.submitted == stats.finished == len(results), (stats, results)
+    assert len({result.job for result in results}) == len(results), results
+    assert stats.workers == 0 and pool._alive() is None
+    return {result.job: result for result in results}
+
+
+def asleep(race, pool, number=1):
+    return f"{pool._name}-worker-{number}" in race.lock.asleep
+
+
+def gated(kind=WorkerPool, *, free=(), fails=False, **options):
+    """A pool whose jobs wait at `gate`, all but the free ones, and the gate."""
+    gate = threading.Event()
+
+    def handler(job):
+        if job not in free:
+            assert gate.wait(3 * LIMIT)
+        if fails:
+            raise ValueError(job)
+
+    return kind(handler, **options), gate
+
+
+# --- basic: jobs come in -------------------------------------------------------------------------------------------
+
+SUBMITS = {
+    "submit": lambda pool: pool.submit("job"),
+    "submit with a time-out": lambda pool: pool.submit("job", timeout=5),
+    "try_submit": lambda pool: pool.try_submit("job"),
+    "stream": lambda pool: list(pool.stream(["job"])),
+}
+
+
+@pytest.mark.parametrize("stop", ["shutdown", "force_shutdown"])
+@pytest.mark.parametrize("submit", SUBMITS.values(), ids=SUBMITS)
+def test_a_submit_meets_a_stop(lying, submit, stop):
+    def scenario(race):
+        pool = WorkerPool(lambda job: job, workers=1)
+        watch(race, pool)
+        race.meanwhile(getattr(pool, stop))
+        try:
+            read, taken = submit(pool), True
+        except PoolClosed:
+            read, taken = (), False
+        race.over()
+        assert len(ends_once(pool, *(read if isinstance(read, list) else ()))) == taken
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("submit", SUBMITS.values(), ids=SUBMITS)
+def test_two_submits_want_the_last_place(lying, submit):
+    def scenario(race):
+        pool, gate = gated(workers=1, queue_size=1)
+        pool.submit("first")
+        wait_until(lambda: pool.stats().running == 1)
+        watch(race, pool)  # the bound
+        race.meanwhile(lambda: (pool.try_submit("other"), gate.set()))
+        race.otherwise(gate.set)
+        read = submit(pool)
+        race.over()
+        ends_once(pool, *(read if isinstance(read, list) else ()))
+
+    at_each_moment(lying, scenario)
+
+
+def test_two_submits_call_the_last_idle_worker(lying):
+    def scenario(race):
+        pool = WorkerPool(lambda job: job, workers=1)
+        wait_until(lambda: asleep(race, pool))
+        watch(race, pool)
+        race.meanwhile(lambda: pool.submit("other"))
+        pool.submit("job")
+        race.over()
+        wait_until(lambda: pool.stats().finished == 1 + race.happened, LIMIT)
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+def test_room_is_made_for_who_is_about_to_wait_for_it(lying):
+    def scenario(race):
+        pool, gate = gated(workers=1, queue_size=1)
+        pool.submit("first")
+        wait_until(lambda: pool.stats().running == 1)
+        pool.submit("second")
+        race.meanwhile(lambda: (gate.set(), wait_until(lambda: pool.stats().queued == 0)))
+        race.otherwise(gate.set)
+        pool.submit("third")
+        race.over()
+        assert len(ends_once(pool)) == 3
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("stop", ["shutdown", "force_shutdown"])
+def test_a_thousand_threads_wait_in_submit_and_all_are_told_of_the_shutdown(lying, stop):
+    lock = lying()
+    pool, gate = gated(workers=2, queue_size=10)
+    ends = Counter()
+
+    def submitter(number):
+        try:
+            pool.submit(number)
+            ends["taken"] += 1
+        except PoolClosed:
+            ends["refused"] += 1
+
+    threads = [threading.Thread(target=submitter, args=(number,), daemon=True) for number in range(1000)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: pool._blocked == 1000 - 12 and len(lock.asleep) >= 1000 - 12)
+    stopper = threading.Thread(target=getattr(pool, stop), daemon=True)
+    stopper.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert not any(thread.is_alive() for thread in threads), "they wait although the pool takes no more jobs"
+    assert pool.stats().running == 2, "they were told while jobs still ran"
+    gate.set()
+    stopper.join(LIMIT)
+    assert ends == {"taken": 12, "refused": 988} and len(ends_once(pool)) == 12
+
+
+@pytest.mark.parametrize("stop", ["shutdown", "force_shutdown"])
+def test_a_thousand_threads_submit_during_a_shutdown(lying, stop):
+    """As they come, from before the shutdown until after it: who was taken ends once, who was refused is told."""
+    lying()
+    pool = WorkerPool(lambda job: job, workers=2, queue_size=5)
+    taken, refused = [], []
+
+    def submitter(number):
+        if number == 500:
+            getattr(pool, stop)()
+        try:
+            pool.submit(number)
+            taken.append(number)
+        except PoolClosed:
+            refused.append(number)
+
+    threads = [threading.Thread(target=submitter, args=(number,), daemon=True) for number in range(1000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    assert len(taken) + len(refused) == 1000 and taken and 500 in refused
+    assert sorted(ends_once(pool)) == sorted(taken)
+
+
+def same_number(first, second):
+    """The two calls in two threads, one after the other, to which the system gives the same number."""
+    for _ in range(50):
+        ended = threading.Thread(target=first, daemon=True)
+        ended.start()
+        ended.join(LIMIT)
+        thread = threading.Thread(target=second, daemon=True)
+        thread.start()
+        if thread.ident == ended.ident:
+            return thread
+    pytest.skip("this system does not use the numbers of ended threads again")
+
+
+def test_a_reader_is_not_taken_for_a_thread_that_has_ended(lying):
+    """Only a thread that has itself submitted everything may stop reading when nothing is left."""
+    lying()
+    pool, read = WorkerPool(lambda job: job, workers=1), []
+
+    def reader():
+        with contextlib.suppress(RuntimeError):  # there is one already
+            read.extend(result.job for result in pool.results())
+
+    reading = same_number(lambda: pool.submit("first"), reader)
+    wait_until(lambda: pool._pass.empty() and pool.stats().finished)
+    reading.join(0.05)
+    pool.submit("last")
+    pool.shutdown()
+    wait_until(lambda: "last" in read, LIMIT)  # it has waited for more until the shutdown
+
+
+# --- basic: workers work -------------------------------------------------------------------------------------------
+
+
+def test_a_job_comes_for_a_worker_that_is_about_to_lie_down(lying):
+    def scenario(race):
+        pool, gate = gated(workers=1)
+        pool.submit("first")
+        wait_until(lambda: pool.stats().running == 1)
+        watch(race, pool)
+        race.meanwhile(lambda: pool.submit("second"), victim="worker-1")
+        gate.set()
+        wait_until(lambda: asleep(race, pool) and pool.stats().finished == 1 + race.happened, LIMIT)
+        race.over()
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("kind", [WorkerPool, partial(RetryingPool, policy=LATER)], ids=["WorkerPool", "RetryingPool"])
+def test_a_shutdown_begins_as_a_worker_is_about_to_lie_down(lying, kind):
+    def scenario(race):
+        pool, gate = gated(kind, workers=1)
+        pool.submit("first")
+        wait_until(lambda: pool.stats().running == 1)
+        watch(race, pool)
+        race.meanwhile(pool._close, victim="worker-1")
+        gate.set()
+        wait_until(lambda: race.happened or asleep(race, pool))
+        race.over()
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+def crew_of(pool):
+    return {worker.number: worker for worker in pool._crew}
+
+
+def wake(race, pool, *numbers):
+    """As if the time of these idle workers were up: nobody has called them."""
+    with pool._lock:
+        for number in numbers:
+            race.lock.asleep.discard(f"{pool._name}-worker-{number}")
+            crew_of(pool)[number].bell.notify()
+
+
+@pytest.mark.parametrize("kind", ["WorkerPool", "DynamicPool"])
+def test_a_worker_times_out_as_a_job_is_handed_to_it(lying, kind):
+    def scenario(race):
+        now = [0.0]
+        options = {"clock": lambda: now[0]}
+        if kind == "WorkerPool":
+            pool, number = WorkerPool(lambda job: job, workers=1, **options), 1
+        else:
+            pool = DynamicPool(lambda job: job, min_workers=2, max_workers=2, idle_timeout=1000.0, **options)
+            wait_until(lambda: asleep(race, pool, 1) and asleep(race, pool, 2))
+            pool.resize(min_workers=1)
+            wait_until(lambda: len(pool._idle) == 2 and asleep(race, pool, 1) and asleep(race, pool, 2))
+            number = pool._idle[-1].number  # who is called first
+        wait_until(lambda: asleep(race, pool, number))
+        now[0] = 5000.0  # with that the worker may go
+        watch(race, pool)
+        race.meanwhile(lambda: pool.submit("job"), victim=f"worker-{number}")
+        wake(race, pool, number)
+        gone = crew_of(pool)[number].thread
+        wait_until(lambda: race.happened or asleep(race, pool, number) or not gone.is_alive(), LIMIT)
+        wait_until(lambda: pool.stats().finished == race.happened, LIMIT)
+        race.over()
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+def test_a_worker_whose_hiring_has_failed_does_not_work(lying, monkeypatch):
+    """Interrupted in `start` (Stop), nobody knows whether there is a thread. Here there is one."""
+    lying()
+    started = []
+
+    class Interrupted(threading.Thread):
+        def start(self):
+            super().start()
+            started.append(self)
+            raise KeyboardInterrupt
+
+    pool, gate = gated(partial(DynamicPool, min_workers=1, max_workers=2, backlog=1))
+    pool.submit("first")
+    wait_until(lambda: pool.stats().running == 1)
+    monkeypatch.setattr(basic, "Thread", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pool.submit("second")
+        pool.submit("third")
+    started[0].join(LIMIT)
+    assert not started[0].is_alive(), "it has found itself struck off"
+    assert pool.stats().workers == 1 and pool.stats().running == 1
+    gate.set()
+    ends_once(pool)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("kind", ["WorkerPool", "RetryingPool", "DynamicRetryingPool"])
+def test_a_look_at_any_moment_finds_every_job_in_one_place(lying, kind, fails):
+    def scenario(race):
+        policy = RetryPolicy(max_attempts=2, base=1e-6, cap=1e-6)
+        make = {
+            "WorkerPool": partial(WorkerPool, workers=2),
+            "RetryingPool": partial(RetryingPool, workers=2, policy=policy),
+            "DynamicRetryingPool": partial(DynamicRetryingPool, min_workers=1, max_workers=3, policy=policy),
+        }
+        pool, gate = gated(make[kind], fails=fails, free=range(10))
+
+        def the_results_are_there():
+            return pool._pass.qsize() == pool._count().finished
+
+        def every_failure_has_its_letter():
+            return not hasattr(pool, "_letters") or len(pool._letters) == pool._failed
+
+        watch(race, pool, the_results_are_there, every_failure_has_its_letter)
+        race.meanwhile(pool.stats)
+        for job in range(14):
+            wait_until(lambda job=job: job < 10 or pool.stats().finished == 10)
+            pool.submit(job)
+        pool._take_back()
+        gate.set()
+        pool.shutdown(LIMIT)
+        race.over()
+        race.lock.watch = None
+        ends_once(pool)
+        race.happened = race.moment == 0  # once is enough: the look is at every moment anyway
+
+    at_each_moment(lying, scenario)
+
+
+# --- basic: results go out -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("feeder", ["the reader", "another"])
+def test_the_last_result_and_the_end_come_as_a_reader_finds_nothing(lying, feeder):
+    def scenario(race):
+        pool, gate = gated(workers=1)
+        if feeder == "the reader":
+            pool.submit("job")
+        else:
+            race.start(lambda: pool.submit("job"))
+        wait_until(lambda: pool.stats().running == 1)
+        race.meanwhile(lambda: (gate.set(), pool.shutdown()))
+        race.otherwise(lambda: (gate.set(), pool.shutdown()))
+        assert [result.job for result in pool.results()] == ["job"]
+        race.over()
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("kind", ["results", "stream"])
+def test_two_want_to_be_the_reader(lying, kind):
+    def scenario(race):
+        pool = WorkerPool(lambda job: job, workers=1)
+        readers = []
+
+        def read():
+            with contextlib.suppress(RuntimeError):
+                readers.append(pool.results() if kind == "results" else pool.stream([]))
+
+        race.meanwhile(read)
+        read()
+        race.over()
+        assert len(readers) == 1
+        readers[0].close()
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+def test_the_reader_leaves_as_it_is_woken(lying):
+    """It takes no lock to leave. So the look whether there is one and the call must look once."""
+    lying()
+
+    class Leaving(WorkerPool):
+        looks = 0
+
+        @property
+        def _reader(self):
+            reader, self.looks = self.reader, self.looks + 1
+            if self._closed:
+                self.reader = None  # it has left
+            return reader
+
+        @_reader.setter
+        def _reader(self, reader):
+            self.reader = reader
+
+    pool = Leaving(lambda job: job, workers=1)
+    reading = pool.results()
+    looks = pool.looks
+    pool.shutdown()
+    assert pool.looks > looks, "the last worker looks whom to wake"
+    reading.close()
+    ends_once(pool)
+
+
+def test_a_worker_takes_what_is_being_taken_back(lying):
+    def scenario(race):
+        handled = Counter()
+        pool, gate = gated(workers=1, queue_size=5, free=[0])
+        handler = pool._handler
+        pool._handler = lambda job: (handled.update([job]), handler(job))
+        stream = pool.stream(range(5))
+        assert next(stream).job == 0
+        wait_until(lambda: pool.stats().running == 1 and pool.stats().submitted > 2)
+        watch(race, pool)
+
+        def finish():
+            gate.set()
+            wait_until(lambda: pool.stats().queued == pool.stats().running == 0)
+
+        race.meanwhile(finish)
+        race.otherwise(gate.set)
+        stream.close()
+        race.over()
+        stats = pool.shutdown().stats
+        assert stats.submitted == stats.finished and stats.running == 0
+        assert handled.total() == len(handled) == stats.succeeded, "done or taken back, and not both"
+
+    at_each_moment(lying, scenario)
+
+
+# --- basic: the end ------------------------------------------------------------------------------------------------
+
+STOPS = {"deadline": lambda pool: pool.shutdown(0.0), "force": lambda pool: pool.force_shutdown()}
+
+
+@pytest.mark.parametrize("second", STOPS.values(), ids=STOPS)
+@pytest.mark.parametrize("first", STOPS.values(), ids=STOPS)
+def test_two_stops_at_once(lying, short_grace, first, second):
+    def scenario(race):
+        pool, gate = gated(partial(RetryingPool, policy=LATER), workers=1)
+        for job in range(4):
+            pool.submit(job)
+        wait_until(lambda: pool.stats().running == 1)
+        watch(race, pool)
+        reports = []
+        race.meanwhile(lambda: reports.append(second(pool)))
+        reports.append(first(pool))
+        race.over()
+        for report in reports:
+            assert sorted(report.cancelled) == [1, 2, 3] and report.still_running == (0,) and not report.finished
+        assert sorted(result.job for result in pool.results()) == [1, 2, 3]
+        gate.set()
+        pool.shutdown(LIMIT)
+        assert [result.job for result in pool.results()] == [0] and pool.stats().cancelled == 3
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_a_job_ends_while_the_report_is_made(lying, short_grace, stop):
+    def scenario(race):
+        pool, gate = gated(workers=1)
+        for job in range(3):
+            pool.submit(job)
+        wait_until(lambda: pool.stats().running == 1)
+        begun = []
+
+        def finish():
+            begun.append(pool._closed)
+            gate.set()
+            wait_until(lambda: pool.stats().running == pool.stats().queued == 0)
+
+        race.meanwhile(finish)
+        report = stop(pool)
+        race.over()
+        named = sorted(report.finished + report.cancelled + report.still_running)
+        assert named == ([] if begun == [False] else [0, 1, 2]), "in one place, if it was there when the stop began"
+        gate.set()
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_a_job_that_would_be_tried_again_fails_as_the_pool_gives_up(lying, short_grace, stop):
+    def scenario(race):
+        pool, gate = gated(partial(RetryingPool, policy=LATER), workers=1, fails=True)
+        pool.submit("job")
+        wait_until(lambda: pool.stats().running == 1)
+        watch(race, pool)
+        race.meanwhile(lambda: (gate.set(), wait_until(lambda: pool.stats().running == 0)))
+        stop(pool)
+        race.over()
+        gate.set()
+        assert isinstance(ends_once(pool)["job"].error, JobCancelled)
+
+    at_each_moment(lying, scenario)
+
+
+# --- dynamic -------------------------------------------------------------------------------------------------------
+
+
+def test_all_are_too_many_at_the_same_moment(lying):
+    """The article's race: each finds that there are more than the minimum, and goes."""
+
+    def scenario(race):
+        now = [0.0]
+        options = {"min_workers": 3, "max_workers": 3, "idle_timeout": 1000.0, "clock": lambda: now[0]}
+        pool = DynamicPool(lambda job: job, **options)
+        pool.resize(min_workers=1)
+        wait_until(lambda: len(pool._idle) == 3 and all(asleep(race, pool, number) for number in (1, 2, 3)))
+        now[0] = 5000.0
+
+        def there_are_enough():
+            return pool._closed or pool._present >= 1
+
+        watch(race, pool, there_are_enough)
+        race.meanwhile(lambda: (wake(race, pool, 1, 3), wait_until(lambda: pool.worker_count == 1)), victim="worker-2")
+        wake(race, pool, 2)
+        wait_until(lambda: pool.worker_count == (1 if race.happened else 2), LIMIT)
+        thread = next((worker.thread for worker in pool._crew if worker.number == 2), None)
+        wait_until(lambda: thread is None or not thread.is_alive() or asleep(race, pool, 2))
+        race.over()
+        assert pool.worker_count == 1 or not race.happened
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+def test_all_are_too_many_after_a_resize(lying):
+    def scenario(race):
+        gates = [threading.Event() for _ in range(3)]
+        pool = DynamicPool(lambda job: gates[job].wait(LIMIT), min_workers=3, max_workers=3)
+        for job in range(3):
+            pool.submit(job)
+        wait_until(lambda: pool.stats().running == 3)
+        pool.resize(2, 2)
+        at = {worker.in_hand[0].job: worker for worker in pool._crew}
+
+        def there_are_enough():
+            return pool._closed or pool._present >= 2
+
+        def finish():
+            gates[1].set()
+            gates[2].set()
+            wait_until(lambda: pool.stats().finished >= 2 and pool.worker_count == 2)
+
+        watch(race, pool, there_are_enough)
+        race.meanwhile(finish, victim=f"worker-{at[0].number}")
+        gates[0].set()
+        wait_until(lambda: race.happened or not at[0].thread.is_alive())
+        race.over()
+        for gate in gates:
+            gate.set()
+        wait_until(lambda: pool.stats().finished == 3)
+        assert pool.worker_count == 2
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+class Hiring(DynamicPool):
+    """Says when it hires whom it must not."""
+
+    wrong = ()
+
+    def _hire_one(self):
+        if hasattr(self, "_scaling") and self._log:  # the first crew is there
+            if self._present >= self._limits.max_workers:
+                self.wrong += ("more than the maximum",)
+            if self._closed and not self._queue:
+                self.wrong += ("hired for a pool that is shut down and has nothing to do",)
+        super()._hire_one()
+
+
+MEANWHILE = {
+    "another submit": lambda pool: pool.try_submit("other"),
+    "a resize": lambda pool: pool.resize(1, 1),
+    "a deadline": lambda pool: pool.shutdown(0.0),
+    "a forced stop": lambda pool: pool.force_shutdown(),
+    "another look": lambda pool: pool._look(),
+}
+
+
+@pytest.mark.parametrize("action", MEANWHILE.values(), ids=MEANWHILE)
+@pytest.mark.parametrize("call", ["submit", "look", "resize"])
+def test_what_is_needed_changes_while_somebody_hires(lying, short_grace, call, action):
+    def scenario(race):
+        pool, gate = gated(partial(Hiring, min_workers=1, max_workers=3, backlog=2, max_wait=1000.0))
+        pool.submit("first")
+        wait_until(lambda: pool.stats().running == 1)
+        pool.submit("second")
+        pool.submit("third")
+        pool._limits = pool._limits._replace(backlog=1)  # three are needed from now on
+        watch(race, pool)
+        race.meanwhile(lambda: action(pool))
+        with contextlib.suppress(PoolClosed):
+            {"submit": lambda: pool.submit("fourth"), "look": pool._look, "resize": lambda: pool.resize(2, 3)}[call]()
+        race.over()
+        assert not pool.wrong
+        gate.set()
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+def test_two_resizes_at_once_both_count(lying):
+    def scenario(race):
+        pool = DynamicPool(lambda job: job, min_workers=1, max_workers=3)
+        race.meanwhile(lambda: pool.resize(max_workers=5))
+        pool.resize(min_workers=2)
+        race.over()
+        assert pool._limits[:2] == ((2, 5) if race.happened else (2, 3))
+        assert pool.worker_count == 2
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+def test_a_resize_meets_a_shutdown(lying):
+    def scenario(race):
+        pool = DynamicPool(lambda job: job, min_workers=1, max_workers=3)
+        at_the_end = []
+        race.meanwhile(lambda: (pool.shutdown(), at_the_end.append(pool._limits)))
+        with contextlib.suppress(PoolClosed):
+            pool.resize(min_workers=2)
+        race.over()
+        assert at_the_end in ([], [pool._limits]), "a pool that is shut down is not resized"
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+def test_the_alarm_rings_as_a_job_finds_it_set(lying):
+    def scenario(race):
+        pool, gate = gated(partial(DynamicPool, min_workers=1, max_workers=3, max_wait=1000.0))
+        pool.submit("first")
+        wait_until(lambda: pool.stats().running == 1)
+        pool._scaling.at(time.monotonic() + 1000.0)
+
+        def ring():
+            with pool._lock:
+                pool._scaling._when = float("inf")
+                pool._look()
+
+        race.meanwhile(ring)
+        pool.submit("second")
+        race.over()
+        assert pool._scaling.is_set, "time may change what is needed, so there is a later look"
+        gate.set()
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+# --- retrying ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_a_stop_comes_as_a_job_fails_that_would_be_tried_again(lying, short_grace, stop):
+    def scenario(race):
+        pool, gate = gated(partial(RetryingPool, policy=LATER), workers=1, fails=True)
+        pool.submit("job")
+        wait_until(lambda: pool.stats().running == 1)
+        watch(race, pool)
+        race.meanwhile(lambda: stop(pool), victim="worker-1")
+        gate.set()
+        wait_until(lambda: race.happened or asleep(race, pool))
+        race.over()
+        assert race.happened or pool.force_shutdown()
+        wait_until(lambda: pool.stats().cancelled == 1, LIMIT)
+        assert isinstance(ends_once(pool)["job"].error, JobCancelled)
+
+    at_each_moment(lying, scenario)
+
+
+def test_a_stream_is_left_as_its_job_fails_that_would_be_tried_again(lying):
+    def scenario(race):
+        pool, gate = gated(partial(RetryingPool, policy=LATER), workers=1, free=["good"])
+        handler = pool._handler
+        pool._handler = lambda job: handler(job) if job == "good" else (handler(job), 1 / 0)
+        stream = pool.stream(["good", "bad"])
+        next(stream)
+        wait_until(lambda: pool.stats().running == 1)
+        watch(race, pool)
+        race.meanwhile(stream.close, victim="worker-1")
+        gate.set()
+        wait_until(lambda: race.happened or asleep(race, pool))
+        race.over()
+        stream.close()
+        wait_until(lambda: pool.stats().cancelled == 1, LIMIT)
+        assert pool.stats().delayed == 0
+        pool.shutdown(LIMIT)
+        assert pool.stats().finished == pool.stats().submitted == 2
+
+    at_each_moment(lying, scenario)
+
+
+def delayed_job(kind, race, **options):
+    """A pool whose only job has failed once and waits for its retry, and the pool's clock."""
+    now, tries = [0.0], []
+
+    def handler(job):
+        tries.append(job)
+        if len(tries) == 1:
+            raise ValueError(job)
+
+    pool = kind(handler, policy=LATER, clock=lambda: now[0], **options)
+    return pool, now, tries
+
+
+LEAVE = {
+    "a deadline": lambda pool, stream: pool.shutdown(0.0),
+    "a forced stop": lambda pool, stream: pool.force_shutdown(),
+    "its stream is left": lambda pool, stream: stream.close(),
+}
+
+
+@pytest.mark.parametrize("leave", LEAVE.values(), ids=LEAVE)
+def test_a_retry_comes_due_as_nobody_wants_it_any_more(lying, leave):
+    def scenario(race):
+        pool, now, tries = delayed_job(RetryingPool, race, workers=1)
+        stream = pool.stream(iter(["bad", "good"]))
+        next(stream)
+        wait_until(lambda: pool.stats().delayed == 1 and asleep(race, pool))
+        now[0] = 5000.0
+        watch(race, pool)
+        made = []  # how many attempts, when nobody wants it any more
+
+        def nobody_wants_it():
+            leave(pool, stream)
+            wait_until(lambda: pool.stats().running == 0)
+            made.append(len(tries))
+
+        race.meanwhile(nobody_wants_it)
+        with pool._lock:
+            pool._bring_back()  # as the alarm does
+        race.over()
+        pool.shutdown(LIMIT)
+        stats = pool.stats()
+        assert stats.submitted == stats.finished == 2 and stats.workers == 0
+        assert made in ([], [len(tries)]), "it is not tried after that"
+        assert len(tries) == 1 + stats.succeeded and stats.cancelled == 2 - stats.succeeded
+        stream.close()
+
+    at_each_moment(lying, scenario)
+
+
+def test_a_retry_comes_due_as_a_worker_looks_whether_it_may_go(lying):
+    def scenario(race):
+        pool, now, tries = delayed_job(RetryingPool, race, workers=1)
+        pool.submit("job")
+        wait_until(lambda: pool.stats().delayed == 1 and asleep(race, pool))
+        now[0] = 5000.0
+
+        def come_due():
+            with pool._lock:
+                pool._bring_back()
+
+        race.meanwhile(come_due, victim="worker-1")
+        race.lock.asleep.clear()
+        pool._close()
+        wait_until(lambda: race.happened or asleep(race, pool))
+        race.over()
+        come_due()
+        assert ends_once(pool)["job"].ok and len(tries) == 2
+
+    at_each_moment(lying, scenario)
+
+
+def test_a_retry_comes_due_as_a_reader_looks_for_the_end(lying):
+    def scenario(race):
+        pool, now, _ = delayed_job(RetryingPool, race, workers=1)
+        pool.submit("job")
+        wait_until(lambda: pool.stats().delayed == 1 and asleep(race, pool))
+        now[0] = 5000.0
+
+        def come_due():
+            with pool._lock:
+                pool._bring_back()
+
+        race.meanwhile(come_due)
+        race.otherwise(come_due)
+        assert [result.job for result in pool.results()] == ["job"]
+        race.over()
+        pool.shutdown()
+
+    at_each_moment(lying, scenario)
+
+
+def letters(race, count=1, **options):
+    """A pool with dead letters, whose jobs now wait at a gate."""
+    gate, broken = threading.Event(), [True]
+
+    def handler(job):
+        if broken[0]:
+            raise ValueError(job)
+        gate.wait(LIMIT)
+
+    pool = RetryingPool(handler, workers=1, policy=RetryPolicy(1), **options)
+    for job in range(count):
+        pool.submit(job)
+    wait_until(lambda: len(pool.dead_letters()) == count and asleep(race, pool))
+    broken[0] = False
+    return pool, gate
+
+
+@pytest.mark.parametrize("call", ["redrive", "discard_letters"])
+@pytest.mark.parametrize("other", ["redrive", "discard_letters"])
+def test_two_take_up_the_same_letter(lying, call, other):
+    def scenario(race):
+        pool, gate = letters(race)
+        taken = []
+
+        def take(how):
+            gone = getattr(pool, how)()
+            taken.append(gone if isinstance(gone, int) else len(gone))
+
+        race.meanwhile(lambda: take(other))
+        take(call)
+        race.over()
+        assert sum(taken) == 1 and not pool.dead_letters()
+        gate.set()
+        pool.shutdown(LIMIT)
+        assert pool.stats().submitted == pool.stats().finished == 1 + (pool.stats().succeeded == 1)
+
+    at_each_moment(lying, scenario)
+
+
+def test_a_redrive_and_a_submit_want_the_last_place(lying):
+    def scenario(race):
+        pool, gate = letters(race, count=1, queue_size=1)
+        pool.submit("blocks")
+        wait_until(lambda: pool.stats().running == 1)
+
+        def the_bound_holds():
+            return len(pool._queue) <= 1
+
+        watch(race, pool, the_bound_holds)
+        race.meanwhile(lambda: (pool.try_submit("other"), gate.set()))
+        race.otherwise(gate.set)
+        assert pool.redrive() == 1
+        race.over()
+        pool.shutdown(LIMIT)
+        assert pool.stats().submitted == pool.stats().finished
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_a_redrive_meets_a_stop(lying, stop):
+    def scenario(race):
+        pool, gate = letters(race)
+        gate.set()
+        watch(race, pool)
+        race.meanwhile(lambda: stop(pool))
+        try:
+            moved = pool.redrive()
+        except PoolClosed:
+            moved = 0
+        race.over()
+        pool.shutdown(LIMIT)
+        assert len(pool.dead_letters()) + moved == 1, "in one of the two"
+        assert pool.stats().submitted == pool.stats().finished == 1 + moved
+
+    at_each_moment(lying, scenario)
+
+
+# --- alarm ---------------------------------------------------------------------------------------------------------
+
+
+def alarm(race, ring=lambda: None):
+    rung = threading.Event()
+    one = Alarm(race.lock, lambda: (rung.set(), ring()), time.monotonic, "the-alarm")
+    wait_until(lambda: "the-alarm" in race.lock.asleep)
+    return one, rung
+
+
+@pytest.mark.parametrize("wish", ["at", "stop"])
+def test_a_wish_comes_as_the_alarm_is_about_to_sleep(lying, wish):
+    def scenario(race):
+        one, rung = alarm(race)
+        race.meanwhile(lambda: one.at(0.0) if wish == "at" else one.stop(), victim="the-alarm")
+        race.lock.asleep.clear()
+        one.at(time.monotonic() + 1000.0)  # it wakes, and lies down again
+        wait_until(lambda: race.happened or "the-alarm" in race.lock.asleep)
+        race.over()
+        if race.happened and wish == "at":
+            assert rung.wait(LIMIT)
+        one.stop() if wish == "at" or not race.happened else None
+        one.thread.join(LIMIT)
+        assert not one.thread.is_alive()
+
+    at_each_moment(lying, scenario)
+
+
+def test_the_earlier_of_two_wishes_counts(lying):
+    def scenario(race):
+        one, _ = alarm(race)
+        late, early = time.monotonic() + 2000.0, time.monotonic() + 1000.0
+        race.meanwhile(lambda: one.at(early))
+        one.at(late)
+        race.over()
+        assert one._when == (early if race.happened else late)
+        one.stop()
+        one.thread.join(LIMIT)
+
+    at_each_moment(lying, scenario)
+
+
+def test_a_wish_made_while_it_rings_is_kept(lying):
+    lock = lying()
+    rings = []
+
+    def ring():
+        rings.append(1)
+        if len(rings) == 1:
+            one.at(0.0)
+
+    one = Alarm(lock, ring, time.monotonic, "the-alarm")
+    one.at(0.0)
+    wait_until(lambda: len(rings) == 2, LIMIT)
+    one.stop()
+    one.thread.join(LIMIT)
+
+
+# --- connections ---------------------------------------------------------------------------------------------------
+
+
+def shared(connect=object, **options):
+    closed = []
+    return Connections(connect, closed.append, **{"random": lambda: 1e9} | options), closed
+
+
+def members(stack, line, count):
+    """So many workers that have a share; leave(n) is the end of the n-th."""
+    shares = [contextlib.ExitStack() for _ in range(count)]
+    for share in shares:
+        share.enter_context(line.member())
+        stack.callback(share.close)
+    return [share.close for share in shares]
+
+
+@pytest.mark.parametrize("first", ["take", "leave"])
+def test_a_worker_that_leaves_closes_what_another_is_about_to_take(lying, first):
+    def scenario(race):
+        line, closed = shared()
+        with contextlib.ExitStack() as stack:
+            leave, _ = members(stack, line, 2)
+            kept = line.take(NEVER)
+            line.give_back(kept)
+            got = []
+            calls = [lambda: got.append(line.take(NEVER)), leave]
+            if first == "leave":
+                calls.reverse()
+            race.meanwhile(calls[1])
+            calls[0]()
+            race.over()
+            if not race.happened:
+                calls[1]()
+            assert len(got) == 1 and got[0] not in closed, "what is taken is open"
+            assert closed in ([], [kept]) and not line._free
+            line.give_back(got[0])
+        assert len(closed) == len(set(map(id, closed))) == len({id(kept), id(got[0])}), "each is closed once"
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_two_take_at_once_and_each_has_their_own(lying, free):
+    def scenario(race):
+        line, _ = shared()
+        if free:
+            line.give_back(line.take(NEVER))
+        got = []
+        # Who has come first may have to be served first: then it is enough that the other stands in line.
+        race.meanwhile(lambda: got.append(line.take(NEVER)), until=lambda: len(line._line) == 2)
+        got.append(line.take(NEVER))
+        race.over()
+        assert len(got) == len(set(map(id, got))) == 1 + race.happened
+
+    at_each_moment(lying, scenario)
+
+
+def refusing(asked):
+    def connect():
+        asked.append(1)
+        raise ConnectionRefusedError("421")
+
+    return connect
+
+
+def test_one_is_given_back_as_the_next_in_line_is_about_to_wait(lying):
+    def scenario(race):
+        asked = []
+        line, _ = shared()
+        mine = line.take(NEVER)
+        line._connect = refusing(asked)
+        race.meanwhile(lambda: line.give_back(mine))
+        race.otherwise(lambda: line.give_back(mine))
+        assert line.take(NEVER) is mine
+        race.over()
+        assert len(asked) <= 1
+
+    at_each_moment(lying, scenario)
+
+
+def test_after_a_refusal_the_next_in_line_does_not_ask_before_the_backoff(lying):
+    def scenario(race):
+        asked, stop = [], threading.Event()
+        line, _ = shared()
+        line._connect = refusing(asked)
+        line._careful = True  # there has been a refusal before: one at a time
+
+        def take():
+            with pytest.raises(JobCancelled):
+                line.take(stop)
+
+        race.meanwhile(take, until=lambda: len(line._line) >= 1 and "meanwhile" in race.lock.asleep)
+        mine = threading.Thread(target=take, name="mine", daemon=True)
+        race.lock.victim = lambda: threading.current_thread() is mine
+        mine.start()
+        wait_until(lambda: "mine" in race.lock.asleep, LIMIT)
+        assert len(asked) == line._refusals == 1, "the first refusal sets the backoff, which is long"
+        stop.set()
+        with race.lock:
+            for bell in line._line:
+                bell.notify()
+        mine.join(LIMIT)
+        race.over()
+
+    at_each_moment(lying, scenario)
+
+
+def test_a_connection_works_as_another_worker_is_about_to_give_up(lying):
+    def scenario(race):
+        line, _ = shared(patience=1e-9)
+        mine = line.take(NEVER)
+        line._connect = refusing([])
+        with race.lock:
+            line._refused(ConnectionRefusedError("421"))
+        time.sleep(0.001)
+        assert line._outage is not None
+        race.meanwhile(lambda: line.give_back(mine))
+        try:
+            got = line.take(NEVER)
+        except NoConnection:
+            got = None
+        race.over()
+        assert got in (None, mine)
+
+    at_each_moment(lying, scenario)
+
+
+# --- channel -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("capacity", [None, 1])
+def test_a_send_meets_a_close(lying, capacity):
+    def scenario(race):
+        line, sent, received = Channel(capacity), [], []
+        race.meanwhile(lambda: (line.close(), received.extend(line)))
+        with contextlib.suppress(ChannelClosed):
+            line.send("item")
+            sent.append("item")
+        race.over()
+        line.close()
+        assert received + list(line) == sent
+        assert not race.happened or received == sent, "whoever read to the end has missed nothing"
+
+    at_each_moment(lying, scenario)
+
+
+def test_two_sends_want_the_last_place_of_a_channel(lying):
+    def scenario(race):
+        line = Channel(1)
+
+        def other():
+            with contextlib.suppress(TimeoutError):
+                line.send("other", timeout=0.0)
+
+        race.lock.watch = lambda: race.errors.extend([AssertionError("over capacity")] * (len(line._items) > 1))
+        race.meanwhile(other)
+        with contextlib.suppress(TimeoutError):
+            line.send("mine", timeout=0.0)
+        race.over()
+        assert len(line) == 1
+
+    at_each_moment(lying, scenario)
+
+
+def test_two_receives_want_the_last_item(lying):
+    def scenario(race):
+        line, got = Channel(1), []
+        line.send("item")
+
+        def receive():
+            with contextlib.suppress(TimeoutError):
+                got.append(line.receive(timeout=0.0))
+
+        race.meanwhile(receive)
+        receive()
+        race.over()
+        assert got == ["item"]
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("come", ["send", "send and close", "close"])
+def test_what_a_receive_is_about_to_wait_for_comes(lying, come):
+    def scenario(race):
+        line = Channel(1)
+
+        def happen():
+            if "send" in come:
+                line.send("item")
+            if "close" in come:
+                line.close()
+
+        race.meanwhile(happen)
+        race.otherwise(happen)
+        try:
+            got = [line.receive()]
+        except ChannelClosed:
+            got = []
+        race.over()
+        assert got == (["item"] if "send" in come else [])
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("come", ["receive", "close"])
+def test_what_a_send_is_about_to_wait_for_comes(lying, come):
+    def scenario(race):
+        line = Channel(1)
+        line.send("first")
+        happen = line.receive if come == "receive" else line.close
+        race.meanwhile(happen)
+        race.otherwise(happen)
+        try:
+            line.send("second")
+            sent = True
+        except ChannelClosed:
+            sent = False
+        race.over()
+        assert sent == (come == "receive") and len(line) == 1
+
+    at_each_moment(lying, scenario)
+
+
+# --- the garbage collector and Stop, who come between in the same thread -------------------------------------------
+
+CALLS = {
+    "submit": lambda pool: pool.submit("mine"),
+    "try_submit": lambda pool: pool.try_submit("mine"),
+    "redrive": lambda pool: pool.redrive(),
+    "stats": lambda pool: pool.stats(),
+    "oldest_wait": lambda pool: pool.oldest_wait(),
+    "resize": lambda pool: pool.resize(2, 3),
+    "a look": lambda pool: pool._look(),
+    "a deadline": lambda pool: pool.shutdown(0.0),
+    "a forced stop": lambda pool: pool.force_shutdown(),
+}
+
+OF_A_CREW = ("resize", "a look")
+KINDS_AND_CALLS = [(DynamicRetryingPool, name) for name in CALLS]
+KINDS_AND_CALLS += [(RetryingPool, name) for name in CALLS if name not in OF_A_CREW]
+
+
+def forgotten(kind):
+    """A pool with a stream that nobody reads any more: of its jobs one is delayed, one runs, two are queued.
+
+    Gives both, and a list to which all results of the stream will come. The job that runs ends when it is closed.
+    """
+
+    def handler(job):
+        if job == "good":
+            wait_until(lambda: pool.stats().submitted == 5)
+        if job == "bad":
+            raise ValueError(job)
+        if job == "blocks":
+            wait_until(lambda: not outlet.wanted or pool._closed)
+
+    crew = {"workers": 1} if kind is RetryingPool else {"min_workers": 1, "max_workers": 1}
+    pool = kind(handler, policy=LATER, queue_size=10, **crew)
+    stream = pool.stream(["good", "bad", "blocks", "queued", "queued too"])
+    outlet = pool._reader
+    ended = [next(stream)]
+    put = outlet.put
+    outlet.put = lambda result: (put(result), ended.append(result))
+    wait_until(lambda: pool.stats().running == pool.stats().delayed == 1 and pool.stats().queued == 2)
+    pool.submit("other")
+    return pool, stream, ended
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [pytest.param(kind, CALLS[name], id=f"{kind.__name__}-{name}") for kind, name in KINDS_AND_CALLS],
+)
+def test_the_garbage_collector_closes_a_forgotten_stream_at_any_line(lying, kind, call):
+    def scenario(race):
+        pool, stream, ended = forgotten(kind)
+        with at_line(race.moment, stream.close) as happened, contextlib.suppress(PoolClosed):
+            call(pool)
+        race.happened = bool(happened)
+        stream.close()
+        pool.shutdown(LIMIT)
+        ends_once(pool, *(result for result in ended if result is not None))
+
+    at_each_moment(lying, scenario)
+
+
+def test_the_garbage_collector_closes_a_forgotten_stream_as_a_new_queue_is_made(lying, monkeypatch):
+    """All is taken back, and what is taken back meanwhile is not taken back twice."""
+    lying()
+    pool, stream, ended = forgotten(RetryingPool)
+
+    def made():
+        monkeypatch.setattr(basic, "deque", deque)
+        stream.close()
+        return deque()
+
+    monkeypatch.setattr(basic, "deque", made)
+    pool.force_shutdown()
+    ends_once(pool, *(result for result in ended if result is not None))
+
+
+def test_the_garbage_collector_closes_a_forgotten_stream_as_another_job_is_delayed(lying):
+    """A new entry of the heap is an object, and new objects are what the collector comes for."""
+    lying()
+
+    def handler(job):
+        if job != "good":
+            raise ValueError(job)
+
+    class Numbers:
+        def __next__(self):
+            stream.close()
+            return 7
+
+    pool = RetryingPool(handler, workers=1, policy=LATER)
+    stream = pool.stream(["good", "bad"])
+    next(stream)
+    wait_until(lambda: pool.stats().delayed == 1)
+    pool._numbers = Numbers()
+    pool.submit("other")
+    wait_until(lambda: pool.stats().running == pool.stats().queued == 0, LIMIT)
+    assert (pool.stats().submitted, pool.stats().cancelled, pool.stats().delayed) == (3, 1, 1), "the stream's, and ours"
+    pool.shutdown(0.0)
+    assert [result.job for result in pool.results()] == ["other"]
+
+
+def test_the_garbage_collector_closes_a_forgotten_stream_as_the_clock_is_read(lying):
+    lying()
+    gate, action = threading.Event(), []
+    pool = WorkerPool(
+        lambda job: job == 0 or gate.wait(LIMIT), workers=1, clock=lambda: (action and action.pop()()) or 0.0
+    )
+    stream = pool.stream(range(5))
+    next(stream)
+    wait_until(lambda: pool.stats().running == 1 and pool.stats().queued)
+    action.append(lambda: threading.Timer(0.05, gate.set).start() or stream.close())
+    assert pool.oldest_wait() == 0.0
+    pool.shutdown(LIMIT)
+    assert pool.stats().submitted == pool.stats().finished
+
+
+def test_a_thread_with_the_number_of_the_reader_closes_its_forgotten_stream(lying):
+    """It must not wait for what runs: it may be the worker that runs it."""
+    lying()
+    pool, gate = gated(workers=60, free=["good"])
+    streams = []
+
+    def reader():
+        streams.append(pool.stream(["blocks", "good"]))
+        assert next(streams[-1]).job == "good"
+        wait_until(lambda: pool.stats().running == len(streams))
+
+    closing = same_number(reader, lambda: streams[-1].close())  # noqa: PLW0108 - there is none yet
+    closing.join(LIMIT)
+    assert not closing.is_alive(), "only the reader itself waits"
+    gate.set()
+    pool.shutdown(LIMIT)
+
+
+@pytest.mark.parametrize("call", ["submit", "try_submit"])
+@pytest.mark.parametrize("kind", ["WorkerPool", "DynamicPool", "RetryingPool"])
+def test_stop_is_pressed_at_any_line_of_a_submit(lying, kind, call):
+    def stop():
+        raise KeyboardInterrupt
+
+    def scenario(race):
+        make = {
+            "WorkerPool": partial(WorkerPool, workers=1),
+            "DynamicPool": partial(DynamicPool, min_workers=1, max_workers=4, backlog=1),
+            "RetryingPool": partial(RetryingPool, workers=1),
+        }
+        pool, gate = gated(make[kind], free=["first"])
+        wait_until(lambda: asleep(race, pool))
+        if kind == "DynamicPool":  # so that it has to hire
+            pool.submit("blocks")
+            wait_until(lambda: pool.stats().running == 1)
+            pool.submit("waits")
+        with at_line(race.moment, stop) as happened, contextlib.suppress(KeyboardInterrupt):
+            getattr(pool, call)("first")
+        race.happened = bool(happened)
+        gate.set()
+        try:
+            wait_until(lambda: pool.stats().finished == pool.stats().submitted, LIMIT)
+            ends_once(pool)
+        except AssertionError as error:
+            error.add_note(f"Stop was pressed in {happened}")
+            raise
+
+    at_each_moment(lying, scenario)
