@@ -7,7 +7,8 @@ PAGES := --to html --template series --TemplateExporter.extra_template_basedirs=
 
 help:
 	@echo "make lab         open the series in JupyterLab (sets up .venv first)"
-	@echo "make test        check everything: style, types, tests, every notebook's outputs (make test-all: the long ones too)"
+	@echo "make test        check everything: style, types, tests, every notebook's outputs"
+	@echo "make test-all    the long tests too, and all of it on each supported Python that is installed"
 	@echo "make execute     run every notebook from top to bottom and write its outputs back"
 	@echo "make bench       the long measurements, written to benchmarks/"
 	@echo "make pages       the notebooks as web pages, in pages/"
@@ -25,6 +26,7 @@ test: .venv/.ready-dev
 
 test-all: test
 	$(BIN)/python -m pytest -m long
+	$(BIN)/python tools/test_all.py
 
 execute: .venv/.ready-dev
 	$(BIN)/python tools/execute.py

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
-from helpers.pools import WorkerPool
+from helpers.pools import PoolExecutor, WorkerPool
 
 Run = Callable[[Callable[[Any], Any], Iterable[Any], int, int], int]
 
@@ -17,6 +17,11 @@ Run = Callable[[Callable[[Any], Any], Iterable[Any], int, int], int]
 def worker_pool(handler, jobs, workers, queue_size):
     with WorkerPool(handler, workers=workers, queue_size=queue_size) as pool:
         return sum(1 for _ in pool.stream(jobs))
+
+
+def pool_executor_map(handler, jobs, workers, queue_size):
+    with PoolExecutor(workers, queue_size=queue_size) as executor:
+        return sum(1 for _ in executor.map(handler, jobs, buffersize=queue_size))
 
 
 def executor_map(handler, jobs, workers, queue_size):
@@ -125,6 +130,7 @@ def anyio_streams(handler, jobs, workers, queue_size):
 
 NOOP: dict[str, Run] = {
     "WorkerPool": worker_pool,
+    "PoolExecutor.map with a buffersize": pool_executor_map,
     "ThreadPoolExecutor.map": executor_map,
     "ThreadPoolExecutor, as_completed": executor_as_completed,
     "ThreadPoolExecutor behind a semaphore": executor_behind_a_semaphore,

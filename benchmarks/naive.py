@@ -48,7 +48,7 @@ def pooled(run, handler, resource):
 
 def at_the_database():
     naive = {
-        "database, threads that keep": (run_unbounded, ReadUserLazily, {"burst": True}),
+        "database, threads that keep their connection": (run_unbounded, ReadUserLazily, {"burst": True}),
         "database, threads": (run_unbounded, ReadUser, {"burst": True}),
         "database, tasks": (run_unbounded_async, ReadUserAsync, {}),
     }

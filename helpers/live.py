@@ -12,7 +12,7 @@ import ipywidgets as widgets
 
 from helpers import charts
 from helpers.measure import crew_frame, to_frame
-from helpers.pools import DynamicPool, PoolClosed, Result
+from helpers.pools import DynamicPool, PoolClosed, Result, checks
 
 BURST, EVERY = 40, 1.5  # jobs at once, and seconds between two bursts
 SERVICE, IDLE = 0.05, 0.3  # seconds a job takes, and until an idle worker goes
@@ -27,7 +27,7 @@ class LiveCrew:
     """
 
     def __init__(self, seconds: float = 6.0) -> None:
-        self.seconds = seconds
+        self.seconds = checks.seconds("seconds", seconds)
         self.low = widgets.IntSlider(2, 1, 10, description="minimum")
         self.high = widgets.IntSlider(10, 1, 20, description="maximum")
         self.button = widgets.Button(description="Start", icon="play")

@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 
 from tqdm.std import tqdm
 
-from helpers.pools import PoolStats, Result, WorkerPool
+from helpers.pools import PoolStats, Result, WorkerPool, checks
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -33,7 +33,26 @@ def progress(
 
     In a notebook it is tqdm's bar, which goes when all is done; else a line to `file` (default: stderr) at most every
     half second. Both leave a last line (the notebook's on stdout), also if the loop is left early.
+
+    Raises TypeError or ValueError, at once, for an argument that is not what its name says.
     """
+    if not isinstance(results, Generator):
+        raise TypeError(f"results must be a generator, as stream() and results() give one, not {results!r}")
+    if not isinstance(pool, WorkerPool):
+        raise TypeError(f"pool must be the pool whose results these are, not {pool!r}")
+    if total is not None:
+        total = checks.whole_number("total", total, least=0)
+    if file is not None and not hasattr(file, "write"):
+        raise TypeError(f"file must be a file that takes text, not {file!r}")
+    return _watched(results, pool, total, file)
+
+
+def _watched(
+    results: Generator[Result[Job, Value], None, None],
+    pool: WorkerPool[Any, Any],
+    total: int | None,
+    file: TextIO | None,
+) -> Generator[Result[Job, Value], None, None]:
     bar = _bar(total) if file is None and in_notebook() else None
     read, shown = 0, time.monotonic()
     with closing(results):

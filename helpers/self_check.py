@@ -49,7 +49,7 @@ def _database() -> str:
         row = connection.execute("select count(*) from users").fetchone()
     if row is None or row[0] != 10_000:
         raise RuntimeError(f"10,000 users expected, found {row}")
-    return "PostgreSQL with 10,000 users"
+    return "PostgreSQL with a table of 10,000 users"
 
 
 def _api() -> str:

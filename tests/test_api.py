@@ -256,24 +256,6 @@ def test_the_server_may_open_all_the_files_the_system_allows():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.parametrize(
-    ("argument", "values"),
-    [
-        ("rate", [0, -1, math.nan, math.inf, "5", True, None]),
-        ("burst", [0, -1, 2.5, True, "5", None]),
-        ("ban_after", [0, -1, 2.5, True, "5", None]),
-        ("ban_seconds", [0, -1, math.nan, math.inf, "5", True]),
-        ("latency", [-0.1, math.nan, math.inf, "5", True]),
-    ],
-)
-def test_bad_arguments_are_refused_with_value_and_rule(argument, values):
-    for value in values:
-        with pytest.raises((TypeError, ValueError)) as refusal:
-            Api(**{argument: value})
-        assert str(refusal.value).startswith(f"{argument} must be a ")
-        assert str(refusal.value).endswith(f"not {value!r}")
-
-
 def test_a_server_that_cannot_start_says_why():
     api = Api()
     limits, api._limits = api._limits, BreaksWhatReadsIt()

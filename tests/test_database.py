@@ -416,16 +416,6 @@ def test_somebody_elses_folder_is_not_used(monkeypatch, tmp_path):
         postgres.workplace()
 
 
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError), ("5", TypeError), (None, TypeError)],
-)
-def test_bad_arguments_are_refused_with_value_and_rule(value, kind):
-    with pytest.raises(kind) as refusal:
-        Database(max_connections=value)
-    assert str(refusal.value) == f"max_connections must be a whole number of at least 1, not {value!r}"
-
-
 # A server that is there already
 
 

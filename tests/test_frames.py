@@ -1,7 +1,5 @@
 """Tables of attempts, dead letters and crews: what is in them, to the second."""
 
-import pytest
-
 from helpers.measure import attempts_frame, crew_frame, letters_frame, worker_seconds
 from helpers.pools import Decision, RetryingPool, RetryPolicy
 
@@ -57,10 +55,6 @@ def test_a_row_a_decision_from_the_first():
 
 def test_worker_seconds_add_up_who_was_there_how_long():
     assert worker_seconds(LOG, 14.0) == 2 * 1 + 10 * 2 + 9 * 1
-    with pytest.raises(ValueError, match="not 12.5"):
-        worker_seconds(LOG, 12.5)
-    with pytest.raises(ValueError, match="at least one decision"):
-        worker_seconds([], 1.0)
 
 
 def test_nothing_makes_empty_tables_with_all_columns():

@@ -64,21 +64,6 @@ def test_the_number_in_the_system_over_time_sums_to_the_latencies(spans):
     assert in_system(frame) * (last - first) == pytest.approx(counted)
 
 
-@pytest.mark.parametrize("bad", [-1.0, math.nan])
-def test_laws_refuse_what_is_no_rate_or_time(bad):
-    with pytest.raises(ValueError, match="throughput must be 0 or more"):
-        littles_law(bad, 1.0)
-    with pytest.raises(ValueError, match="latency must be 0 or more"):
-        littles_law(1.0, bad)
-
-
-def test_frames_that_lack_columns_or_rows_are_refused():
-    with pytest.raises(ValueError, match=r"lacks the columns \['finished'\]"):
-        in_system(pd.DataFrame({"submitted": [1.0]}))
-    with pytest.raises(ValueError, match="no rows"):
-        in_system(to_frame([]))
-
-
 class Watched:
     """Makes pools, and remembers what it was asked for and how many jobs ran at the same time."""
 
@@ -145,29 +130,6 @@ def test_jobs_that_fail_are_measured_like_others():
     assert sweep(Watched(bad=range(100)), range(40), workers=[2], repeats=1)["jobs"][0] >= 36
 
 
-@pytest.mark.parametrize(
-    ("wrong", "error", "message"),
-    [
-        ({"workers": []}, ValueError, "at least one worker count"),
-        ({"workers": [0]}, ValueError, "not 0"),
-        ({"workers": [2.5]}, TypeError, "not 2.5"),
-        ({"workers": [True]}, TypeError, "not True"),
-        ({"workers": ["5"]}, TypeError, "not '5'"),
-        ({"repeats": 0}, ValueError, "repeats must be"),
-        ({"seconds": 0}, ValueError, "seconds must be"),
-        ({"seconds": math.nan}, ValueError, "seconds must be"),
-        ({"seconds": "1"}, TypeError, "seconds must be"),
-        ({"seconds": {1: 0.1}, "workers": [1, 2]}, ValueError, "none for 2"),
-        ({"load": "full"}, ValueError, "not 'full'"),
-        ({"ideal": -1}, ValueError, "ideal must be"),
-        ({"workers": [50]}, ValueError, "nothing to measure with 50 workers"),
-    ],
-)
-def test_bad_arguments_are_refused(wrong, error, message):
-    with pytest.raises(error, match=message):
-        sweep(Watched(), range(5), **({"workers": [1]} | wrong))
-
-
 def test_list_schedule_gives_each_job_to_whoever_is_free_first():
     assert list_schedule([3, 2, 2, 1], 2) == 4  # 3 + 1 on one worker, 2 + 2 on the other
     assert list_schedule([1] * 8, 3) == 3
@@ -180,9 +142,3 @@ def test_list_schedule_stays_within_grahams_bounds(durations, workers):
     least = max(sum(durations) / workers, max(durations, default=0.0))
     assert least <= list_schedule(durations, workers) * (1 + 1e-9) + 1e-9
     assert list_schedule(durations, workers) <= least * (2 - 1 / workers) * (1 + 1e-9) + 1e-9
-
-
-@pytest.mark.parametrize("bad", [-1, float("nan")])
-def test_list_schedule_refuses_what_is_no_duration(bad):
-    with pytest.raises(ValueError, match="0 seconds or more"):
-        list_schedule([1, bad], 2)

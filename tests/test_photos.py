@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from helpers.services import PHOTOS, load_all, make_photo, make_photos, truncate, write_bomb, write_photo
-from helpers.services.photos import BASE_SIZE, ORIENTATION
+from helpers.services.photos import ORIENTATION
 
 
 def test_the_same_seed_draws_the_same_picture_and_another_one_another():
@@ -23,8 +23,6 @@ def test_any_size(size):
 def test_a_photo_that_lies_on_its_side_says_so(tmp_path):
     with Image.open(write_photo(tmp_path / "a.jpg", 1, 60, 80, orientation=6)) as picture:
         assert picture.size == (80, 60) and picture.getexif()[ORIENTATION] == 6
-    with pytest.raises(ValueError, match="orientation must be one of .* not 2"):
-        write_photo(tmp_path / "b.jpg", 1, 60, 80, orientation=2)
     assert os.listdir(tmp_path) == ["a.jpg"]
 
 
@@ -49,12 +47,6 @@ def test_an_interrupted_folder_is_gone_on_with(tmp_path, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in first} == before
     contents = {path.read_bytes() for path in paths}
     assert len(contents) == 5
-
-
-@pytest.mark.parametrize("bad", [{"count": 0}, {"width": BASE_SIZE[0] + 1}, {"height": -1}])
-def test_a_folder_of_impossible_photos_is_refused_at_the_call(tmp_path, bad):
-    with pytest.raises(ValueError, match=next(iter(bad))):
-        make_photos(tmp_path, **{"count": 3} | bad)
 
 
 def test_a_bomb_is_small_and_unpacks_to_what_it_says(tmp_path):

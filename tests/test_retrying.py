@@ -109,34 +109,6 @@ def test_a_retry_after_is_waited_for_in_full_and_jitter_comes_on_top(asked, leas
     assert len(spread) == 50 and least <= min(spread) and max(spread) <= least + 1.0
 
 
-@pytest.mark.parametrize(
-    ("options", "error", "match"),
-    [
-        ({"max_attempts": 0}, ValueError, "max_attempts .* not 0"),
-        ({"max_attempts": 2.0}, TypeError, "max_attempts .* not 2.0"),
-        ({"base": 0}, ValueError, "base .* more than 0, not 0"),
-        ({"base": math.nan}, ValueError, "base .* not nan"),
-        ({"base": "0.1"}, TypeError, "base .* not '0.1'"),
-        ({"cap": -1}, ValueError, "cap .* not -1"),
-        ({"cap": math.inf}, ValueError, "cap .* not inf"),
-        ({"jitter": "full"}, TypeError, "jitter must be True or False, not 'full'"),
-        ({"retry_on": 5}, TypeError, "retry_on must be exception classes or a function"),
-        ({"retry_on": int}, TypeError, "retry_on must be exception classes"),
-        ({"give_up_on": (ValueError, "KeyError")}, TypeError, "give_up_on must be exception classes"),
-        ({"seed": -1}, ValueError, "seed .* not -1"),
-        ({"seed": "x"}, TypeError, "seed .* not 'x'"),
-    ],
-)
-def test_bad_policies_are_refused_with_value_and_rule(options, error, match):
-    with pytest.raises(error, match=match):
-        RetryPolicy(**options)
-
-
-def test_what_is_no_policy_is_refused_by_the_pool():
-    with pytest.raises(TypeError, match="policy must be a RetryPolicy or None, not 3"):
-        RetryingPool(len, policy=3)
-
-
 # --- virtual time ----------------------------------------------------------------------------------------------
 
 
@@ -465,18 +437,6 @@ def test_redrive_is_refused_after_a_shutdown_and_inside_a_handler_and_the_letter
         pool.redrive()
     assert len(pool.dead_letters()) == 1
     assert pool.redrive(where=lambda letter: False) == 0
-
-
-@pytest.mark.parametrize("where", [5, "job", None])
-def test_a_where_that_is_no_function_is_refused(stage, where):
-    with make(stage, failing(stage, 9), policy=RetryPolicy(1)) as pool:
-        pool.submit("a")
-        stage.advance(1)
-        with pytest.raises(TypeError, match="where must be callable"):
-            pool.redrive(where=where)
-        with pytest.raises(TypeError, match="where must be callable"):
-            pool.discard_letters(where)
-        assert len(pool.dead_letters()) == 1
 
 
 def test_a_where_that_raises_moves_nothing(stage):

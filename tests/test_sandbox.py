@@ -1,7 +1,6 @@
 """The sandbox holds its limits, tells what happened, and leaves nothing behind."""
 
 import asyncio
-import math
 import os
 import pickle
 import signal
@@ -311,18 +310,6 @@ def test_time_is_limited_also_for_what_the_function_started(tmp_path):
     assert gone(pid)
     if os.name != "nt":
         wait_until(lambda: gone(its_child))
-
-
-@pytest.mark.parametrize("name", ["memory", "files", "threads", "timeout"])
-def test_bad_limits_are_refused_with_value_and_rule(name):
-    for value in [0, -1, True, "5", math.nan, math.inf, [1]]:
-        with pytest.raises((TypeError, ValueError)) as refusal:
-            run_in_sandbox(echo, **{name: value})
-        assert str(refusal.value).startswith(f"{name} must be a ")
-        assert str(refusal.value).endswith(f"not {value!r}")
-    for name_of_whole in {"memory", "files", "threads"} & {name}:
-        with pytest.raises(TypeError, match="whole number"):
-            run_in_sandbox(echo, **{name_of_whole: 2.5})
 
 
 def test_what_the_child_cannot_import_is_refused_at_once(monkeypatch):

@@ -314,52 +314,6 @@ def test_the_log_is_bounded(stage):
     assert len(pool.decisions()) == 10_000
 
 
-# --- bad input -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "match"),
-    [
-        ({"min_workers": 5, "max_workers": 4}, ValueError, "min_workers must be at most max_workers, not 5 to 4"),
-        ({"min_workers": 0}, ValueError, "min_workers .* at least 1, not 0"),
-        ({"min_workers": -1}, ValueError, "min_workers .* not -1"),
-        ({"max_workers": 0}, ValueError, "max_workers .* not 0"),
-        ({"min_workers": 1.5}, TypeError, "min_workers .* not 1.5"),
-        ({"max_workers": "9"}, TypeError, "max_workers .* not '9'"),
-        ({"min_workers": True}, TypeError, "min_workers .* not True"),
-        ({"min_workers": None}, TypeError, "min_workers .* not None"),
-        ({"idle_timeout": 0}, ValueError, "idle_timeout .* more than 0, not 0"),
-        ({"idle_timeout": -1}, ValueError, "idle_timeout .* not -1"),
-        ({"idle_timeout": float("nan")}, ValueError, "idle_timeout .* not nan"),
-        ({"idle_timeout": "30"}, TypeError, "idle_timeout .* not '30'"),
-        ({"max_wait": 0}, ValueError, "max_wait .* not 0"),
-        ({"backlog": 0}, ValueError, "backlog .* not 0"),
-        ({"backlog": 2.5}, TypeError, "backlog .* not 2.5"),
-        ({"queue_size": 0}, ValueError, "queue_size .* not 0"),
-    ],
-)
-def test_bad_input_is_refused_with_value_and_rule(options, error, match):
-    with pytest.raises(error, match=match):
-        DynamicPool(len, **({"min_workers": 2, "max_workers": 4} | options))
-
-
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        ({"min_workers": 5}, ValueError),
-        ({"max_workers": 1}, ValueError),
-        ({"min_workers": 0}, ValueError),
-        ({"min_workers": 2.0}, TypeError),
-        ({"max_workers": "4"}, TypeError),
-    ],
-)
-def test_a_bad_resize_changes_nothing(stage, change, error):
-    with make(stage, low=2, high=4) as pool:
-        with pytest.raises(error):
-            pool.resize(**change)
-        assert pool.worker_count == 2 and pool._limits[:2] == (2, 4)
-
-
 def test_reasons_are_the_ones_the_docs_name():
     reasons = {scaling.START, scaling.DEPTH, scaling.WAIT, scaling.IDLE, scaling.BELOW, scaling.RESIZED}
     assert reasons == {"start", "queue depth", "oldest wait", "idle", "below the minimum", "resized"}

@@ -254,24 +254,3 @@ def test_it_dies_with_its_owner():
     owner.kill()
     owner.communicate()
     wait_until(lambda: refused(port))
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "says"),
-    [
-        ({"latency": 0.05}, TypeError, "two numbers of seconds"),
-        ({"latency": (0.1, 0.05)}, ValueError, r"\(0.1, 0.05\)"),
-        ({"latency": (-1, 0)}, ValueError, "latency"),
-        ({"transient": -0.1}, ValueError, "transient"),
-        ({"transient": 0.6, "lost": 0.6}, ValueError, "add up to 1"),
-        ({"permanent": float("nan")}, ValueError, "permanent"),
-        ({"lost": "half"}, TypeError, "lost"),
-        ({"max_connections": 0}, ValueError, "max_connections"),
-        ({"port": 0}, ValueError, "port"),
-        ({"mails_per_connection": 2.5}, TypeError, "mails_per_connection"),
-        ({"seed": "x"}, TypeError, "seed must be a whole number, not 'x'"),
-    ],
-)
-def test_bad_arguments_are_refused_with_value_and_rule(options, error, says):
-    with pytest.raises(error, match=says):
-        MailServer(**options)

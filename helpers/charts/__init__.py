@@ -3,7 +3,7 @@
 No chart changes matplotlib's settings, prints, or shows anything by itself.
 """
 
-from helpers.charts.advice import advice, ways
+from helpers.charts.advice import advice, signs, ways
 from helpers.charts.crews import cost, crew
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
@@ -34,6 +34,7 @@ __all__ = [
     "rates",
     "series_map",
     "show",
+    "signs",
     "throughput",
     "wait_and_service",
     "ways",

@@ -1,5 +1,6 @@
-"""Was the advice right? And: which way of doing it is faster? Charts of what has been chosen against what is there."""
+"""Was the advice right? Which way is faster? What does who made a mistake see of it? Charts of what was chosen."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,16 +12,19 @@ from helpers.charts.style import (
     INK,
     VERMILLION,
     legend_above,
-    log_axes,
+    log_axis,
     need,
+    numbers,
     plain,
     styled,
 )
-from helpers.charts.sweeps import LOOKS, Look, loads
+from helpers.charts.sweeps import LOOKS, Look, loads, mark_workers
 
 
 def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Throughput, as a share of each load's best, against workers, as a multiple of the advice: the knee belongs at 1.
+
+    The scale below doubles from tick to tick.
 
     Args:
         table: columns load (a name), workers, advised (workers), throughput (jobs/s); at most four loads.
@@ -29,10 +33,12 @@ def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or more loads than can be told apart.
     """
     need(table, "load", "workers", "advised", "throughput")
+    numbers(table, "workers", "advised", "throughput", above=0)
     with styled(ax) as axes:
-        log_axes(axes)
-        axes.set_yscale("linear")
-        axes.axvline(1.0, color=VERMILLION, linestyle=(0, (2, 2)), linewidth=1.6, label="_advice")
+        axes.set(
+            xscale="log", xlabel="Workers, as a multiple of the advice", ylabel="Throughput, share of the best (%)"
+        )
+        mark_workers(axes, {1.0: "the advice"})
         for name, rows, look in loads(table):
             share = (
                 rows.groupby("workers")["throughput"].median() / rows.groupby("workers")["throughput"].median().max()
@@ -42,11 +48,13 @@ def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             axes.plot(
                 times, share.tolist(), markerfacecolor=look.fill, markersize=look.size, label=name or "load", **style
             )
+        low, high = axes.get_xlim()
+        doublings = [2.0**n for n in range(-6, 7)]
+        log_axis(axes.xaxis, [times for times in doublings if low <= times <= high])
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"× {plain(value)}"))
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
         axes.set_ylim(0, 1.12)
-        axes.set(xlabel="Workers, as a multiple of the advice", ylabel="Throughput, share of the best (%)")
-        axes.set_title("Was the advice right?")
+        axes.set_title("Was the advice right?", pad=24)
         axes.grid(True)
         legend_above(axes)
     return axes
@@ -63,6 +71,7 @@ def ways(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or more ways than can be told apart.
     """
     need(table, "case", "way", "seconds")
+    numbers(table, "seconds", above=0)
     cases = list(dict.fromkeys(table["case"]))
     if (count := table["way"].nunique()) > len(LOOKS):
         raise ValueError(f"the table has {count} ways; a chart can tell {len(LOOKS)} apart")
@@ -78,8 +87,9 @@ def ways(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.set_ylim(len(cases) - 0.5, -0.5)  # the first case on top
         low, high = axes.get_xlim()
         axes.set_xlim(low, high * (high / low) ** 0.12)  # room for the last time
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"× {plain(value)}"))
         axes.set(xlabel="Time, as a multiple of the first way's", title="Which way is faster?")
+        log_axis(axes.xaxis)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"× {plain(value)}"))
         handles, names = axes.get_legend_handles_labels()
         legend_above(axes, list(dict(zip(names, handles, strict=True)).values()))
     return axes
@@ -106,3 +116,30 @@ def _time(seconds: float) -> str:
         if seconds * factor >= 1:
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds * 1e6:.3g} µs"
+
+
+def signs(table: pd.DataFrame, kinds: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """What each mistake looks like from outside: a grid with a mark a row, and over each column how many there are.
+
+    Args:
+        table: columns mistake (a name) and sign; a row a mistake, the first on top.
+        kinds: the signs that there may be, from left to right, also those that no mistake has.
+
+    Raises:
+        ValueError: for a missing column, an empty table, or a sign that is none of `kinds`.
+    """
+    need(table, "mistake", "sign")
+    if unknown := sorted(set(table["sign"]) - set(kinds)):
+        raise ValueError(f"{unknown[0]!r} is none of the kinds {list(kinds)}")
+    rows = range(len(table))
+    counts = [int((table["sign"] == kind).sum()) for kind in kinds]
+    with styled(ax, size=(8.0, 1.2 + 0.27 * len(table))) as axes:
+        axes.plot([list(kinds).index(sign) for sign in table["sign"]], rows, "s", color=VERMILLION, markersize=10)
+        axes.set_xticks(range(len(kinds)), [f"{kind}\n{n}" for kind, n in zip(kinds, counts, strict=True)])
+        axes.set_yticks(rows, table["mistake"].tolist())
+        axes.xaxis.tick_top()
+        axes.set(xlim=(-0.5, len(kinds) - 0.5), ylim=(len(table) - 0.5, -0.5), title="What it looks like from outside")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.grid(True)
+    return axes

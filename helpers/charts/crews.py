@@ -3,7 +3,18 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from helpers.charts.style import BLUE, INK, SKY, VERMILLION, legend_above, need, positive, styled, whole_numbers
+from helpers.charts.style import (
+    BLUE,
+    INK,
+    SKY,
+    VERMILLION,
+    legend_above,
+    need,
+    numbers,
+    positive,
+    styled,
+    whole_numbers,
+)
 from helpers.charts.timelines import SECONDS, steps
 
 MARKERS = ["o", "s", "^", "D", "v", "P"]
@@ -22,6 +33,9 @@ def crew(jobs: pd.DataFrame, changes: pd.DataFrame, *, end: float | None = None,
     """
     need(jobs, "submitted", "started")
     need(changes, "time", "after")
+    numbers(jobs, "submitted")
+    numbers(jobs, "started", gaps=True)
+    numbers(changes, "time", "after")
     positive("end", end)
     waiting = steps(jobs["submitted"], jobs["started"])
     last = end or max(float(waiting.index[-1]), float(changes["time"].iloc[-1]))
@@ -54,6 +68,7 @@ def cost(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or more than six rows.
     """
     need(table, "pool", "worker_seconds", "latency")
+    numbers(table, "worker_seconds", "latency")
     if len(table) > len(MARKERS):
         raise ValueError(f"the table has {len(table)} pools; a chart can tell {len(MARKERS)} apart")
     with styled(ax) as axes:

@@ -22,6 +22,8 @@ def show(ax: Axes, alt: str) -> None:
     """
     from IPython.display import display  # only here: the charts themselves work without IPython
 
+    if not isinstance(alt, str):
+        raise TypeError(f"alt must be a sentence, not {alt!r}")
     words = " ".join(alt.split())
     if not words:
         raise ValueError("alt is empty: say in a sentence what the picture shows")

@@ -127,6 +127,8 @@ def series_map(ready: Collection[int] = (0, 1, 2), ax: Axes | None = None) -> Ax
     Raises:
         ValueError: for a number in `ready` that is no notebook.
     """
+    if not isinstance(ready, Collection):
+        raise TypeError(f"ready must be numbers of notebooks, not {ready!r}")
     if unknown := sorted(set(ready) - set(range(LAST + 1))):
         raise ValueError(f"there is no notebook {unknown[0]}: they go from 0 to {LAST}")
     with styled(ax, size=(9.0, 6.4)) as axes:

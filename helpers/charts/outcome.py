@@ -19,8 +19,8 @@ from helpers.charts.style import (
     YELLOW,
     laid_out,
     need,
+    numbers,
     plain,
-    positive,
     root_figure,
     styled,
     whole_numbers,
@@ -42,7 +42,8 @@ ERRORS = [
 def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """A bar a run, split by what became of its jobs: 'succeeded' plain, every kind of error with its own hatch.
 
-    Counts stand on the parts where they fit, and in the legend, so that one lost job in a million shows.
+    Counts stand on the parts where they fit. The legend has those of up to three runs, so that one lost job in a
+    million shows; more runs are not added up, for they may have nothing in common.
 
     Args:
         table: columns run, outcome, jobs (how many); rows of the same run and outcome are added up.
@@ -51,6 +52,7 @@ def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or more kinds of error than can be told apart.
     """
     need(table, "run", "outcome", "jobs")
+    numbers(table, "jobs", least=0)
     counts = table.pivot_table(index="run", columns="outcome", values="jobs", aggfunc="sum", fill_value=0, sort=False)
     errors = [kind for kind in counts.columns if kind != SUCCEEDED]
     if len(errors) > len(ERRORS):
@@ -86,7 +88,9 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty table, or a rate that is not positive.
     """
     need(table, "way", "rate")
-    positive("rate", float(table["rate"].min()))
+    numbers(table, "rate", above=0)
+    if not isinstance(unit, str) or not unit:
+        raise TypeError(f"unit must be words for the axis, not {unit!r}")
     median = table.groupby("way", sort=False)["rate"].median()
     places = {way: place for place, way in enumerate(median.index)}
     with styled(ax, size=(8.0, 1.4 + 0.62 * len(median))) as axes:
@@ -101,7 +105,9 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
             axes.annotate(words, (most, place), (8, 0), textcoords="offset points", va="center")  # right of all dots
         axes.plot(table["rate"], table["way"].map(places), ".", color=INK, markersize=7)
         axes.set_yticks(range(len(median)), [textwrap.fill(str(way), 34) for way in median.index])
-        axes.set(title="How fast each way is", xlabel=unit[:1].upper() + unit[1:], ylim=(len(median) - 0.5, -0.5))
+        scale = ", log scale" if axes.get_xscale() == "log" else ""
+        axes.set_xlabel(f"{unit[:1].upper()}{unit[1:]} (a dot is a run, the bar their median{scale})")
+        axes.set(title="How fast each way is", ylim=(len(median) - 0.5, -0.5))
         axes.xaxis.set_major_formatter(FuncFormatter(plain))
         axes.tick_params(axis="y", length=0)
         axes.grid(True, axis="x")
@@ -121,10 +127,14 @@ def stacked(ax: Axes, counts: pd.DataFrame, looks: dict[str, tuple[str, str]]) -
 
 
 def legend_text(kind: str, jobs: "pd.Series[int]") -> str:
-    """`kind: 883`, with a few runs `kind: 883 (naive), 2 (pool)`, with many their sum; long errors are wrapped."""
-    if 1 < len(jobs) <= FEW:
-        return textwrap.fill(f"{kind}: " + ", ".join(f"{n:,} ({run})" for run, n in jobs.items() if n), 76)
-    return textwrap.fill(f"{kind}: {jobs.sum():,}", 76)
+    """`kind: 883`, with a few runs `kind: 883 (naive), 2 (pool)`, with many only `kind`; long errors are wrapped."""
+    if len(jobs) == 1:
+        counts = f": {jobs.sum():,}"
+    elif len(jobs) <= FEW:
+        counts = ": " + ", ".join(f"{n:,} ({run})" for run, n in jobs.items() if n)
+    else:
+        counts = ""
+    return textwrap.fill(f"{kind}{counts}", 76)
 
 
 def write_counts(ax: Axes, part: BarContainer) -> None:

@@ -5,6 +5,7 @@ They are drawn small, so that a notebook that shows them stays small, and uprigh
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from PIL import Image, ImageOps
@@ -29,7 +30,7 @@ def contact_sheet(pictures: Sequence[tuple[str, Source]], *, columns: int = 4, a
     Raises:
         ValueError: for no pictures, or a number of columns that is not positive.
     """
-    rows = _rows(len(pictures), columns)
+    rows = _rows(pictures, 2, columns)
     with styled(ax, size=(8.6, 8.6 * rows * (CELL[1] + CAPTION) / (columns * (CELL[0] + GAP)))) as axes:
         _prepare(axes, rows, columns)
         for number, (words, source) in enumerate(pictures):
@@ -54,7 +55,7 @@ def before_and_after(
     Raises:
         ValueError: for no pictures, or a number of columns that is not positive.
     """
-    rows = _rows(len(pictures), columns)
+    rows = _rows(pictures, 3, columns)
     with styled(ax, size=(8.6, 8.6 * rows * (CELL[1] + 1.6 * CAPTION) / (columns * (CELL[0] + GAP)))) as axes:
         _prepare(axes, rows, columns, lines=1.6)
         for number, (words, old, new) in enumerate(pictures):
@@ -78,12 +79,20 @@ def small(source: Source) -> tuple[Image.Image, tuple[int, int]]:
         return ImageOps.exif_transpose(picture).convert("RGB"), (size[1], size[0]) if turned else size
 
 
-def _rows(pictures: int, columns: int) -> int:
+def _rows(pictures: Sequence[Any], length: int, columns: int) -> int:
+    """How many rows of the grid they fill, each a tuple of `length`."""
+    if not isinstance(pictures, Sequence):
+        raise TypeError(f"pictures must be a list of tuples, not {pictures!r}")
     if not pictures:
         raise ValueError("there are no pictures to show")
+    if isinstance(columns, bool) or not isinstance(columns, int):
+        raise TypeError(f"columns must be a whole number of at least 1, not {columns!r}")
     if columns < 1:
-        raise ValueError(f"columns must be at least 1, not {columns!r}")
-    return -(-pictures // columns)
+        raise ValueError(f"columns must be a whole number of at least 1, not {columns!r}")
+    for one in pictures:
+        if not isinstance(one, tuple) or len(one) != length:
+            raise TypeError(f"each of the pictures must be a tuple of {length}, words first, not {one!r}")
+    return -(-len(pictures) // columns)
 
 
 def _prepare(ax: Axes, rows: int, columns: int, lines: float = 1.0) -> None:

@@ -16,12 +16,14 @@ from helpers.charts.style import (
     VERMILLION,
     legend_above,
     need,
+    numbers,
     positive,
     styled,
     whole_numbers,
 )
 from helpers.charts.timelines import SECONDS
 
+PIECES = 100_000  # of time: more than any picture can show
 MOST = 40  # jobs that have room for a row each
 RUNS = [(VERMILLION, "-"), (BLUE, "--"), (ORANGE, "-.")]
 
@@ -36,6 +38,7 @@ def attempts(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column, an empty frame, or too many jobs.
     """
     need(frame, "job", "attempt", "ok", "started", "finished")
+    numbers(frame, "attempt", "started", "finished")
     rows = frame.groupby("job", sort=False)
     if len(rows) > MOST:
         raise ValueError(f"the frame has {len(rows)} jobs; a chart has room for {MOST}")
@@ -53,7 +56,7 @@ def attempts(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.grid(True, axis="x")
         ok = Patch(facecolor=SKY, label="ok")
         failed = Patch(facecolor=VERMILLION, hatch="////", edgecolor="white", label="failed")
-        legend_above(axes, [ok, failed, Line2D([], [], color=GREY, linewidth=1, label="backs off, or waits")])
+        legend_above(axes, [ok, failed, Line2D([], [], color=GREY, linewidth=1, label="backs off, then queues")])
     return axes
 
 
@@ -67,12 +70,13 @@ def backoff(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column or an empty table.
     """
     need(table, "attempt", "ceiling", "wait")
+    numbers(table, "attempt", "ceiling", "wait")
     top = table.groupby("attempt")["ceiling"].max()
     with styled(ax) as axes:
         axes.plot(top.index, top, color=VERMILLION, marker="s", label="ceiling: what all wait without jitter")
         shift = np.resize(np.linspace(-0.18, 0.18, 19), len(table))  # so that dots do not hide each other
         axes.plot(table["attempt"] + shift, table["wait"], ".", color=BLUE, alpha=0.6, label="with full jitter")
-        axes.set(title="Exponential backoff", xlabel="Failed attempts", ylabel="Wait before the next (s)")
+        axes.set(title="Exponential backoff", xlabel="Failed attempts", ylabel="Wait before the next attempt (s)")
         axes.set_ylim(0, 1.15 * float(top.max()))
         whole_numbers(axes.xaxis)
         axes.grid(True)
@@ -92,8 +96,15 @@ def arrivals(table: pd.DataFrame, *, bin_width: float, limit: float | None = Non
         ValueError: for a missing column, an empty table, too many runs, or a number that is not positive.
     """
     need(table, "run", "seconds")
+    numbers(table, "seconds", least=0)
+    if bin_width is None:
+        raise TypeError("bin_width must be more than 0, not None")
     positive("bin_width", bin_width)
     positive("limit", limit)
+    if table["seconds"].max() / bin_width > PIECES:
+        raise ValueError(
+            f"bin_width must make at most {PIECES:,} pieces of {table['seconds'].max():g} s, not {bin_width!r}"
+        )
     runs = table.groupby("run", sort=False)["seconds"]
     if len(runs) > len(RUNS):
         raise ValueError(f"the table has {len(runs)} runs; a chart can tell {len(RUNS)} apart")
@@ -105,7 +116,7 @@ def arrivals(table: pd.DataFrame, *, bin_width: float, limit: float | None = Non
             axes.stairs(counts, edges, color=colour, linestyle=line, linewidth=1.8, label=str(name))
             most = max(most, counts.max())
         if limit is not None:
-            axes.axhline(limit, color=GREY, linestyle=":", linewidth=2, label=f"it answers {limit:g}")
+            axes.axhline(limit, color=GREY, linestyle=":", linewidth=2, label=f"{limit:g} can be answered")
         axes.set(title="Requests at the server", xlabel=SECONDS, xlim=(0, edges[-1]), ylim=(0, 1.15 * most))
         axes.set_ylabel(f"Requests in {bin_width:g} s")
         whole_numbers(axes.yaxis)

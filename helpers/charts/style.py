@@ -1,26 +1,33 @@
-"""What all charts share: the colours, the style, and the two checks of what they are given.
+"""What all charts share: the colours, the style, and the checks of what they are given.
 
 Colour is never the only difference between two things: each also has its own marker, line style or hatch, so that a
 page printed in grey still reads. Colours: M. Okabe and K. Ito, "Color Universal Design" (2008).
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.lines import Line2D
+from matplotlib.offsetbox import AnnotationBbox, DrawingArea
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 INK, GREY = "#222222", "#6b6b6b"
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
 
 STYLE = "helpers.charts.series"  # series.mplstyle beside this file
+PIECE = 32.0  # points: the piece of a line that stands before its label
 
 
 @contextmanager
@@ -29,6 +36,8 @@ def styled(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Itera
 
     Matplotlib's settings are as they were afterwards. If the drawing raises, a figure made here is closed again.
     """
+    if ax is not None and not isinstance(ax, Axes):
+        raise TypeError(f"ax must be the Axes to draw on, not {ax!r}")
     with plt.style.context(STYLE):
         if ax is not None:
             yield ax
@@ -42,7 +51,9 @@ def styled(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Itera
 
 
 def need(table: pd.DataFrame, *columns: str) -> None:
-    """Raise `ValueError` that names every missing column, or says that the table has no rows."""
+    """Raise `ValueError` that names every missing column or says that there are no rows, `TypeError` for no table."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"the table must be a DataFrame, not {table!r}")
     missing = [column for column in columns if column not in table]
     if missing:
         raise ValueError(f"the table has no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
@@ -50,10 +61,27 @@ def need(table: pd.DataFrame, *columns: str) -> None:
         raise ValueError("the table has no rows: there is nothing to draw")
 
 
+def numbers(
+    table: pd.DataFrame, *columns: str, least: float = -math.inf, above: float = -math.inf, gaps: bool = False
+) -> None:
+    """Raise `ValueError` that names the first value that is no finite number within the bounds; `gaps`: NaN may be."""
+    bounds = {f"{least:g} or more": least, f"more than {above:g}": above}
+    rule = next((words for words, bound in bounds.items() if math.isfinite(bound)), "a finite number")
+    for column in columns:
+        for value in table[column]:
+            if not (gaps and pd.isna(value)) and not (_finite(value) and value >= least and value > above):
+                raise ValueError(f"{column} must be {rule} in every row of the table, not {value!r}")
+
+
 def positive(name: str, value: float | None) -> None:
-    """Raise `ValueError` unless `value` is None or more than 0."""
-    if value is not None and not value > 0:
-        raise ValueError(f"{name} must be more than 0, not {value!r}")
+    """Raise `ValueError` unless `value` is None or more than 0 and finite, `TypeError` if it is no number."""
+    if value is not None and not (_finite(value) and value > 0):
+        kind = ValueError if isinstance(value, Real) else TypeError
+        raise kind(f"{name} must be more than 0, not {value!r}")
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def plain(value: float, _: object = None) -> str:
@@ -61,14 +89,27 @@ def plain(value: float, _: object = None) -> str:
     return f"{value:,.10g}"
 
 
-def log_axes(ax: Axes) -> None:
-    """Make both axes logarithmic, with plain numbers at 1, 2, 5, 10, … for ticks."""
-    ax.set(xscale="log", yscale="log")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(plain))
-        axis.set_minor_locator(NullLocator())
-        axis.set_minor_formatter(NullFormatter())
+def log_axis(axis: Axis, ticks: Iterable[float] | None = None) -> None:
+    """Give a logarithmic axis, after all is drawn on it, plain numbers at `ticks`, and say that it is logarithmic.
+
+    Of ticks too close to be read the later ones go. Without `ticks` they are 1, 2, 5, 10, …, on a short axis more.
+    """
+    low, high = sorted(axis.get_view_interval())
+    if ticks is None:
+        span = high / low
+        subs = (1, 2, 3, 4, 6, 8) if span < 25 else (1, 2, 3, 5) if span < 60 else (1, 2, 5)
+        axis.set_major_locator(LogLocator(subs=subs))
+    else:
+        kept: list[float] = []
+        for tick in sorted(set(ticks)):
+            if not kept or tick / kept[-1] > (high / low) ** 0.045:
+                kept.append(tick)
+        axis.set_major_locator(FixedLocator(kept))
+    axis.set_major_formatter(FuncFormatter(plain))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    words = axis.get_label_text()
+    axis.set_label_text(f"{words[:-1]}, log scale)" if words.endswith(")") else f"{words} (log scale)")
 
 
 def whole_numbers(axis: Axis, most: int = 10) -> None:
@@ -77,9 +118,9 @@ def whole_numbers(axis: Axis, most: int = 10) -> None:
     axis.set_major_formatter(FuncFormatter(plain))
 
 
-def limit_line(ax: Axes, y: float, label: str) -> None:
+def limit_line(ax: Axes, y: float, label: str, colour: str = VERMILLION, line: Any = (0, (6, 2))) -> None:
     """A dashed horizontal line at `y` with its label on it, at the left end; it needs no legend."""
-    ax.axhline(y, color=VERMILLION, linestyle=(0, (6, 2)), linewidth=1.6, label=f"_{label}")
+    ax.axhline(y, color=colour, linestyle=line, linewidth=1.6, label=f"_{label}")
     note(ax, (0.01, y), label, (0, 4), va="bottom")
 
 
@@ -105,7 +146,9 @@ def legend_above(ax: Axes, handles: Sequence[Artist | BarContainer] | None = Non
 
 
 def root_figure(ax: Axes) -> Figure:
-    """The whole figure that `ax` is on, also from within a subfigure."""
+    """The whole figure that `ax` is on, also from within a subfigure. Raises `TypeError` if `ax` is no Axes."""
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax must be the Axes that a chart returned, not {ax!r}")
     figure = ax.figure
     while not isinstance(figure, Figure):
         figure = figure.figure
@@ -119,12 +162,45 @@ def laid_out(ax: Axes) -> Figure:
     return figure
 
 
-def end_labels(ax: Axes, ends: list[tuple[float, str]], gap: float = 15.0) -> None:
-    """Write each (y, text) right of the axes at its y, moved up so that two are never closer than `gap` points."""
+def end_labels(ax: Axes, lines: Sequence[Line2D], gap: float = 15.0) -> None:
+    """Right of the axes, at the last y of each line, a piece of it and its label: a legend without looking to and fro.
+
+    They are moved up so that two are never closer than `gap` points.
+    """
     points = 72 / laid_out(ax).dpi  # points a pixel
     free = float("-inf")
-    for y, text in sorted(ends):
+    for line in sorted(lines, key=last):
+        y = last(line)
         at = float(ax.transData.transform((1, y))[1]) * points  # 1 lies on a logarithmic x axis too
         free = max(at, free)
-        note(ax, (1, y), text, (5, free - at), va="center")
+        box = DrawingArea(PIECE, 0)
+        box.add_artist(piece(line))
+        ax.add_artist(
+            AnnotationBbox(
+                box,
+                (1, y),
+                (5, free - at),
+                xycoords=("axes fraction", "data"),
+                boxcoords="offset points",
+                box_alignment=(0, 0.5),
+                frameon=False,
+                pad=0,
+                annotation_clip=False,
+            )
+        )
+        note(ax, (1, y), str(line.get_label()), (PIECE + 12, free - at), va="center")
         free += gap
+
+
+def last(line: Line2D) -> float:
+    """The y at which a line ends."""
+    return float(np.asarray(line.get_ydata(), float)[-1])
+
+
+def piece(line: Line2D) -> Line2D:
+    """A short piece with the look of `line`, its marker in the middle."""
+    new = Line2D([0, PIECE / 2, PIECE], [0, 0, 0], markevery=[1], label=line.get_label())
+    new.set(color=line.get_color(), linestyle=line.get_linestyle(), linewidth=line.get_linewidth())
+    new.set(marker=line.get_marker(), markersize=line.get_markersize(), markerfacecolor=line.get_markerfacecolor())
+    new.set(markeredgecolor=line.get_markeredgecolor(), markeredgewidth=line.get_markeredgewidth())
+    return new

@@ -2,7 +2,8 @@
 
 A sweep table has one row for each (workers, repeat): the columns that a chart names, and `load` ("batch" or "stream")
 where there is more than one. Lines go through the median of the repeats; every repeat is a faint dot, so that the
-spread is never hidden.
+spread is never hidden. Right of the axes stands a piece of every line with its name; the ticks are the worker counts
+that were measured.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +12,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from helpers.charts.style import (
     BLUE,
     GREEN,
-    GREY,
     INK,
     ORANGE,
     PURPLE,
@@ -25,8 +26,9 @@ from helpers.charts.style import (
     end_labels,
     legend_above,
     limit_line,
-    log_axes,
+    log_axis,
     need,
+    numbers,
     plain,
     positive,
     styled,
@@ -52,7 +54,6 @@ LOOKS = [  # one a load; the hollow ones are larger, so that both show where two
     Look(PURPLE, "D", ":", "none", 10),
 ]
 PARTS = {50: ("-", False), 95: ("--", True), 99: (":", True)}  # each percentile's line, and whether it is hollow
-GLYPHS = {"o": "●○", "s": "■□", "^": "▲△", "D": "◆◇"}  # each marker as a letter, full and hollow
 
 
 def throughput(
@@ -68,7 +69,7 @@ def throughput(
 
     Args:
         table: columns workers, throughput (jobs/s); load if there are several.
-        limit: the most that the service behind the pool can do, jobs/s.
+        limit: the most that is possible with what the workers share, jobs/s.
         ideal: mean service time, seconds; draws workers / ideal, what that many workers could do with no losses.
         cores: for work that computes: the ideal is then min(workers, cores) / ideal.
         marks: words at worker counts, beside an upright line: {20: "20 connections"}.
@@ -77,33 +78,38 @@ def throughput(
         ValueError: for a missing column, an empty table, or a number that is not positive.
     """
     need(table, "workers", "throughput")
+    numbers(table, "workers", "throughput", above=0)
     positive("limit", limit)
     positive("ideal", ideal)
     positive("cores", cores)
     with styled(ax) as axes:
-        log_axes(axes)
+        axes.set(xscale="log", yscale="log", xlabel=WORKERS, ylabel="Throughput (jobs/s)")
         mark_workers(axes, marks)
         ends = [ideal_line(axes, table, ideal, cores)] if ideal is not None else []
         ends += [median_line(axes, rows, "throughput", look, load or "measured") for load, rows, look in loads(table)]
         if limit is not None:
-            limit_line(axes, limit, f"limit of the service: {limit:,.4g} jobs/s")
-        axes.set(xlabel=WORKERS, ylabel="Throughput (jobs/s)")
+            limit_line(axes, limit, f"shared limit: {limit:,.4g} jobs/s")
+            axes.set_ylim(top=max(axes.get_ylim()[1], 1.5 * limit))  # room for its words
         axes.set_title("Throughput against workers", pad=24 if marks else None)
+        log_axis(axes.xaxis, table["workers"])
+        log_axis(axes.yaxis)
         end_labels(axes, ends)
     return axes
 
 
-def ideal_line(ax: Axes, table: pd.DataFrame, ideal: float, cores: int | None) -> tuple[float, str]:
-    """A dotted line of what is possible; returns its last point and its label."""
+def ideal_line(ax: Axes, table: pd.DataFrame, ideal: float, cores: int | None) -> Line2D:
+    """A dotted line of what is possible, drawn on top of the others, for these often lie on it."""
     counts = sorted({*table["workers"], *([cores] if cores is not None else [])})
     most = [n / ideal if cores is None else min(n, cores) / ideal for n in counts]
-    ax.plot(counts, most, color=GREY, linestyle=":", label="ideal")
     what = "workers" if cores is None else f"min(workers, {cores})"
-    return most[-1], f"ideal: {what} / {ideal:.3g} s"
+    label = f"ideal: {what} / {ideal:.3g} s"
+    return ax.plot(counts, most, color=INK, linestyle=":", linewidth=1.8, zorder=2.5, label=label)[0]
 
 
 def mark_workers(ax: Axes, marks: Mapping[float, str] | None) -> None:
     """An upright line at each worker count of `marks`, with its words above it, where no curve is."""
+    if marks is not None and not isinstance(marks, Mapping):
+        raise TypeError(f"marks must be words at worker counts, as in {{20: '20 connections'}}, not {marks!r}")
     for place, words in (marks or {}).items():
         positive("marks", place)
         ax.axvline(place, color=VERMILLION, linestyle=(0, (2, 2)), linewidth=1.6, label=f"_{words}")
@@ -112,7 +118,7 @@ def mark_workers(ax: Axes, marks: Mapping[float, str] | None) -> None:
 
 
 def efficiency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """The share of what is physically possible that the pool reached, against workers.
+    """The share of the ideal, workers / the time a job needs, that the pool reached, against workers.
 
     Args:
         table: columns workers, efficiency (0 to 1); load if there are several.
@@ -121,14 +127,16 @@ def efficiency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column or an empty table.
     """
     need(table, "workers", "efficiency")
+    numbers(table, "workers", above=0)
+    numbers(table, "efficiency")
     with styled(ax) as axes:
-        log_axes(axes)
-        axes.set_yscale("linear")
+        axes.set(xscale="log", xlabel=WORKERS, ylabel="Share of the ideal throughput (%)")
         ends = [median_line(axes, rows, "efficiency", look, load or "measured") for load, rows, look in loads(table)]
-        limit_line(axes, 1.0, "all that is possible")
+        limit_line(axes, 1.0, "the ideal: workers / time that a job needs")
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
         axes.set_ylim(0, max(1.12, 1.05 * float(table["efficiency"].max())))
-        axes.set(title="Efficiency against workers", xlabel=WORKERS, ylabel="Share of the possible throughput (%)")
+        axes.set_title("Efficiency against workers")
+        log_axis(axes.xaxis, table["workers"])
         end_labels(axes, ends)
     return axes
 
@@ -150,12 +158,14 @@ def latency(
     Raises:
         ValueError: for a missing column, an empty table, another percentile, or a mark that is not positive.
     """
-    if not parts or set(parts) - set(PARTS):
-        raise ValueError(f"parts must be some of {list(PARTS)}, not {list(parts)}")
+    if not isinstance(parts, Sequence) or not parts or set(parts) - set(PARTS):
+        raise ValueError(f"parts must be some of {list(PARTS)}, not {parts!r}")
     columns = [f"p{part}" for part in parts]
     need(table, "workers", *columns)
+    numbers(table, "workers", above=0)
+    numbers(table, *columns)
     with styled(ax) as axes:
-        log_axes(axes)
+        axes.set(xscale="log", yscale="log", xlabel=WORKERS, ylabel="Latency, submit to result (ms)")
         mark_workers(axes, marks)
         ends = []
         for load, rows, look in loads(table):
@@ -164,8 +174,9 @@ def latency(
                 line, hollow = PARTS[part]
                 own = look._replace(line=line, fill="white" if hollow else look.colour, size=7)
                 ends.append(median_line(axes, scaled, column, own, f"{load} {column}".strip()))
-        axes.set(xlabel=WORKERS, ylabel="Latency, submit to result (ms)")
         axes.set_title("Latency against workers", pad=24 if marks else None)
+        log_axis(axes.xaxis, table["workers"])
+        log_axis(axes.yaxis)
         end_labels(axes, ends)
     return axes
 
@@ -183,6 +194,8 @@ def wait_and_service(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column or an empty table.
     """
     need(table, "workers", "wait_p50", "service_p50")
+    numbers(table, "workers", above=0)
+    numbers(table, "wait_p50", "service_p50")
     parts = list(loads(table))
     with styled(ax, size=(8.0, 4.4) if len(parts) == 1 else (9.0, 4.6)) as axes:
         axes.set_title("Where a job's time goes")
@@ -215,10 +228,10 @@ def loads(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Look]]:
         yield str(name), table[table["load"] == name], look
 
 
-def median_line(ax: Axes, rows: pd.DataFrame, column: str, look: Look, name: str) -> tuple[float, str]:
-    """A line through the medians and a dot a repeat; returns the last median and its label, `name` after the marker."""
+def median_line(ax: Axes, rows: pd.DataFrame, column: str, look: Look, name: str) -> Line2D:
+    """A line through the medians, and a dot a repeat if there are several; returns the line."""
     median = rows.groupby("workers")[column].median()
-    ax.plot(
+    (line,) = ax.plot(
         list(median.index),
         median.tolist(),
         color=look.colour,
@@ -229,11 +242,11 @@ def median_line(ax: Axes, rows: pd.DataFrame, column: str, look: Look, name: str
         markeredgewidth=1.6,
         label=name,
     )
-    dots: dict[str, Any] = {"color": look.colour, "alpha": 0.35, "markersize": 9, "markeredgewidth": 0, "zorder": 1.5}
-    ax.plot(rows["workers"], rows[column], ".", label=f"_{name}: repeats", **dots)
+    if len(rows) > len(median):
+        dots: dict[str, Any] = {"color": look.colour, "alpha": 0.35, "markersize": 9, "markeredgewidth": 0}
+        ax.plot(rows["workers"], rows[column], ".", label=f"_{name}: repeats", zorder=1.5, **dots)
     ax.grid(True)
-    hollow = look.fill != look.colour
-    return float(median.iloc[-1]), f"{GLYPHS[look.marker][hollow]} {name}"
+    return line
 
 
 def stacked_bars(ax: Axes, rows: pd.DataFrame) -> list[BarContainer]:

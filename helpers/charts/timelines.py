@@ -19,6 +19,7 @@ from helpers.charts.style import (
     legend_above,
     limit_line,
     need,
+    numbers,
     positive,
     styled,
     whole_numbers,
@@ -29,12 +30,15 @@ SAMPLE = ["seconds", "threads", "memory", "connections"]
 MIB = 2**20
 OUTCOMES = [(BLUE, "-"), (VERMILLION, "--"), (PURPLE, "-.")]  # the look of each kind, the most frequent first
 BAR = 0.74  # a bar's height, of the row's
+SHORT = 12  # pixels: too short a bar for a letter, or to be seen
+FEW = 6  # failed jobs too short to be seen that are named, and the letters of such a name
 
 
 def floor_plan(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Who cooked what: a row a worker, a bar a job from started to finished, failed ones hatched.
 
-    A job's name stands in its bar where it fits. Jobs that never started have no bar; the legend counts them.
+    A job's name stands in its bar where it fits. A failed one too short to be seen has a cross, and its name beside it.
+    Jobs that never started have no bar; the legend counts them.
 
     Args:
         frame: columns job, worker, ok, started, finished (seconds).
@@ -43,6 +47,8 @@ def floor_plan(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ValueError: for a missing column or an empty frame.
     """
     need(frame, "job", "worker", "ok", "started", "finished")
+    numbers(frame, "worker", "started", gaps=True)
+    numbers(frame, "finished")
     ran = frame.dropna(subset=["worker", "started"])
     crew = [int(worker) for worker in ran["worker"]] or [1]
     with styled(ax, size=(8.0, min(max(2.6, 1.5 + 0.5 * len(set(crew))), 8.0))) as axes:
@@ -57,6 +63,7 @@ def floor_plan(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.grid(True, axis="x")
         legend_above(axes, legend)
         name_bars(axes, ran)
+        mark_short_failures(axes, ran[~ran["ok"].astype(bool)])
     return axes
 
 
@@ -82,13 +89,26 @@ def name_bars(ax: Axes, ran: pd.DataFrame) -> None:
     (_, top), (_, bottom) = ax.transData.transform([(0, 0), (0, BAR)])
     for job, worker, ok, start, end in ran[["job", "worker", "ok", "started", "finished"]].itertuples(index=False):
         (left, _), (right, _) = ax.transData.transform([(start, 0), (end, 0)])
-        if right - left < 12 or abs(top - bottom) < 12:
+        if right - left < SHORT or abs(top - bottom) < SHORT:
             continue  # not even one letter fits: thousands of jobs cost no time here
         back = None if ok else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # letters on a hatch do not read
         text = ax.text((start + end) / 2, worker, str(job), ha="center", va="center", fontsize=9.5, bbox=back)
         box = text.get_window_extent()
         if box.width + 6 > right - left or box.height > abs(top - bottom):
             text.remove()
+
+
+def mark_short_failures(ax: Axes, failed: pd.DataFrame) -> None:
+    """A cross on top of each failed bar that is too short to be seen; with its name, if they are few."""
+    (zero, _), (one, _) = ax.transData.transform([(0, 0), (1, 0)])
+    short = failed[(failed["finished"] - failed["started"]) * (one - zero) < SHORT]
+    places = (short["started"] + short["finished"]) / 2, short["worker"].astype(float) - BAR / 2
+    ax.plot(*places, "X", color=VERMILLION, markeredgecolor="white", markersize=10, clip_on=False, label="_too short")
+    if len(short) > FEW:
+        return
+    for job, x, y in zip(short["job"], *places, strict=True):
+        if len(str(job)) <= FEW:
+            ax.annotate(str(job), (x, y), (8, 0), textcoords="offset points", va="center", fontsize=9.5)
 
 
 def queue_depth(frame: pd.DataFrame, *, bound: int | None = None, ax: Axes | None = None) -> Axes:
@@ -102,6 +122,8 @@ def queue_depth(frame: pd.DataFrame, *, bound: int | None = None, ax: Axes | Non
         ValueError: for a missing column, an empty frame, or a bound that is not positive.
     """
     need(frame, "submitted", "started", "finished")
+    numbers(frame, "submitted", "finished")
+    numbers(frame, "started", gaps=True)
     positive("bound", bound)
     ran = frame.dropna(subset=["started"])
     waiting = steps(frame["submitted"], frame["started"].fillna(frame["finished"]))
@@ -111,7 +133,7 @@ def queue_depth(frame: pd.DataFrame, *, bound: int | None = None, ax: Axes | Non
         axes.step(waiting.index, waiting, where="post", color=BLUE, label="waiting in the queue")
         axes.step(running.index, running, where="post", color=VERMILLION, linestyle="--", label="running")
         if bound is not None:
-            limit_line(axes, bound, f"bound of the queue: {bound:,} jobs")
+            limit_line(axes, bound, f"bound of the queue: {bound:,} jobs", GREY, ":")
         axes.set(title="Jobs in the pool over time", xlabel=SECONDS, ylabel="Jobs", xlim=(0, None))
         axes.set_ylim(0, 1.18 * max(waiting.max(), running.max(), bound or 1))
         whole_numbers(axes.yaxis)
@@ -126,12 +148,14 @@ def progress(frame: pd.DataFrame, *, ideal: float | None = None, ax: Axes | None
     Args:
         frame: columns finished (seconds) and outcome ("sent", "failed", …, at most three kinds); without the latter ok
             is taken for it.
-        ideal: jobs/s of the physical limit; draws the straight line from nothing to all jobs.
+        ideal: jobs/s of some limit; draws the straight line from nothing to all jobs.
 
     Raises:
         ValueError: for a missing column, an empty frame, too many kinds, or an ideal that is not positive.
     """
-    need(frame, "finished", "outcome" if "outcome" in frame else "ok")
+    need(frame, "finished")
+    need(frame, "outcome" if "outcome" in frame else "ok")
+    numbers(frame, "finished")
     positive("ideal", ideal)
     kinds = frame["outcome"] if "outcome" in frame else frame["ok"].map({True: "succeeded", False: "failed"})
     names = list(kinds.value_counts().index)  # the most frequent first
@@ -139,7 +163,8 @@ def progress(frame: pd.DataFrame, *, ideal: float | None = None, ax: Axes | None
         raise ValueError(f"the frame has {len(names)} kinds of outcome; a chart can tell {len(OUTCOMES)} apart")
     with styled(ax) as axes:
         if ideal is not None:
-            axes.plot([0, len(frame) / ideal], [0, len(frame)], color=GREY, linestyle=":", label="limit")
+            label = f"limit: {ideal:,.4g} jobs/s"
+            axes.plot([0, len(frame) / ideal], [0, len(frame)], color=GREY, linestyle=":", label=label)
         end = float(frame["finished"].max())
         for name, (colour, line) in zip(names, OUTCOMES, strict=False):
             times = sorted(frame["finished"][kinds == name])
@@ -172,8 +197,15 @@ def naive_run(
     Raises:
         ValueError: for a missing column, no samples, or a limit that is not positive.
     """
-    table = samples if isinstance(samples, pd.DataFrame) else pd.DataFrame(list(samples), columns=SAMPLE)
+    if not isinstance(samples, pd.DataFrame):
+        if not isinstance(samples, Sequence) or not all(
+            isinstance(s, tuple) and len(s) == len(SAMPLE) for s in samples
+        ):
+            raise TypeError(f"samples must be a table or tuples of {', '.join(SAMPLE)}, not {samples!r}")
+        samples = pd.DataFrame(list(samples), columns=SAMPLE)
+    table = samples
     need(table, *SAMPLE)
+    numbers(table, *SAMPLE)
     positive("limit", limit)
     with styled(ax) as axes:
         axes.fill_between(table["seconds"], table["connections"], step="post", color=SKY, alpha=0.35, linewidth=0)
@@ -182,7 +214,7 @@ def naive_run(
             limit_line(axes, limit, f"limit of the server: {limit:,} connections")
         note = f"at its peak {table['threads'].max():,} threads, {table['memory'].max() / MIB:,.0f} MiB"
         axes.text(1, 1.02, note, transform=axes.transAxes, ha="right", va="bottom")
-        axes.set(title="One connection a job", xlabel=SECONDS, ylabel="Open connections", xlim=(0, None))
+        axes.set(title="One connection a job", xlabel=SECONDS, ylabel="Connections of the client", xlim=(0, None))
         axes.set_ylim(0, 1.18 * max(table["connections"].max(), limit or 1))
         whole_numbers(axes.yaxis)
         axes.grid(True)

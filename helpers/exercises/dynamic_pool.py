@@ -19,7 +19,7 @@ def check_hire(answer: Any) -> Verdict:
         ((3, 1, 1, 10), 2),
         ((7, 6, 5, 10), 0),
     ]
-    return expect(answer, cases, "all that the backlog needs, at once, and never more than allowed.")
+    return expect(answer, cases, "all that the queue needs, at once, and never more than allowed.")
 
 
 class Lock:
@@ -90,7 +90,7 @@ def check_leave(answer: Any) -> Verdict:
             if gone is None or gone is ...:
                 return Verdict(False, "leave(crew) returns nothing so far.")
         if crew._count < minimum:
-            return Verdict(False, f"{begun}, and {crew._count} stayed: between the look and the step another one left.")
+            return Verdict(False, f"{begun}, and {crew._count} stayed: between each look and step another one left.")
         if crew._count > minimum:
             return Verdict(False, f"{begun}, all wanted to go, and {crew._count} stayed.")
         if attempt(answer, crew)[0]:

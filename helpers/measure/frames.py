@@ -4,12 +4,15 @@ All times are seconds from `zero` on the pool's clock, or from the earliest in t
 drawn together the same. All columns are there even if there are no rows.
 """
 
+import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from helpers.pools import DeadLetter, Decision, Result
+from helpers.pools import DeadLetter, Decision, Result, checks
+
+Row = TypeVar("Row")
 
 COLUMNS = {
     "job": "object",
@@ -32,8 +35,11 @@ def to_frame(results: Iterable[Result[Any, Any]], *, zero: float | None = None) 
     job; worker (<NA> if no worker took it); attempt; ok; error ("ValueError: bad order", None if ok); submitted,
     started (NaN if it never started), finished: seconds since `zero`, else since the earliest `submitted`; wait,
     duration, latency: seconds.
+
+    Raises, as all functions here do, TypeError or ValueError for rows that are of no such kind, or a zero that is none.
     """
-    rows = sorted(results, key=lambda r: r.finished)
+    rows = sorted(_finished(results), key=lambda r: r.finished)
+    _check_zero(zero)
     if zero is None:
         zero = min((r.submitted for r in rows), default=0.0)
     columns: dict[str, list[Any]] = {
@@ -71,7 +77,7 @@ def attempts_frame(results: Iterable[Result[Any, Any]]) -> pd.DataFrame:
     job; attempt (from 1); worker; ok; error; due (when it might be made), started, finished, and late (started - due):
     seconds. Jobs that no worker ever took have no row.
     """
-    made = sorted(((a, r.job) for r in results for a in r.attempts), key=lambda pair: pair[0].started)
+    made = sorted(((a, r.job) for r in _finished(results) for a in r.attempts), key=lambda pair: pair[0].started)
     zero = min((a.due for a, _ in made), default=0.0)
     columns: dict[str, list[Any]] = {
         "job": [job for _, job in made],
@@ -92,13 +98,15 @@ def letters_frame(letters: Iterable[DeadLetter]) -> pd.DataFrame:
 
     seconds: from the start of the first attempt to the end of the last; redriven: it had been a dead letter before.
     """
+    letters = _rows("letters", letters, DeadLetter)
     rows = [(x.job, len(x.attempts), x.reason, _words(x.error), _span(x), x.redriven_from is not None) for x in letters]
     return pd.DataFrame(rows, columns=["job", "attempts", "reason", "error", "seconds", "redriven"])
 
 
 def crew_frame(decisions: Iterable[Decision], *, zero: float | None = None) -> pd.DataFrame:
     """A row a change of the crew: time (s), before, after (workers), reason, queued (jobs), oldest_wait (s)."""
-    frame = pd.DataFrame(list(decisions), columns=list(Decision._fields))
+    _check_zero(zero)
+    frame = pd.DataFrame(_rows("decisions", decisions, Decision), columns=list(Decision._fields))
     if len(frame):
         frame["time"] -= frame["time"].min() if zero is None else zero
     return frame
@@ -109,8 +117,10 @@ def worker_seconds(decisions: Iterable[Decision], until: float) -> float:
 
     Raises ValueError if there is no decision, or `until` lies before the last one.
     """
-    log = list(decisions)
-    if not log or until < log[-1].time:
+    log = _rows("decisions", decisions, Decision)
+    if isinstance(until, bool) or not isinstance(until, int | float):
+        raise TypeError(f"until must be a number of seconds, not {until!r}")
+    if not log or not log[-1].time <= until < math.inf:  # NaN as well
         raise ValueError(f"until must not lie before the last of at least one decision, not {until!r}")
     ends = [decision.time for decision in log[1:]] + [until]
     return sum(decision.after * (end - decision.time) for decision, end in zip(log, ends, strict=True))
@@ -124,8 +134,35 @@ def _span(letter: DeadLetter) -> float:
     return letter.attempts[-1].finished - letter.attempts[0].started
 
 
+def _rows(name: str, things: Iterable[Row], kind: type[Row]) -> list[Row]:
+    """The things as a list. Raises TypeError that names the first that is not of that kind."""
+    rows = list(checks.iterable(name, things))
+    for row in rows:
+        if not isinstance(row, kind):
+            raise TypeError(f"{name} must be of the kind {kind.__name__}, not {row!r}")
+    return rows
+
+
+def _finished(results: Iterable[Result[Any, Any]]) -> list[Result[Any, Any]]:
+    rows = _rows("results", results, Result)
+    for result in rows:
+        if not hasattr(result, "finished"):
+            raise ValueError(f"results must have finished, not {result!r}")
+    return rows
+
+
+def _check_zero(zero: Any) -> None:
+    rule = f"zero must be None or a finite number of seconds, not {zero!r}"
+    if isinstance(zero, bool) or not isinstance(zero, int | float | None):
+        raise TypeError(rule)
+    if zero is not None and not math.isfinite(zero):
+        raise ValueError(rule)
+
+
 def need(frame: pd.DataFrame, *columns: str) -> None:
-    """Raises ValueError that names the columns the table lacks."""
+    """Raises ValueError that names the columns the table lacks, TypeError if it is no table."""
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"the table must be a DataFrame, not {frame!r}")
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ValueError(f"the table lacks the columns {missing}; it has {list(frame.columns)}")

@@ -6,24 +6,23 @@ Research 9(3), 1961, doi:10.1287/opre.9.3.383. Nothing is assumed about order, d
 """
 
 import heapq
-import math
 from collections.abc import Iterable
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from helpers.measure.frames import need
-from helpers.pools.checks import whole_number
+from helpers.pools.checks import iterable, number, whole_number
 
 
 def littles_law(throughput: float, latency: float) -> float:
     """L = λ W: jobs in the system, from jobs/s and the mean latency in seconds.
 
-    Put the service time for the latency and it is the jobs in service: the workers needed. Raises ValueError for a
-    negative number or NaN.
+    Put the service time for the latency and it is the jobs in service: the workers needed. Raises TypeError for what is
+    no number, ValueError for one that is negative or not finite.
     """
-    for name, value in (("throughput", throughput), ("latency", latency)):
-        if math.isnan(value) or value < 0:
-            raise ValueError(f"{name} must be 0 or more, not {value!r}")
+    number("throughput must be a number of jobs/s, 0 or more", throughput)
+    number("latency must be a number of seconds, 0 or more", latency)
     return throughput * latency
 
 
@@ -31,10 +30,11 @@ def in_system(frame: pd.DataFrame) -> float:
     """The number of jobs in the system, averaged over the time from the first submit to the last finish.
 
     Every job adds the seconds it was there: their sum over the length of the whole is the average. `frame` is a table
-    of `to_frame`; raises ValueError if it lacks columns or has no rows.
+    of `to_frame`; raises ValueError if it lacks columns, has no rows or spans no time, TypeError if it is no table.
     """
     need(frame, "submitted", "finished")
-    return float((frame["finished"] - frame["submitted"]).sum() / _span(frame))
+    span = _span(frame)
+    return float((frame["finished"] - frame["submitted"]).sum() / span)
 
 
 def utilisation(frame: pd.DataFrame, workers: int) -> float:
@@ -49,12 +49,11 @@ def list_schedule(durations: Iterable[float], workers: int) -> float:
     This is what a pool without any cost of its own would need, the tail included, in which workers run dry. It is never
     below sum / workers nor below the longest job, and at most 2 - 1 / workers times the best that any order could do:
     R. L. Graham, "Bounds for Certain Multiprocessing Anomalies", Bell System Technical Journal 45(9), 1966.
-    Raises ValueError for a negative duration or NaN.
+    Raises TypeError or ValueError for a duration that is no number, negative or not finite.
     """
     free = [0.0] * whole_number("workers", workers)  # when each worker is free again, the earliest first
-    for seconds in durations:
-        if not seconds >= 0:
-            raise ValueError(f"a duration must be 0 seconds or more, not {seconds!r}")
+    for seconds in iterable("durations", durations):
+        number("a duration must be a number of seconds, 0 or more", seconds)
         heapq.heapreplace(free, free[0] + seconds)
     return max(free)
 
@@ -62,4 +61,10 @@ def list_schedule(durations: Iterable[float], workers: int) -> float:
 def _span(frame: pd.DataFrame) -> float:
     if frame.empty:
         raise ValueError("the table has no rows: there is no time to average over")
-    return float(frame["finished"].max() - frame["submitted"].min())
+    for column in ("submitted", "finished"):
+        if not is_numeric_dtype(frame[column]) or frame[column].isna().any():
+            raise ValueError(f"the column {column} must hold seconds in each row, not {list(frame[column])}")
+    span = float(frame["finished"].max() - frame["submitted"].min())
+    if not 0 < span < float("inf"):
+        raise ValueError(f"the table must span some time, from the first submit to the last finish, not {span!r} s")
+    return span

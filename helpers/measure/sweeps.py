@@ -1,6 +1,7 @@
 """The same jobs with 1, 2, 5, … workers: throughput and latency as a tidy table."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import cycle, islice
@@ -10,7 +11,7 @@ import pandas as pd
 
 from helpers.measure.frames import to_frame
 from helpers.pools import Result, WorkerPool
-from helpers.pools.checks import whole_number
+from helpers.pools.checks import function, iterable, whole_number
 
 MakePool = Callable[[int, int], WorkerPool[Any, Any]]
 
@@ -52,15 +53,18 @@ def sweep(
 
     Raises TypeError or ValueError for bad arguments, ValueError if there are too few jobs to measure anything.
     """
-    counts = [whole_number("workers", count) for count in workers]
+    function("make_pool", make_pool)
+    counts = [whole_number("workers", count) for count in iterable("workers", workers)]
     if not counts:
         raise ValueError("workers must name at least one worker count, not none")
-    if load not in LOADS:
+    if not isinstance(load, str) or load not in LOADS:
         raise ValueError(f"load must be one of {list(LOADS)}, not {load!r}")
     lengths = {count: _length(seconds, count) for count in counts}
     if ideal is not None:
         _positive("ideal", ideal)
-    jobs = list(jobs)
+    jobs = list(iterable("jobs", jobs))
+    if not jobs:
+        raise ValueError("jobs must have at least one job to measure, not none")
     rows = []
     for repeat in range(1, whole_number("repeats", repeats) + 1):
         for count in counts:
@@ -74,7 +78,10 @@ def _steady(make_pool: MakePool, jobs: list[Any], workers: int, inside: int, sec
     source: Iterator[Any] = iter(jobs) if seconds is None else cycle(jobs)
     measured: list[Result[Any, Any]] = []
     begin, end = math.inf, math.inf
-    with make_pool(workers, inside) as pool:
+    pool = make_pool(workers, inside)
+    if not isinstance(pool, WorkerPool):
+        raise TypeError(f"make_pool must return a pool, not {pool!r}")
+    with pool:
         for job in islice(source, inside):
             pool.submit(job)
         for number, result in enumerate(pool.results(), start=1):
@@ -127,6 +134,6 @@ def _positive(name: str, value: Any) -> float:
     rule = f"{name} must be a number of seconds greater than 0, not {value!r}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(rule)
-    if not value > 0:  # NaN as well
+    if not 0 < value <= sys.float_info.max:  # NaN as well
         raise ValueError(rule)
     return float(value)

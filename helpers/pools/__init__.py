@@ -16,10 +16,11 @@ image        ImageProcessor: a pool that resizes pictures (needs Pillow)
 connections  one connection a worker, or as many as the server allows
 email        BatchEmailSender: a pool that sends mails
 sizing       how many workers? The narrowest place decides
+executor     PoolExecutor: any of them where a `concurrent.futures.Executor` is wanted
 checks       how bad input is refused
 
-Needs the standard library only, `image` apart. What costs time to import (Pillow, smtplib) is imported when it is
-first asked for.
+Needs the standard library only, `image` apart. What costs time to import (Pillow, smtplib, concurrent.futures) is
+imported when it is first asked for.
 """
 
 from importlib import import_module
@@ -39,6 +40,7 @@ from helpers.pools.worker import Worker, current_worker
 
 if TYPE_CHECKING:
     from helpers.pools.email import BatchEmailSender, Delivery, EmailJob
+    from helpers.pools.executor import PoolExecutor
     from helpers.pools.image import ImageJob, ImageProcessor, Thumbnail
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "JobCancelled",
     "OutcomeUnknown",
     "PoolClosed",
+    "PoolExecutor",
     "PoolStats",
     "Result",
     "RetryLater",
@@ -82,6 +85,7 @@ _HOME = {
     "EmailJob": "email",
     "ImageJob": "image",
     "ImageProcessor": "image",
+    "PoolExecutor": "executor",
     "Thumbnail": "image",
 }
 

@@ -47,6 +47,9 @@ class Pass(SimpleQueue[Result[Job, Value] | None]):
 
     wanted = True  # False once the stream that reads it has been left
 
+    def hand_on(self) -> None:
+        """Called after results have been put, without the lock. Here they wait for their reader: see `executor`."""
+
 
 # What waits in the queue and goes through a worker's hands: the result to fill in, and the pass it belongs on.
 Order = tuple[Result[Job, Value], Pass[Job, Value]]
@@ -86,6 +89,7 @@ class WorkerPool(Generic[Job, Value]):
         checks.function("handler", handler)
         if resource is not None:
             checks.function("resource", resource)
+        checks.function("clock", clock)
         workers = checks.whole_number("workers", workers)
         self.queue_size = checks.whole_number("queue_size", queue_size)
         self.cancelled = Event()  # set when a shutdown no longer wants what runs
@@ -235,6 +239,7 @@ class WorkerPool(Generic[Job, Value]):
             result, outlet = order
             result.run(self._handler, worker.number, self._clock)
             self._settle(worker, result, outlet)
+            outlet.hand_on()
             del order, result  # a worker that waits keeps nothing of its last job alive
         error = worker.close()
         if error is not None:
@@ -348,7 +353,7 @@ class WorkerPool(Generic[Job, Value]):
         `results()` or `stream()` of this pool is being read, and from inside one of its own handlers.
         """
         self._refuse_own_handler("stream() would wait for itself")
-        source = iter(jobs)
+        source = checks.iterable("jobs", jobs)
         if self._closed:
             raise PoolClosed(f"{self._name} is shut down and takes no more jobs: the stream was not begun")
         return _started(self._feed(source))
@@ -521,6 +526,7 @@ class WorkerPool(Generic[Job, Value]):
             self.cancelled.set()
             self._take_back()
             self._stop_alarms()
+        self._pass.hand_on()
 
     def _stop_alarms(self) -> None:
         for alarm in self._alarms:

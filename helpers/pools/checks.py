@@ -2,8 +2,13 @@
 
 import math
 import operator
+import sys
 import time
-from typing import Any
+from collections.abc import Iterable, Iterator
+from threading import TIMEOUT_MAX
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
 
 COROUTINE = 0x80  # the flag of an `async def` in co_flags; `inspect` knows it too, but takes 10 ms to import
 
@@ -36,18 +41,34 @@ def deadline_after(name: str, seconds: Any) -> float | None:
         delay = float(seconds)
     except (TypeError, ValueError):
         raise TypeError(rule) from None
+    except OverflowError:  # of more than 308 digits
+        raise ValueError(rule) from None
     if math.isnan(delay) or delay < 0:
         raise ValueError(rule)
     return None if math.isinf(delay) else time.monotonic() + delay
 
 
 def seconds(name: str, value: Any) -> float:
-    """`value` as a float. Raises TypeError if it is no number, ValueError if it is not more than 0 and finite."""
+    """`value` as a float. Raises TypeError if it is no number, ValueError if it is not more than 0, or too long.
+
+    Too long is what no lock can wait (centuries; on Windows 49 days): a worker would fail when it begins to.
+    """
     rule = f"{name} must be a number of seconds, more than 0, not {value!r}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(rule)
-    if not 0 < value < math.inf:
+    if value > TIMEOUT_MAX:
+        raise ValueError(f"{name} must be a number of seconds, at most {TIMEOUT_MAX:.0f}, not {value!r}")
+    if not value > 0:  # NaN as well
         raise ValueError(rule)
+    return float(value)
+
+
+def number(rule: str, value: Any) -> float:
+    """`value` as a float. Raises TypeError if it is no number, ValueError if it is negative or not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{rule}, not {value!r}")
+    if not 0 <= value <= sys.float_info.max:
+        raise ValueError(f"{rule}, not {value!r}")
     return float(value)
 
 
@@ -55,5 +76,14 @@ def function(name: str, value: Any) -> None:
     """Raises TypeError if `value` cannot be called, or is an `async def`, which no thread would ever await."""
     if not callable(value):
         raise TypeError(f"{name} must be callable, not {value!r}")
-    if getattr(getattr(value, "__code__", None), "co_flags", 0) & COROUTINE:
-        raise TypeError(f"{name} must be a plain function: no worker awaits the coroutine of {value!r}")
+    for code in (getattr(value, "__code__", None), getattr(type(value).__call__, "__code__", None)):
+        if getattr(code, "co_flags", 0) & COROUTINE:
+            raise TypeError(f"{name} must be a plain function: no worker awaits the coroutine of {value!r}")
+
+
+def iterable(name: str, value: Iterable[Item]) -> Iterator[Item]:
+    """An iterator over `value`. Raises TypeError if it is none."""
+    try:
+        return iter(value)
+    except TypeError:
+        raise TypeError(f"{name} must be iterable, not {value!r}") from None

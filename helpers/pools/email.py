@@ -46,6 +46,7 @@ SERVICE_CLOSES = 421  # RFC 5321: the server will close the connection now
 LABEL = r"(?!-)[^\W_]([^\W_]|-)*(?<!-)"
 ADDRESS = re.compile(rf"[^\s\x00-\x1f\x7f@<>()\[\]\\,;:\"]{{1,64}}@{LABEL}(\.{LABEL})*")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+ENCODED = re.compile(r"=\?[^?]*\?[bq]\?", re.I)  # how an encoded word begins (RFC 2047)
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -139,11 +140,14 @@ class BatchEmailSender(RetryingPool[EmailJob, Delivery]):
     ) -> None:
         checks.seconds("timeout", timeout)
         checks.seconds("patience", patience)
-        if not isinstance(host, str) or not host:
+        if not isinstance(host, str) or host.split() != [host] or CONTROL.search(host):
             raise ValueError(f"host must be a name or an address, not {host!r}")
         if checks.whole_number("port", port) > 65535:
             raise ValueError(f"port must be a whole number from 1 to 65535, not {port!r}")
         self.sender = checked_address("sender", sender)
+        checks.function("random", random)
+        if connect is not None:
+            checks.function("connect", connect)
 
         def plain() -> smtplib.SMTP:
             # Named "localhost", for smtplib would ask the DNS for our own name, which can take seconds.
@@ -203,6 +207,8 @@ def build_message(job: EmailJob, sender: str) -> EmailMessage:
     message = EmailMessage(policy.SMTP if address.isascii() else policy.SMTPUTF8)
     message["From"] = sender
     message["To"] = Address(checked_line("name", job.name), local, domain)
+    if ENCODED.search(f"{job.name} {address}"):  # one half in each
+        raise BadMail(f"name and address must make no encoded word, not {job.name!r} and {address!r}")
     message["Subject"] = checked_line("subject", job.subject)
     message["Date"] = formatdate(usegmt=True)
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
@@ -212,7 +218,7 @@ def build_message(job: EmailJob, sender: str) -> EmailMessage:
 
 def checked_address(name: str, value: Any) -> str:
     """One plain mail address, at most 254 characters (RFC 5321). Quoted local parts are refused: nobody has one."""
-    if not isinstance(value, str) or len(value) > 254 or not ADDRESS.fullmatch(value):
+    if not isinstance(value, str) or len(value) > 254 or not ADDRESS.fullmatch(value) or ENCODED.search(value):
         raise BadMail(f"{name} must be one address like name@example.com, not {value!r}")
     return value
 
@@ -221,6 +227,8 @@ def checked_line(name: str, value: Any) -> str:
     """Text for a header. A line end in it would begin a header of the sender's choosing (header injection)."""
     if CONTROL.search(checked_text(name, value)):
         raise BadMail(f"{name} must be one line without control characters, not {value!r}")
+    if ENCODED.search(value):  # `email` would decode it, line ends and all, and write them into the header
+        raise BadMail(f"{name} must be plain text without an encoded word, not {value!r}")
     return str(value)
 
 

@@ -34,7 +34,9 @@ from helpers.pools.retrying import RetryingPool
 from helpers.pools.worker import worker_or_none
 
 MAX_WIDTH = MAX_HEIGHT = 4000  # pixels of a new picture
-MAX_PIXELS = 89_478_485  # of a source: a quarter of a gigabyte unpacked, where Pillow begins to warn
+MAX_PIXELS = 89_478_485  # of a source: a third of a gigabyte unpacked, where Pillow begins to warn
+MAX_WEBP_PIXELS = MAX_PIXELS // 4  # its decoder unpacks a picture four times over, be the file a hundred bytes
+MAX_PROFILE = 2**20  # bytes of a colour profile: more would be most of the new file
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]  # Pillow knows fifty; what nobody sends nobody need defend
 NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[a-z0-9_-][a-z0-9._-]{0,99}", re.I)  # no Windows devices
 ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 say that the picture lies on its side
@@ -97,8 +99,10 @@ class ImageProcessor(RetryingPool[ImageJob, Thumbnail]):
         policy: RetryPolicy | None = None,
         **options: Any,
     ) -> None:
+        if not isinstance(output, str | os.PathLike):
+            raise TypeError(f"output must be the path of a folder, not {output!r}")
         self.output = Path(output)
-        if not self.output.is_dir():
+        if not output or not self.output.is_dir():  # "" would be the current folder
             raise NotADirectoryError(f"output must be a folder that exists, not {str(output)!r}")
         super().__init__(self.process, workers=workers, queue_size=queue_size, policy=policy, **options)
 
@@ -126,12 +130,13 @@ def resize(job: ImageJob, output: Path) -> Thumbnail:
 def _shrunk(job: ImageJob) -> Image.Image:
     """The picture in its new size, upright, in a mode that JPEG knows."""
     with Image.open(job.source, formats=FORMATS) as file:
-        pixels = file.width * file.height
-        if pixels > MAX_PIXELS:  # Pillow warns here (to stderr, once), and refuses at twice as many
-            raise Image.DecompressionBombError(f"{pixels:,} pixels")
+        most = MAX_WEBP_PIXELS if file.format == "WEBP" else MAX_PIXELS
+        if file.width * file.height > most:  # Pillow warns here (to stderr, once), and refuses at twice as many
+            raise ValueError(f"more than {most:,} pixels, which would fill the memory")
         picture: Image.Image = file
         if file.format not in ("JPEG", "MPO") or file.mode == "CMYK":
-            picture = _plain(ImageOps.exif_transpose(file))  # first: the colours of a palette cannot be averaged
+            ImageOps.exif_transpose(file, in_place=True)  # and no copy: this is the whole picture
+            picture = _plain(file)  # first: the colours of a palette cannot be averaged
         box = (job.width, job.height)
         if picture.getexif().get(ORIENTATION, 1) >= 5:
             box = (job.height, job.width)
@@ -144,12 +149,13 @@ def _plain(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # 16 bits of grey: `convert` would cut all that is brighter than 255 to white
         plain = picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
     elif picture.has_transparency_data:
-        above = picture.convert("RGBA")
-        plain = Image.new("RGBA", picture.size, "white")
-        plain.alpha_composite(above)
-        plain = plain.convert("RGB")
+        above = picture if picture.mode in ("RGBA", "LA") else picture.convert("RGBA")
+        plain = Image.new("RGB", picture.size, "white")
+        plain.paste(above, mask=above)
+    elif picture.mode in ("L", "RGB"):
+        plain = picture
     else:
-        plain = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+        plain = picture.convert("L" if picture.mode == "1" else "RGB")
     plain.info = {name: value for name, value in picture.info.items() if name == "icc_profile"}
     return plain
 
@@ -157,6 +163,8 @@ def _plain(picture: Image.Image) -> Image.Image:
 def _profile(picture: Image.Image) -> bytes | None:
     """The colour profile, if it still is one for the picture's colours (its bytes 16 to 19 say for which)."""
     profile: bytes = picture.info.get("icc_profile") or b""
+    if len(profile) > MAX_PROFILE:
+        return None
     return profile if profile[16:20] == {"RGB": b"RGB ", "L": b"GRAY"}.get(picture.mode) else None
 
 
@@ -186,6 +194,10 @@ def _named(job: ImageJob, what: str = "cannot be read") -> Iterator[None]:
     except OSError as error:  # with an errno it is the system's, without one it is Pillow's
         failed = _error(job, f"{what}: {error.strerror or error}")
         failed.permanent = error.errno is None
+        raise failed from error
+    except MemoryError as error:
+        failed = _error(job, f"{what}: no memory left")
+        failed.permanent = False
         raise failed from error
     except (EOFError, ValueError, TypeError, OverflowError) as error:
         raise _error(job, str(error)) from error

@@ -100,6 +100,7 @@ def _matcher(name: str, errors: Any) -> Callable[[BaseException], bool]:
         return lambda error: isinstance(error, kinds)
     if isinstance(errors, type) or not callable(errors):
         raise TypeError(f"{name} must be exception classes or a function of an error, not {errors!r}")
+    checks.function(name, errors)
     return lambda error: bool(errors(error))
 
 

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from helpers.pools.checks import function, whole_number
+from helpers.pools.checks import function, iterable, number, whole_number
 
 
 class Needs(NamedTuple):
@@ -65,7 +65,7 @@ def recommended_workers(kind: str, **needs: float | None) -> int:
     Raises ValueError for an unknown kind, and if an argument that the kind needs is missing or one is not its own;
     what `size_up` raises.
     """
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"kind must be one of {list(KINDS)}, not {kind!r}")
     own, extra = KINDS[kind]
     given = {name for name, value in needs.items() if value is not None}
@@ -118,6 +118,10 @@ def size_up(
     if not places:
         raise ValueError("nothing bounds work that only waits: give a limit or a rate, or measure what it computes")
     narrowest = min(places, key=lambda place: places[place])
+    if math.isinf(places[narrowest] * whole):
+        raise ValueError(
+            f"wait, native and python must be the times of one job, not {wait!r}, {native!r}, {python!r} s"
+        )
     # 1e-9: 25 jobs at a time are 25 workers, also where 25 / 0.0605 x 0.0605 is a little more
     workers = max(1, math.ceil(places[narrowest] * whole - 1e-9))
     if wait and narrowest in ("the interpreter", "the cores"):
@@ -150,11 +154,12 @@ def measured_needs(handler: Callable[[Any], Any], jobs: Iterable[Any]) -> Needs:
     """Call the handler with each job, here and now, under two clocks: the wall's, and this thread's CPU time.
 
     What the thread did not compute, it waited; waiting for a core is waiting too, so measure on an idle machine. Which
-    part of the computing is native the clocks cannot tell. Raises what the handler raises, ValueError for no jobs.
+    part of the computing is native the clocks cannot tell. Raises what the handler raises, ValueError for no jobs,
+    TypeError for what is no handler or no iterable.
     """
     function("handler", handler)
     count, wall, cpu = 0, time.perf_counter(), time.thread_time()
-    for job in jobs:
+    for job in iterable("jobs", jobs):
         handler(job)
         count += 1
     wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
@@ -171,19 +176,11 @@ def usable_cores() -> int:
 
 
 def _seconds(name: str, value: Any) -> float:
-    return 0.0 if value is None else _number(value, f"{name} must be a number of seconds, 0 or more")
+    return 0.0 if value is None else number(f"{name} must be a number of seconds, 0 or more", value)
 
 
 def _rate(value: Any) -> float:
     rule = "rate must be a number of jobs/s, more than 0"
-    if _number(value, rule) == 0:
-        raise ValueError(f"{rule}, not {value!r}")
-    return float(value)
-
-
-def _number(value: Any, rule: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{rule}, not {value!r}")
-    if not 0 <= value < math.inf:
+    if number(rule, value) == 0:
         raise ValueError(f"{rule}, not {value!r}")
     return float(value)

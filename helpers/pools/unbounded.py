@@ -1,7 +1,8 @@
 """The anti-pattern: everything at once. Kept here so that it can be seen to fail.
 
 Nothing bounds these two but the machine and the patience of whatever the jobs talk to. Both return a `Result` for
-every job, in the order in which they finished, whatever the jobs raise.
+every job, in the order in which they finished, whatever the jobs raise. Both raise TypeError for a handler that is no
+function or jobs that are no iterable, and what the iterable raises.
 """
 
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from helpers.pools import checks
 from helpers.pools.result import Result, forget_locals
 
 Job = TypeVar("Job")
@@ -23,6 +25,8 @@ def run_unbounded(
     burst=True holds every thread at the door until the last one stands there, then lets them in as fast as they can go.
     Its results have `worker` = the thread's number, from 1.
     """
+    checks.function("handler", handler)
+    todo = checks.iterable("jobs", jobs)
     finished: list[Result[Job, Value]] = []
     # A turnstile, not an Event: ten thousand threads woken at once would fight for the interpreter for minutes.
     door = threading.Lock()
@@ -37,7 +41,7 @@ def run_unbounded(
     if burst:
         door.acquire()
     try:
-        for number, job in enumerate(jobs, start=1):
+        for number, job in enumerate(todo, start=1):
             result: Result[Job, Value] = Result(job, time.monotonic())
             thread = threading.Thread(target=run, args=(number, result), name=f"unbounded-{number}", daemon=True)
             try:
@@ -62,6 +66,9 @@ def run_unbounded_async(handler: Callable[[Job], Awaitable[Value]], jobs: Iterab
     """
     import asyncio  # costs 38 ms, which only this function should pay
 
+    if not callable(handler):
+        raise TypeError(f"handler must be callable, not {handler!r}")
+    todo = list(checks.iterable("jobs", jobs))  # here: in the other thread nobody would hear of a source that raises
     finished: list[Result[Job, Value]] = []
 
     async def run(number: int, result: Result[Job, Value]) -> None:
@@ -75,7 +82,7 @@ def run_unbounded_async(handler: Callable[[Job], Awaitable[Value]], jobs: Iterab
         finished.append(result)
 
     async def run_all() -> None:
-        await asyncio.gather(*(run(n, Result(job, time.monotonic())) for n, job in enumerate(jobs, start=1)))
+        await asyncio.gather(*(run(n, Result(job, time.monotonic())) for n, job in enumerate(todo, start=1)))
 
     loop = threading.Thread(target=asyncio.run, args=(run_all(),), name="unbounded-loop", daemon=True)
     loop.start()

@@ -23,8 +23,9 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from helpers.services.child import Child, Parent, ServiceError
-from helpers.services.sandbox import check_number, check_whole, raise_open_files
+from helpers.services.sandbox import check_number, check_url, check_whole, raise_open_files
 
+HTTP = ("http://", "https://")
 START_SECONDS = 60.0  # what a cold disk and a virus scanner may need to start Python
 BACKLOG = 4096  # connections that may wait to be accepted; the kernel may allow less
 PATIENCE = 60.0  # seconds a handler waits for an answer: a flood is slow, and slow is not an error
@@ -155,11 +156,15 @@ class Api:
 class FetchUser:
     """A handler: GET /users/{id}, with a client and a connection of its own for every call, the naive way.
 
-    Raises httpx.HTTPStatusError for 429 and 403 (its `response` has the headers), httpx.TransportError for the rest.
+    Raises TypeError or ValueError for what is no URL, at once; httpx.HTTPStatusError for 429 and 403 (its `response`
+    has the headers), httpx.TransportError for the rest.
     """
 
     url: str
     key: str | None = None
+
+    def __post_init__(self) -> None:
+        check_url(self.url, *HTTP)
 
     def __call__(self, user_id: int) -> dict[str, Any]:
         with _client() as client:
@@ -174,6 +179,9 @@ class FetchUserAsync:
 
     url: str
     key: str | None = None
+
+    def __post_init__(self) -> None:
+        check_url(self.url, *HTTP)
 
     async def __call__(self, user_id: int) -> dict[str, Any]:
         async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=False) as client:

@@ -69,6 +69,7 @@ class Child:
             raise ServiceError(f"the service ended (status {status}) before it answered\n{last_words}") from None
         finally:
             alarm.cancel()
+            alarm.join()  # it is gone when we are
         if isinstance(report, BaseException):
             raise report
         return report

@@ -19,8 +19,9 @@ import psycopg
 
 from helpers.services.child import Child, ServiceError
 from helpers.services.postgres import clean_up
-from helpers.services.sandbox import check_whole
+from helpers.services.sandbox import check_number, check_url, check_whole
 
+POSTGRESQL = ("postgresql://", "postgres://")
 START_SECONDS = 300.0  # until a start is given up: the first one ever makes a data directory, on any laptop
 TODAY = date(2026, 1, 1)  # the day on which data/users.csv is read, in every notebook and for ever
 INACTIVE = "SELECT id, email, name, last_login FROM users WHERE last_login < %s ORDER BY id LIMIT %s"
@@ -117,12 +118,15 @@ class Database:
 class ReadUser:
     """A handler: the (id, name) of a user, over a connection of its own for every job, the naive way.
 
-    The query takes `seconds` longer than it would, as a busy server's does. Raises psycopg's errors as they are, and
-    LookupError if there is no such user.
+    The query takes `seconds` longer than it would, as a busy server's does. Raises TypeError or ValueError for
+    what is no URL or time, at once; psycopg's errors as they are, and LookupError if there is no such user.
     """
 
     url: str
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_reader(self.url, self.seconds)
 
     def __call__(self, user_id: int) -> tuple[int, str]:
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -140,6 +144,9 @@ class ReadUserAsync:
     url: str
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check_reader(self.url, self.seconds)
+
     async def __call__(self, user_id: int) -> tuple[int, str]:
         async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection:
             cursor = await connection.execute(READ, (self.seconds, user_id))
@@ -155,6 +162,9 @@ class ReadUserLazily:
     """
 
     url: str
+
+    def __post_init__(self) -> None:
+        _check_reader(self.url, 0.0)
 
     def __call__(self, user_id: int) -> "psycopg.Cursor[tuple[Any, ...]]":
         return psycopg.connect(self.url, autocommit=True).execute(READ, (0.0, user_id))
@@ -176,9 +186,12 @@ def inactive_users(
 
     They come through a server-side cursor, `batch` rows a round trip, so that no more are ever in memory. It has a
     connection of its own, opened with the first row and closed after the last, or when the generator is closed.
-    Raises TypeError or ValueError for numbers that break their rule, and psycopg's errors as they are.
+    Raises TypeError or ValueError for arguments that break their rule, and psycopg's errors as they are.
     """
-    check_whole("days", days)
+    check_url(url, *POSTGRESQL)
+    if not isinstance(today, date):
+        raise TypeError(f"today must be a date, not {today!r}")
+    check_whole("days", days, most=(today - date.min).days)  # there is no day before the first
     check_whole("batch", batch)
     if limit is not None:
         check_whole("limit", limit)
@@ -191,6 +204,11 @@ def _inactive_users(url: str, before: date, limit: int | None, batch: int) -> It
         cursor.execute(INACTIVE, (before, limit))
         for row in cursor:
             yield InactiveUser(*row)
+
+
+def _check_reader(url: str, seconds: float) -> None:
+    check_url(url, *POSTGRESQL)
+    check_number("seconds", seconds, least=0)
 
 
 def _user(row: tuple[Any, ...] | None, user_id: int) -> tuple[int, str]:

@@ -5,6 +5,8 @@ import mmap
 import time
 from dataclasses import dataclass
 
+from helpers.services.sandbox import check_number, check_whole
+
 # Bytes a job leaves free for others. Without them a process at its limit cannot even make the MemoryErrors it should
 # report, and the interpreter aborts.
 ROOM = 2**24
@@ -16,6 +18,9 @@ class Hold:
 
     size: int = 0
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self.size, self.seconds)
 
     def __call__(self, job: int) -> int:
         data = _filled(self.size)
@@ -30,10 +35,18 @@ class HoldAsync:
     size: int = 0
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check(self.size, self.seconds)
+
     async def __call__(self, job: int) -> int:
         data = _filled(self.size)
         await asyncio.sleep(self.seconds)
         return len(data)
+
+
+def _check(size: int, seconds: float) -> None:
+    check_whole("size", size, least=0)
+    check_number("seconds", seconds, least=0)
 
 
 def _filled(size: int) -> bytearray:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from helpers.services.sandbox import check_whole
+from helpers.services.sandbox import check_number, check_path, check_whole
 
 PHOTOS = Path(__file__).parents[2] / "data" / "photos"
 
@@ -29,13 +29,18 @@ PALETTES = [
 ]
 SIDEWAYS = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 ORIENTATION = 0x0112  # the EXIF tag
+MOST = 2**31 - 1  # pixels that a PNG can claim
 BASES, BASE_SIZE = 6, (2600, 1950)  # what `make_photos` cuts its pictures from
 
 Layer = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def make_photo(seed: int, width: int, height: int) -> Image.Image:
-    """An RGB landscape; the same pixels for the same arguments (and versions of numpy and Pillow)."""
+    """An RGB landscape; the same pixels for the same arguments (and versions of numpy and Pillow).
+
+    Raises, as all functions here do, TypeError or ValueError for an argument that breaks its rule.
+    """
+    check_whole("seed", seed, least=0)
     check_whole("width", width)
     check_whole("height", height)
     random = np.random.default_rng(seed)
@@ -63,7 +68,9 @@ def write_photo(
     orientation: the EXIF orientation 1, 3, 6 or 8, as a camera that was held askew writes it: the pixels lie turned in
     the file, and the picture is upright for whoever honours the tag.
     """
-    if orientation not in SIDEWAYS:
+    check_path("path", path)
+    check_whole("quality", quality, most=100)
+    if orientation not in list(SIDEWAYS):
         raise ValueError(f"orientation must be one of {list(SIDEWAYS)}, not {orientation!r}")
     return _save(make_photo(seed, width, height), Path(path), quality, orientation)
 
@@ -76,6 +83,8 @@ def make_photos(
     A file that exists is kept, so that an interrupted run goes on where it was. To be fast each is a window on one of
     a few large pictures, in its own light. Width and height must not exceed those of the large ones.
     """
+    check_path("folder", folder)
+    check_whole("seed", seed, least=0)
     for name, value, most in (("count", count, None), ("width", width, BASE_SIZE[0]), ("height", height, BASE_SIZE[1])):
         check_whole(name, value)
         if most is not None and value > most:
@@ -91,6 +100,11 @@ def load_all(sources: Iterable[str | os.PathLike[str]]) -> int:
 
 def truncate(source: str | os.PathLike[str], target: str | os.PathLike[str], share: float = 0.5) -> Path:
     """Write the first part of a file, as a copy that was interrupted; returns the path."""
+    check_path("source", source)
+    check_path("target", target)
+    check_number("share", share, least=0)
+    if share > 1:
+        raise ValueError(f"share must be at most 1, not {share!r}")
     content = Path(source).read_bytes()
     Path(target).write_bytes(content[: int(len(content) * share)])
     return Path(target)
@@ -98,6 +112,9 @@ def truncate(source: str | os.PathLike[str], target: str | os.PathLike[str], sha
 
 def write_bomb(path: str | os.PathLike[str], width: int = 30_000, height: int = 30_000) -> Path:
     """Write a small PNG that unpacks to a huge picture: black, `width` x `height` pixels; returns the path."""
+    check_path("path", path)
+    check_whole("width", width, most=MOST)
+    check_whole("height", height, most=MOST)
     packer = zlib.compressobj(9)
     row = bytes(1 + (width + 7) // 8)
     rows = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()

@@ -195,7 +195,7 @@ def _quiet(line: str) -> str:
     return line.strip()
 
 
-# What both services need
+# What the services need: how bad input is refused, and how a process gets along with its parent
 
 
 def check_number(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> None:
@@ -205,16 +205,33 @@ def check_number(name: str, value: Any, *, above: float | None = None, least: fl
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(message)
     low = (above is not None and value <= above) or (least is not None and value < least)
-    if low or not math.isfinite(value):
+    if low or not value <= sys.float_info.max:  # NaN as well
         raise ValueError(message)
 
 
-def check_whole(name: str, value: Any) -> None:
-    """Raises TypeError if `value` is no int (True is none), ValueError if it is less than 1."""
-    message = f"{name} must be a whole number of at least 1, not {value!r}"
+def check_whole(name: str, value: Any, *, least: int = 1, most: int = sys.maxsize) -> None:
+    """Raises TypeError if `value` is no int (True is none), ValueError if it is not from `least` to `most`."""
+    message = f"{name} must be a whole number of at least {least}, not {value!r}"
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(message)
-    if value < 1:
+    if value < least:
+        raise ValueError(message)
+    if value > most:
+        raise ValueError(f"{name} must be a whole number of at most {most}, not {value!r}")
+
+
+def check_path(name: str, value: Any) -> None:
+    """Raises TypeError if `value` is no path."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, not {value!r}")
+
+
+def check_url(value: Any, *schemes: str) -> None:
+    """Raises TypeError if `value` is no text, ValueError if it begins with none of `schemes`."""
+    message = f"url must be text that begins with {' or '.join(schemes)}, not {value!r}"
+    if not isinstance(value, str):
+        raise TypeError(message)
+    if not value.startswith(schemes):
         raise ValueError(message)
 
 

@@ -43,7 +43,11 @@ class Mail(NamedTuple):
 
 
 def latency_of(recipient: str, latency: tuple[float, float] = LATENCY, seed: int = 1) -> float:
-    """The seconds after which a mail to `recipient` is taken: whole milliseconds, evenly spread over the range."""
+    """The seconds after which a mail to `recipient` is taken: whole milliseconds, evenly spread over the range.
+
+    Raises TypeError or ValueError for a range that is none.
+    """
+    _check_latency(latency)
     low, high = (round(seconds * 1000) for seconds in latency)
     return (low + int(_draw(seed, "latency", recipient) * (high - low + 1))) / 1000
 
@@ -54,7 +58,9 @@ def fate_of(
     """What becomes of a mail to `recipient` that is offered for the `attempt`-th time: one of `OUTCOMES`.
 
     Whether it is refused for ever depends on the recipient alone, all else on the attempt as well.
+    Raises TypeError or ValueError for shares that are none.
     """
+    _check_shares({"transient": transient, "permanent": permanent, "lost": lost})
     if permanent and _draw(seed, "permanent", recipient) < permanent:
         return "permanent"
     chance = _draw(seed, "fate", recipient, attempt) if transient or lost else 1.0
@@ -119,11 +125,13 @@ class MailServer:
         for name, limit in (limits | {"port": port}).items():
             if limit is not None:
                 check_whole(name, limit)
+        if not isinstance(smtputf8, bool):
+            raise TypeError(f"smtputf8 must be True or False, not {smtputf8!r}")
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise TypeError(f"seed must be a whole number, not {seed!r}")
         path = None if journal is None else os.fspath(journal)
         self._settings = _Settings(
-            latency, shares, max_connections, mails_per_connection, bool(smtputf8), seed, port or 0, path
+            latency, shares, max_connections, mails_per_connection, smtputf8, seed, port or 0, path
         )
         self._child: Child | None = None
         self._ports = (0, 0)

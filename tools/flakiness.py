@@ -1,0 +1,96 @@
+"""Does any notebook flake? Strict nbval of the whole series, five times in a row, while every core is kept busy.
+
+    python tools/flakiness.py                   go on where the last call stopped, to the end
+    python tools/flakiness.py --minutes 8       start nothing more after eight minutes
+    python tools/flakiness.py --rounds 1
+
+What has been run is kept in .flakiness.json, with a mark of what was tested: after a change of a notebook or of
+`helpers` it begins anew. Exit code 0: all rounds are green; 1: something failed; 3: not finished yet.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+STATE = ROOT / ".flakiness.json"
+NBVAL = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=120"]
+GREEN, RED, UNFINISHED = 0, 1, 3
+
+
+def notebooks() -> list[str]:
+    """Every chapter and solution, as paths from the root."""
+    return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "notebooks").rglob("*.ipynb"))]
+
+
+def mark() -> str:
+    """A digest of all that a result depends on."""
+    files = sorted([*(ROOT / "notebooks").rglob("*.ipynb"), *(ROOT / "helpers").rglob("*.py")])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+def load() -> dict[str, str]:
+    """The outcomes so far, "round notebook" -> "passed" or what failed; none if they are of something else."""
+    state = json.loads(STATE.read_text()) if STATE.exists() else {}
+    return state["outcomes"] if state.get("mark") == mark() else {}
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    """A process a core that computes all the time."""
+    spinners = [
+        multiprocessing.get_context("spawn").Process(target=spin, daemon=True) for _ in range(os.cpu_count() or 1)
+    ]
+    for spinner in spinners:
+        spinner.start()
+    try:
+        yield
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.join()
+
+
+def run(notebook: str) -> str:
+    done = subprocess.run([*NBVAL, notebook], cwd=ROOT, capture_output=True, text=True)
+    return "passed" if done.returncode == 0 else done.stdout[-4000:]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    options = parser.parse_args()
+    until = time.monotonic() + 60 * options.minutes
+    outcomes, digest = load(), mark()
+    todo = [f"{n} {notebook}" for n in range(1, options.rounds + 1) for notebook in notebooks()]
+    with busy_cores():
+        for key in todo:
+            if key in outcomes:
+                continue
+            if time.monotonic() > until:
+                break
+            outcomes[key] = run(key.split(" ", 1)[1])
+            STATE.write_text(json.dumps({"mark": digest, "outcomes": outcomes}, indent=1))
+            print(f"{key}: {outcomes[key][-1000:]}", flush=True)
+    failed = [key for key in todo if outcomes.get(key, "passed") != "passed"]
+    missing = [key for key in todo if key not in outcomes]
+    print(f"{len(todo) - len(missing)} of {len(todo)} runs, {len(failed)} failed: {', '.join(failed) or 'none'}")
+    return RED if failed else UNFINISHED if missing else GREEN
+
+
+if __name__ == "__main__":
+    sys.exit(main())
