@@ -15,7 +15,6 @@ basic       closed? room? -> queue a job             a stop; another submit     
             waits -> taken back                      a worker that takes it; another stop
             wanted no more -> taken back -> no alarm a job that fails and would be tried again
             runs, done or taken back -> the report   a job that ends
-            on the crew? -> work                     a hiring that has failed, with a thread that runs
             who has submitted                        a thread with the number of one that has ended
 dynamic     too many? -> one less                    all others, who are as idle; all others, after a resize
             too few? -> hire                         another submit, a resize, a stop
@@ -371,31 +370,6 @@ def test_a_worker_times_out_as_a_job_is_handed_to_it(lying, kind):
         ends_once(pool)
 
     at_each_moment(lying, scenario)
-
-
-def test_a_worker_whose_hiring_has_failed_does_not_work(lying, monkeypatch):
-    """Interrupted in `start` (Stop), nobody knows whether there is a thread. Here there is one."""
-    lying()
-    started = []
-
-    class Interrupted(threading.Thread):
-        def start(self):
-            super().start()
-            started.append(self)
-            raise KeyboardInterrupt
-
-    pool, gate = gated(partial(DynamicPool, min_workers=1, max_workers=2, backlog=1))
-    pool.submit("first")
-    wait_until(lambda: pool.stats().running == 1)
-    monkeypatch.setattr(basic, "Thread", Interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        pool.submit("second")
-        pool.submit("third")
-    started[0].join(LIMIT)
-    assert not started[0].is_alive(), "it has found itself struck off"
-    assert pool.stats().workers == 1 and pool.stats().running == 1
-    gate.set()
-    ends_once(pool)
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -1259,6 +1233,10 @@ CALLS = {
     "a forced stop": lambda pool: pool.force_shutdown(),
 }
 
+OF_A_CREW = ("resize", "a look")
+KINDS_AND_CALLS = [(DynamicRetryingPool, name) for name in CALLS]
+KINDS_AND_CALLS += [(RetryingPool, name) for name in CALLS if name not in OF_A_CREW]
+
 
 def forgotten(kind):
     """A pool with a stream that nobody reads any more: of its jobs one is delayed, one runs, two are queued.
@@ -1277,7 +1255,7 @@ def forgotten(kind):
     crew = {"workers": 1} if kind is RetryingPool else {"min_workers": 1, "max_workers": 1}
     pool = kind(handler, policy=LATER, queue_size=10, **crew)
     stream = pool.stream(["good", "bad", "blocks", "queued", "queued too"])
-    outlet = pool._reader
+    [outlet] = pool._reader
     ended = [next(stream)]
     put = outlet.put
     outlet.put = lambda result: (put(result), ended.append(result))
@@ -1286,12 +1264,11 @@ def forgotten(kind):
     return pool, stream, ended
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-@pytest.mark.parametrize("kind", [RetryingPool, DynamicRetryingPool])
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [pytest.param(kind, CALLS[name], id=f"{kind.__name__}-{name}") for kind, name in KINDS_AND_CALLS],
+)
 def test_the_garbage_collector_closes_a_forgotten_stream_at_any_line(lying, kind, call):
-    if kind is RetryingPool and call in (CALLS["resize"], CALLS["a look"]):
-        pytest.skip("this crew does not change")
-
     def scenario(race):
         pool, stream, ended = forgotten(kind)
         with at_line(race.moment, stream.close) as happened, contextlib.suppress(PoolClosed):
@@ -1357,24 +1334,6 @@ def test_the_garbage_collector_closes_a_forgotten_stream_as_the_clock_is_read(ly
     assert pool.oldest_wait() == 0.0
     pool.shutdown(LIMIT)
     assert pool.stats().submitted == pool.stats().finished
-
-
-def test_a_thread_with_the_number_of_the_reader_closes_its_forgotten_stream(lying):
-    """It must not wait for what runs: it may be the worker that runs it."""
-    lying()
-    pool, gate = gated(workers=60, free=["good"])
-    streams = []
-
-    def reader():
-        streams.append(pool.stream(["blocks", "good"]))
-        assert next(streams[-1]).job == "good"
-        wait_until(lambda: pool.stats().running == len(streams))
-
-    closing = same_number(reader, lambda: streams[-1].close())  # noqa: PLW0108 - there is none yet
-    closing.join(LIMIT)
-    assert not closing.is_alive(), "only the reader itself waits"
-    gate.set()
-    pool.shutdown(LIMIT)
 
 
 @pytest.mark.parametrize("call", ["submit", "try_submit"])
