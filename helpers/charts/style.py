@@ -92,12 +92,13 @@ def plain(value: float, _: object = None) -> str:
 def log_axis(axis: Axis, ticks: Iterable[float] | None = None) -> None:
     """Give a logarithmic axis, after all is drawn on it, plain numbers at `ticks`, and say that it is logarithmic.
 
-    Of ticks too close to be read the later ones go. Without `ticks` they are 1, 2, 5, 10, …, on a short axis more.
+    Of ticks too close to be read the later ones go. Without `ticks` they are 1, 2, 5, 10, …, on a short axis more, and
+    on a long one 1, 10, 100, ….
     """
     low, high = sorted(axis.get_view_interval())
     if ticks is None:
         span = high / low
-        subs = (1, 2, 3, 4, 6, 8) if span < 25 else (1, 2, 3, 5) if span < 60 else (1, 2, 5)
+        subs = (1, 2, 3, 4, 6, 8) if span < 25 else (1, 2, 3, 5) if span < 60 else (1, 2, 5) if span < 500 else (1,)
         axis.set_major_locator(LogLocator(subs=subs))
     else:
         kept: list[float] = []
