@@ -32,9 +32,18 @@ def notebooks() -> list[str]:
 
 
 def mark() -> str:
-    """A digest of all that a result depends on."""
-    files = sorted([*(ROOT / "notebooks").rglob("*.ipynb"), *(ROOT / "helpers").rglob("*.py")])
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    """A digest of all that a result depends on: `helpers`, and of the notebooks what nbval runs and compares."""
+    parts = [path.read_text("utf-8") for path in sorted((ROOT / "helpers").rglob("*.py"))]
+    for notebook in notebooks():
+        for cell in json.loads((ROOT / notebook).read_text("utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                compared = "nbval-ignore-output" not in cell["metadata"].get("tags", [])
+                shown = [
+                    {**output, "data": None} if "image/png" in output.get("data", {}) else output
+                    for output in cell["outputs"]
+                ]
+                parts.append(json.dumps([cell["source"], cell["metadata"], shown if compared else []]))
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
 def load() -> dict[str, str]:
