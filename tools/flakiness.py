@@ -52,8 +52,9 @@ def load() -> dict[str, str]:
     return state["outcomes"] if state.get("mark") == mark() else {}
 
 
-def spin() -> None:
-    while True:
+def spin(parent: int) -> None:
+    """Compute until told to stop, or until the parent is gone, however that came about."""
+    while os.getppid() == parent:
         pass
 
 
@@ -61,7 +62,8 @@ def spin() -> None:
 def busy_cores() -> Iterator[None]:
     """A process a core that computes all the time."""
     spinners = [
-        multiprocessing.get_context("spawn").Process(target=spin, daemon=True) for _ in range(os.cpu_count() or 1)
+        multiprocessing.get_context("spawn").Process(target=spin, args=(os.getpid(),), daemon=True)
+        for _ in range(os.cpu_count() or 1)
     ]
     for spinner in spinners:
         spinner.start()
