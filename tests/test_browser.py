@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
+TOKEN = "of-this-test"  # Jupyter's door stays locked here too
 WITH_WIDGETS = [
     path.name
     for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -43,7 +44,7 @@ def lab(tmp_path):
     shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"))
     port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", f"--port={port}"]
-    command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=", "--LabApp.news_url=None"]
+    command += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", "--LabApp.news_url=None"]
     command += [f"--ServerApp.root_dir={tmp_path}"]
     with (tmp_path / "lab.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
@@ -76,7 +77,7 @@ def page():
 
 @pytest.mark.parametrize("name", WITH_WIDGETS)
 def test_run_all_and_move_a_slider(lab, page, name):
-    page.goto(f"{lab}/lab/tree/notebooks/{name}?reset", wait_until="domcontentloaded")
+    page.goto(f"{lab}/lab/tree/notebooks/{name}?reset&token={TOKEN}", wait_until="domcontentloaded")
     status = page.locator(".jp-StatusBar-Widget")
     status.get_by_text(re.compile(r"\| Idle")).wait_for(timeout=90_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
