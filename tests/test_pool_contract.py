@@ -627,9 +627,11 @@ def test_shutdown_from_many_threads_at_once(make_pool):
 def test_nothing_is_taken_after_the_shutdown(make_pool):
     pool = make_pool(lambda job: job)
     pool.shutdown()
-    for call in (pool.submit, pool.try_submit, lambda job: pool.stream([job])):
-        with pytest.raises(PoolClosed, match="shut down"):
+    for call in (pool.submit, pool.try_submit):
+        with pytest.raises(PoolClosed, match="is shut down and takes no more jobs: 'late' was not taken"):
             call("late")
+    with pytest.raises(PoolClosed, match="is shut down and takes no more jobs: the stream was not begun"):
+        pool.stream(["late"])
     assert pool.stats().submitted == 0
 
 

@@ -262,6 +262,19 @@ def test_a_forced_shutdown_cancels_what_waits_and_what_fails_afterwards_is_not_t
     stage.advance(5.0)
     assert pool.stats().cancelled == 4 and set(handler.tries.values()) == {1}
     assert not pool.dead_letters(), "they were not given up: nobody wanted them any more"
+    late = [r for r in pool.results() if r.job in (2, 3)]
+    assert [r.waiting_since for r in late] == pytest.approx([2.0, 2.0]), "ready for a retry that nobody wanted"
+
+
+def test_each_job_has_a_jitter_of_its_own_by_the_seed(stage):
+    policy = RetryPolicy(max_attempts=2, base=1.0, cap=1.0, seed=7)
+    with make(stage, failing(stage, 1), workers=8, policy=policy) as pool:
+        for job in range(8):
+            pool.submit(job)
+        stage.run(stop=lambda: pool.stats().finished == 8)
+    for r in pool.results():
+        first, second = r.attempts
+        assert second.due - first.finished == pytest.approx(policy.wait(1, ValueError(), r.job))
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -390,6 +403,7 @@ def test_redrive_is_a_new_submission_with_fresh_attempts_that_names_its_letter(s
     results = list(pool.results())
     again = {r.job: r for r in results[3:]}
     assert again["a"].ok and again["a"].attempt == 1 and again["a"].redriven_from is letters[0]
+    assert again["a"].submitted == pytest.approx(letters[2].attempts[-1].finished), "when it was redriven, not before"
     assert not again["c"].ok and again["c"].attempt == 3
     newest = pool.dead_letters()[-1]
     assert newest.job == "c" and newest.redriven_from is letters[2]
@@ -432,7 +446,7 @@ def test_redrive_is_refused_after_a_shutdown_and_inside_a_handler_and_the_letter
 
     with make(stage, handler, policy=RetryPolicy(1)) as pool:
         pool.submit("a")
-    assert "redrive() could wait for ever" in refused[0]
+    assert refused[0].endswith(": redrive() could wait for ever")
     with pytest.raises(PoolClosed):
         pool.redrive()
     assert len(pool.dead_letters()) == 1

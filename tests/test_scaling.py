@@ -209,6 +209,25 @@ def test_resize_up_hires_and_resize_down_lets_go_after_the_job_in_hand(stage):
     assert pool.stats().succeeded == 50
 
 
+def test_what_a_resize_hires_is_hired_because_of_it(stage):
+    with make(stage, low=2) as pool:
+        pool.resize(min_workers=4)
+        assert log(pool)[1:] == [(0.0, 2, 4, "resized")]
+
+
+def test_a_time_out_of_submit_is_kept_to_the_moment(stage):
+    """Nobody waits a slice longer than was asked for, and nobody less."""
+    with make(stage, lambda job: stage.work(60.0), low=1, high=1, queue_size=1) as pool:
+        pool.submit("runs")
+        stage.settle()
+        pool.submit("waits")
+        for timeout in (0.05, 0.75, 3.0):
+            begun = stage.now
+            with pytest.raises(TimeoutError, match="no room"):
+                pool.submit("late", timeout=timeout)
+            assert stage.now - begun == pytest.approx(timeout, abs=1e-6)
+
+
 def test_resize_down_sends_idle_workers_home_at_once(stage):
     with make(stage, low=5, high=10) as pool:
         stage.settle()
