@@ -7,12 +7,17 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from helpers.leftovers import leftovers
 
 # Started in the background of a script (`make test &`) we ignore Ctrl-C, and so would children that tests send it to.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test is judged by how fast the machine was, those that Hypothesis makes up included.
+settings.register_profile("series", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("series")
 
 # Of all that tests/test_chaos.py draws; a run can be had again with the seed of its header.
 CHAOS_SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**9))

@@ -88,6 +88,11 @@ class Watched:
         return pool
 
 
+def test_a_sweep_whose_time_is_up_before_anything_was_measured_waits_for_one_result():
+    table = sweep(Watched(seconds=0.02), [1, 2, 3], workers=[3], repeats=1, seconds=0.000001)
+    assert table["jobs"].tolist() == [1] and table["throughput"][0] > 0
+
+
 def test_a_sweep_has_a_row_a_point_in_turns_and_closes_its_pools():
     make = Watched()
     table = sweep(make, range(60), workers=[1, 3], repeats=2)

@@ -799,7 +799,7 @@ def test_a_result_is_counted_before_it_can_be_read(make_pool):
             assert pool.stats().succeeded >= read
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     jobs=st.integers(0, 60),
     workers=st.integers(1, 5),

@@ -43,8 +43,9 @@ def sweep(
         ideal:     mean service time of the job itself, seconds, if you know it.
 
     What is measured: the time from when the jobs brought first are all out (by then each job in the pool was brought
-    because another had left: the steady state) until the last one that finishes within `seconds` from then; with
-    seconds=None, until the last job is brought. What finishes later has an emptying kitchen to itself and is left out.
+    because another had left: the steady state) until the last one that finishes within `seconds` from then, or until
+    the first one, if even that takes longer; with seconds=None, until the last job is brought. What finishes later has
+    an emptying kitchen to itself and is left out.
 
     Columns: workers; repeat, from 1; load; jobs that finished in that time; seconds, its length; throughput, jobs/s;
     latency p50, p95, p99 and latency_mean, wait_p50, wait_p95, service_p50, service_p95, service_mean, all in seconds;
@@ -88,13 +89,13 @@ def _steady(make_pool: MakePool, jobs: list[Any], workers: int, inside: int, sec
             if number == inside:
                 begin = result.finished
                 end = math.inf if seconds is None else begin + seconds
-            elif number > inside and result.finished <= end:
+            elif number > inside and (result.finished <= end or not measured):
                 measured.append(result)
             try:
                 pool.submit(next(source))
             except StopIteration:
                 break
-            if time.monotonic() > end:
+            if time.monotonic() > end and measured:
                 break
         pool.force_shutdown()  # the rest is not measured: the next point need not wait for it
     if not measured:
