@@ -28,6 +28,7 @@ from helpers.pools import (
     RetryingPool,
     RetryPolicy,
     WorkerPool,
+    basic,
     current_worker,
 )
 from helpers.pools.connections import Connections
@@ -431,15 +432,25 @@ def test_a_reader_in_a_thread_of_its_own_reads_until_the_shutdown(make_pool):
 # --- inside a handler ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", ["submit", "shutdown", "force_shutdown", "results", "stream"])
-def test_what_could_deadlock_is_refused_inside_the_own_handler(make_pool, call):
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        ("submit", "submit() could wait for ever; try_submit() does not wait"),
+        ("shutdown", "shutdown() would wait for itself"),
+        ("force_shutdown", "force_shutdown() would wait for itself"),
+        ("results", "results() would wait for itself"),
+        ("stream", "stream() would wait for itself"),
+    ],
+)
+def test_what_could_deadlock_is_refused_inside_the_own_handler(make_pool, call, why):
     def handler(job):
         args = {"submit": (1,), "stream": ([1],)}.get(call, ())
         return getattr(pool, call)(*args)
 
     with make_pool(handler) as pool:
         [result] = pool.stream(["job"])
-    assert isinstance(result.error, RuntimeError) and "called by a handler of" in str(result.error)
+    assert isinstance(result.error, RuntimeError)
+    assert str(result.error) == f"called by a handler of {pool._name} itself: {why}"
 
 
 def test_a_handler_may_try_submit(make_pool):
@@ -599,7 +610,44 @@ def test_force_names_handlers_that_do_not_look_and_does_not_wait_for_them(make_p
     wait_until(lambda: pool.stats().running == 1)
     report = pool.force_shutdown()
     assert report.still_running == (0,) and report.cancelled == (1, 2)
-    assert [r.job for r in pool.results()] == [1, 2], "reading ends although one still runs"
+    taken_back = list(pool.results())
+    assert [r.job for r in taken_back] == [1, 2], "reading ends although one still runs"
+    assert {str(r.error) for r in taken_back} == {
+        f"taken back from the queue of {pool._name} before any worker took it"
+    }
+    assert all(r.latency >= 0 for r in taken_back)
+
+
+def test_results_come_to_their_end_although_the_shutdown_has_begun(make_pool, gate):
+    pool = make_pool(lambda job: gate.wait(), workers=1, queue_size=3)
+    for n in range(3):
+        pool.submit(n)
+    closer = threading.Thread(target=pool.shutdown)
+    closer.start()
+    wait_until(lambda: pool._closed)
+    read = []
+    reader = threading.Thread(target=lambda: read.extend(r.job for r in pool.results()))
+    reader.start()
+    time.sleep(0.02)
+    gate.set()
+    for thread in (reader, closer):
+        thread.join(20)
+    assert read == [0, 1, 2]
+
+
+def test_a_stream_that_a_deadline_gives_up_says_so(make_pool, gate):
+    pool = make_pool(lambda job: job == "quick" or gate.wait(), workers=1, queue_size=5)
+    stream = pool.stream(["quick", "long"])
+    assert next(stream).job == "quick"
+    wait_until(lambda: pool.stats().running == 1)
+    pool.shutdown(0.0)
+    with pytest.raises(PoolClosed, match="was shut down while jobs of this stream were still running"):
+        list(stream)
+
+
+def test_a_result_is_waited_for_longer_than_any_single_wait(make_pool):
+    with make_pool(lambda job: time.sleep(1.2 * basic.SLICE), workers=1) as pool:
+        assert [r.job for r in pool.stream(["long"])] == ["long"]
 
 
 def test_both_shutdowns_may_be_called_twice_and_after_each_other(make_pool):

@@ -266,6 +266,13 @@ def test_a_forced_shutdown_cancels_what_waits_and_what_fails_afterwards_is_not_t
     assert [r.waiting_since for r in late] == pytest.approx([2.0, 2.0]), "ready for a retry that nobody wanted"
 
 
+def test_what_is_not_given_is_what_the_docs_say():
+    with RetryingPool(len) as pool:
+        assert (pool.stats().workers, pool.queue_size) == (5, 100)
+        assert repr(pool.policy) == "RetryPolicy(max_attempts=3, base=0.1, cap=5)"
+        assert [alarm.thread.name for alarm in pool._alarms] == [f"{pool._name}-retries"]
+
+
 def test_each_job_has_a_jitter_of_its_own_by_the_seed(stage):
     policy = RetryPolicy(max_attempts=2, base=1.0, cap=1.0, seed=7)
     with make(stage, failing(stage, 1), workers=8, policy=policy) as pool:

@@ -215,6 +215,34 @@ def test_what_a_resize_hires_is_hired_because_of_it(stage):
         assert log(pool)[1:] == [(0.0, 2, 4, "resized")]
 
 
+def test_a_decision_says_what_there_was_to_do(stage):
+    with make(stage, lambda job: stage.work(10.0), low=1, high=3, max_wait=0.1) as pool:
+        for job in range(3):
+            pool.submit(job)
+        stage.advance(0.15)
+        [_, hired] = pool.decisions()
+        assert (hired.after, hired.reason, hired.queued) == (3, "oldest wait", 2)
+        assert hired.oldest_wait == pytest.approx(0.1)
+
+
+def test_an_idle_worker_goes_when_its_time_is_over_and_no_later(stage):
+    with make(stage, low=1, high=5, idle_timeout=0.3) as pool:
+        pool.resize(min_workers=4)
+        stage.settle()
+        pool.resize(min_workers=1)
+        stage.advance(0.29)
+        assert pool.worker_count == 4
+        stage.advance(0.02)
+        assert pool.worker_count == 1
+
+
+def test_what_is_not_given_is_what_the_docs_say(stage):
+    with DynamicPool(len, min_workers=1, max_workers=2, clock=stage.clock) as pool:
+        limits = pool._limits
+        assert (pool.queue_size, limits.idle_timeout, limits.backlog, limits.max_wait) == (100, 30.0, 5, 0.1)
+        assert [a.thread.thread.name for a in pool._alarms] == [f"{pool._name}-scaling"]
+
+
 def test_a_time_out_of_submit_is_kept_to_the_moment(stage):
     """Nobody waits a slice longer than was asked for, and nobody less."""
     with make(stage, lambda job: stage.work(60.0), low=1, high=1, queue_size=1) as pool:
