@@ -60,6 +60,9 @@ class LyingLock:
     def _is_owned(self):
         return self.lock._is_owned()
 
+    def locked(self):  # what a Condition asks its lock for, from Python 3.14 on
+        return self.lock.locked()
+
     def _release_save(self):
         if self.watch is not None:
             self.watch()

@@ -337,13 +337,16 @@ def threads_of_pools():
     return [t for t in threading.enumerate() if "Pool-" in t.name or t.name.startswith("Any")]
 
 
-def unclosed_pools():
-    return [p for p in gc.get_objects() if isinstance(p, WorkerPool) and not getattr(p, "_closed", True)]
+def unclosed_pools(known=()):
+    """Pools that were made as far as to have workers and alarms, and that nobody has shut down; without those known."""
+    made = (p for p in gc.get_objects() if isinstance(p, WorkerPool) and hasattr(p, "_alarms"))
+    return [pool for pool in made if not pool._closed and id(pool) not in known]
 
 
 def stop_at(kind, ending, at):
     """One life, with Stop at that point, and what must hold then. Where that was; None if there are fewer points."""
     box = {"pool": None, "taken": 0}
+    known = {id(pool) for pool in unclosed_pools()}
     points, ended = Points(at), None
     try:
         with points:
@@ -354,7 +357,7 @@ def stop_at(kind, ending, at):
         return None
     assert ended is KeyboardInterrupt, points.where
     for pool in (
-        unclosed_pools() if threads_of_pools() else ()
+        unclosed_pools(known) if threads_of_pools() else ()
     ):  # as no `with` can help: a Stop in front of it, or at the very entry of its two methods
         assert points.where.split(",")[0].split(".")[-1] in ("__init__", "__enter__", "__exit__"), points.where
         pool.force_shutdown()
