@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / ".flakiness.json"
-NBVAL = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=120"]
+COMMAND = [sys.executable, "-m", "pytest", "-q", "--nbval"]
 GREEN, RED, UNFINISHED = 0, 1, 3
 
 
@@ -76,7 +76,7 @@ def busy_cores() -> Iterator[None]:
 
 
 def run(notebook: str) -> str:
-    done = subprocess.run([*NBVAL, notebook], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*COMMAND, notebook], cwd=ROOT, capture_output=True, text=True)
     return "passed" if done.returncode == 0 else done.stdout[-4000:]
 
 

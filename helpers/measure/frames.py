@@ -118,10 +118,9 @@ def worker_seconds(decisions: Iterable[Decision], until: float) -> float:
     Raises ValueError if there is no decision, or `until` lies before the last one.
     """
     log = _rows("decisions", decisions, Decision)
-    if isinstance(until, bool) or not isinstance(until, int | float):
-        raise TypeError(f"until must be a number of seconds, not {until!r}")
-    if not log or not log[-1].time <= until < math.inf:  # NaN as well
-        raise ValueError(f"until must not lie before the last of at least one decision, not {until!r}")
+    if not log:
+        raise ValueError("decisions must have at least one, not none")
+    checks.number("until must be a number of seconds, not before the last decision", until, least=log[-1].time)
     ends = [decision.time for decision in log[1:]] + [until]
     return sum(decision.after * (end - decision.time) for decision, end in zip(log, ends, strict=True))
 
@@ -152,11 +151,8 @@ def _finished(results: Iterable[Result[Any, Any]]) -> list[Result[Any, Any]]:
 
 
 def _check_zero(zero: Any) -> None:
-    rule = f"zero must be None or a finite number of seconds, not {zero!r}"
-    if isinstance(zero, bool) or not isinstance(zero, int | float | None):
-        raise TypeError(rule)
-    if zero is not None and not math.isfinite(zero):
-        raise ValueError(rule)
+    if zero is not None:
+        checks.number("zero must be None or a finite number of seconds", zero, least=-math.inf)
 
 
 def need(frame: pd.DataFrame, *columns: str) -> None:

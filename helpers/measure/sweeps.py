@@ -1,7 +1,6 @@
 """The same jobs with 1, 2, 5, … workers: throughput and latency as a tidy table."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import cycle, islice
@@ -11,7 +10,7 @@ import pandas as pd
 
 from helpers.measure.frames import to_frame
 from helpers.pools import Result, WorkerPool
-from helpers.pools.checks import function, iterable, whole_number
+from helpers.pools.checks import function, iterable, number, whole_number
 
 MakePool = Callable[[int, int], WorkerPool[Any, Any]]
 
@@ -132,9 +131,4 @@ def _length(seconds: float | Mapping[int, float] | None, workers: int) -> float 
 
 
 def _positive(name: str, value: Any) -> float:
-    rule = f"{name} must be a number of seconds greater than 0, not {value!r}"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(rule)
-    if not 0 < value <= sys.float_info.max:  # NaN as well
-        raise ValueError(rule)
-    return float(value)
+    return number(f"{name} must be a number of seconds greater than 0", value, above=0)

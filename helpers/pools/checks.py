@@ -63,11 +63,14 @@ def seconds(name: str, value: Any) -> float:
     return float(value)
 
 
-def number(rule: str, value: Any) -> float:
-    """`value` as a float. Raises TypeError if it is no number, ValueError if it is negative or not finite."""
+def number(rule: str, value: Any, *, least: float = 0.0, above: float = -math.inf) -> float:
+    """`value` as a float. `rule` says in words what it must be: finite, at least `least` and more than `above`.
+
+    Raises TypeError if it is no number, ValueError if it breaks the rule.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{rule}, not {value!r}")
-    if not 0 <= value <= sys.float_info.max:
+    if not (abs(value) <= sys.float_info.max and value >= least and value > above):  # NaN is nothing of all that
         raise ValueError(f"{rule}, not {value!r}")
     return float(value)
 

@@ -180,7 +180,4 @@ def _seconds(name: str, value: Any) -> float:
 
 
 def _rate(value: Any) -> float:
-    rule = "rate must be a number of jobs/s, more than 0"
-    if number(rule, value) == 0:
-        raise ValueError(f"{rule}, not {value!r}")
-    return float(value)
+    return number("rate must be a number of jobs/s, more than 0", value, above=0)
