@@ -144,6 +144,14 @@ def gated(kind=WorkerPool, *, free=(), fails=False, **options):
     return kind(handler, **options), gate
 
 
+def busy(kind=WorkerPool, **options):
+    """A gated pool that has one job, "first", in its handler; and the gate."""
+    pool, gate = gated(kind, **options)
+    pool.submit("first")
+    wait_until(lambda: pool.stats().running == 1)
+    return pool, gate
+
+
 # --- basic: jobs come in -------------------------------------------------------------------------------------------
 
 SUBMITS = {
@@ -174,9 +182,7 @@ def test_a_submit_meets_a_stop(lying, submit, stop):
 @pytest.mark.parametrize("submit", SUBMITS.values(), ids=SUBMITS)
 def test_two_submits_want_the_last_place(lying, submit):
     def scenario(race):
-        pool, gate = gated(workers=1, queue_size=1)
-        pool.submit("first")
-        wait_until(lambda: pool.stats().running == 1)
+        pool, gate = busy(workers=1, queue_size=1)
         watch(race, pool)  # the bound
         race.meanwhile(lambda: (pool.try_submit("other"), gate.set()))
         race.otherwise(gate.set)
@@ -203,9 +209,7 @@ def test_two_submits_call_the_last_idle_worker(lying):
 
 def test_room_is_made_for_who_is_about_to_wait_for_it(lying):
     def scenario(race):
-        pool, gate = gated(workers=1, queue_size=1)
-        pool.submit("first")
-        wait_until(lambda: pool.stats().running == 1)
+        pool, gate = busy(workers=1, queue_size=1)
         pool.submit("second")
         race.meanwhile(lambda: (gate.set(), wait_until(lambda: pool.stats().queued == 0)))
         race.otherwise(gate.set)
@@ -304,9 +308,7 @@ def test_a_reader_is_not_taken_for_a_thread_that_has_ended(lying):
 
 def test_a_job_comes_for_a_worker_that_is_about_to_lie_down(lying):
     def scenario(race):
-        pool, gate = gated(workers=1)
-        pool.submit("first")
-        wait_until(lambda: pool.stats().running == 1)
+        pool, gate = busy(workers=1)
         watch(race, pool)
         race.meanwhile(lambda: pool.submit("second"), victim="worker-1")
         gate.set()
@@ -320,9 +322,7 @@ def test_a_job_comes_for_a_worker_that_is_about_to_lie_down(lying):
 @pytest.mark.parametrize("kind", [WorkerPool, partial(RetryingPool, policy=LATER)], ids=["WorkerPool", "RetryingPool"])
 def test_a_shutdown_begins_as_a_worker_is_about_to_lie_down(lying, kind):
     def scenario(race):
-        pool, gate = gated(kind, workers=1)
-        pool.submit("first")
-        wait_until(lambda: pool.stats().running == 1)
+        pool, gate = busy(kind, workers=1)
         watch(race, pool)
         race.meanwhile(pool._close, victim="worker-1")
         gate.set()
@@ -562,15 +562,13 @@ def test_a_job_ends_while_the_report_is_made(lying, short_grace, stop):
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
 def test_a_job_that_would_be_tried_again_fails_as_the_pool_gives_up(lying, short_grace, stop):
     def scenario(race):
-        pool, gate = gated(partial(RetryingPool, policy=LATER), workers=1, fails=True)
-        pool.submit("job")
-        wait_until(lambda: pool.stats().running == 1)
+        pool, gate = busy(partial(RetryingPool, policy=LATER), workers=1, fails=True)
         watch(race, pool)
         race.meanwhile(lambda: (gate.set(), wait_until(lambda: pool.stats().running == 0)))
         stop(pool)
         race.over()
         gate.set()
-        assert isinstance(ends_once(pool)["job"].error, JobCancelled)
+        assert isinstance(ends_once(pool)["first"].error, JobCancelled)
 
     at_each_moment(lying, scenario)
 
@@ -664,9 +662,7 @@ MEANWHILE = {
 @pytest.mark.parametrize("call", ["submit", "look", "resize"])
 def test_what_is_needed_changes_while_somebody_hires(lying, short_grace, call, action):
     def scenario(race):
-        pool, gate = gated(partial(Hiring, min_workers=1, max_workers=3, backlog=2, max_wait=1000.0))
-        pool.submit("first")
-        wait_until(lambda: pool.stats().running == 1)
+        pool, gate = busy(partial(Hiring, min_workers=1, max_workers=3, backlog=2, max_wait=1000.0))
         pool.submit("second")
         pool.submit("third")
         pool._limits = pool._limits._replace(backlog=1)  # three are needed from now on
@@ -711,9 +707,7 @@ def test_a_resize_meets_a_shutdown(lying):
 
 def test_the_alarm_rings_as_a_job_finds_it_set(lying):
     def scenario(race):
-        pool, gate = gated(partial(DynamicPool, min_workers=1, max_workers=3, max_wait=1000.0))
-        pool.submit("first")
-        wait_until(lambda: pool.stats().running == 1)
+        pool, gate = busy(partial(DynamicPool, min_workers=1, max_workers=3, max_wait=1000.0))
         pool._scaling.at(time.monotonic() + 1000.0)
 
         def ring():
@@ -737,9 +731,7 @@ def test_the_alarm_rings_as_a_job_finds_it_set(lying):
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
 def test_a_stop_comes_as_a_job_fails_that_would_be_tried_again(lying, short_grace, stop):
     def scenario(race):
-        pool, gate = gated(partial(RetryingPool, policy=LATER), workers=1, fails=True)
-        pool.submit("job")
-        wait_until(lambda: pool.stats().running == 1)
+        pool, gate = busy(partial(RetryingPool, policy=LATER), workers=1, fails=True)
         watch(race, pool)
         race.meanwhile(lambda: stop(pool), victim="worker-1")
         gate.set()
@@ -747,7 +739,7 @@ def test_a_stop_comes_as_a_job_fails_that_would_be_tried_again(lying, short_grac
         race.over()
         assert race.happened or pool.force_shutdown()
         wait_until(lambda: pool.stats().cancelled == 1, LIMIT)
-        assert isinstance(ends_once(pool)["job"].error, JobCancelled)
+        assert isinstance(ends_once(pool)["first"].error, JobCancelled)
 
     at_each_moment(lying, scenario)
 

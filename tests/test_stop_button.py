@@ -90,6 +90,18 @@ def judge(seconds, record_property, name):
     assert not slow, slow
 
 
+def at_moments(stop, kinds, count, record_property, name):
+    """Stop each kind of pool at `count` moments, nearly all of them inside, and look at what each stop(…) has seen."""
+    seconds = defaultdict(list)
+    for kind in kinds:
+        for part, delay in moments(count, f"{name} {kind}"):
+            ename, took, seen, frames = stop(kind, part, delay)
+            if check(part, ename, seen, frames):
+                seconds[part].append(took)
+    judge(seconds, record_property, name)
+    assert sum(map(len, seconds.values())) >= 0.9 * count * len(kinds)
+
+
 # --- a kernel ------------------------------------------------------------------------------------------------------
 
 
@@ -150,15 +162,8 @@ class Kernel:
 
 
 def in_a_kernel(kinds, count, port, record_property, name):
-    seconds = defaultdict(list)
     with Kernel() as kernel:
-        for kind in kinds:
-            for part, delay in moments(count, kind):
-                ename, took, seen, frames = kernel.stop(kind, part, delay, port)
-                if check(part, ename, seen, frames):
-                    seconds[part].append(took)
-    judge(seconds, record_property, name)
-    assert sum(map(len, seconds.values())) >= 0.9 * count * len(kinds), "nearly all came inside"
+        at_moments(functools.partial(kernel.stop, port=port), kinds, count, record_property, name)
 
 
 def test_stop_in_a_kernel(port, record_property):
@@ -202,14 +207,7 @@ def stop_script(kind, part, delay, port, again=None):
 
 
 def in_scripts(kinds, count, port, record_property, name):
-    seconds = defaultdict(list)
-    for kind in kinds:
-        for part, delay in moments(count, f"script {kind}"):
-            ename, took, seen, frames = stop_script(kind, part, delay, port)
-            if check(part, ename, seen, frames):
-                seconds[part].append(took)
-    judge(seconds, record_property, name)
-    assert sum(map(len, seconds.values())) >= 0.9 * count * len(kinds), "nearly all came inside"
+    at_moments(functools.partial(stop_script, port=port), kinds, count, record_property, name)
 
 
 def test_stop_in_a_script(port, record_property):
