@@ -233,6 +233,15 @@ def test_failing_jobs_are_freed_without_the_garbage_collector(make_pool):
 # --- backpressure ----------------------------------------------------------------------------------------------
 
 
+def test_whoever_waits_is_called_and_does_not_just_look_again_in_time(make_pool, monkeypatch):
+    monkeypatch.setattr(basic, "SLICE", 1000.0)
+    with make_pool(lambda job: time.sleep(0.001), workers=1, queue_size=1) as pool:
+        for job in range(6):
+            pool.submit(job)
+        assert sorted(r.job for r in pool.results()) == list(range(6))
+        assert sorted(r.job for r in pool.stream(range(6))) == list(range(6))
+
+
 def test_submit_blocks_while_the_queue_is_full_and_goes_on_when_a_worker_takes_a_job(make_pool, gate):
     with make_pool(lambda job: gate.wait(), workers=1, queue_size=2) as pool:
         pool.submit(0)
@@ -356,6 +365,41 @@ def test_break_cancels_what_is_queued_and_the_next_stream_waits_for_what_runs(ma
         assert sorted(r.value for r in clean) == list(range(100, 105))
 
 
+def test_break_cancels_nothing_that_was_submitted(make_pool, gate):
+    with make_pool(lambda job: job == "first" or gate.wait(20), workers=1, queue_size=10) as pool:
+        stream = pool.stream(["first", "second", "third"])
+        next(stream)
+        pool.submit("mine")
+        stream.close()
+        gate.set()
+        assert [(r.job, r.ok) for r in pool.results()] == [("mine", True)]
+
+
+def test_the_next_stream_waits_longer_than_any_single_wait(make_pool, monkeypatch):
+    monkeypatch.setattr(basic, "SLICE", 0.005)
+    with make_pool(lambda job: time.sleep(0.05 * job), workers=1) as pool:
+        stream = pool.stream([0, 1])
+        next(stream)
+        wait_until(lambda: pool.stats().running == 1)
+        stream.close()
+        assert [r.job for r in pool.stream([0])] == [0]
+        assert pool.stats().succeeded == 3
+
+
+def test_a_stream_that_waits_for_the_last_one_hears_of_a_shutdown(make_pool, gate):
+    pool = make_pool(lambda job: job == "quick" or gate.wait(), workers=1)
+    stream = pool.stream(["quick", "long"])
+    next(stream)
+    wait_until(lambda: pool.stats().running == 1)
+    stream.close()
+    closer = threading.Thread(target=lambda: (wait_until(lambda: pool._reader is not None), pool.force_shutdown()))
+    closer.start()
+    with pytest.raises(PoolClosed, match="'late' was not taken"):
+        list(pool.stream(["late"]))
+    assert pool.stats().running == 1
+    closer.join(20)
+
+
 def test_stream_yields_its_own_jobs_and_leaves_submitted_ones_to_results(make_pool):
     with make_pool(lambda job: job, workers=1, queue_size=10) as pool:
         pool.submit("submitted")
@@ -378,7 +422,7 @@ def test_a_shutdown_under_a_stream_gives_the_taken_jobs_and_then_says_so(make_po
         stream = pool.stream(itertools.count())
         read.append(next(stream).job)
         report = pool.shutdown(20)
-        with pytest.raises(PoolClosed, match="was not taken"):
+        with pytest.raises(PoolClosed, match=f": {report.stats.submitted} was not taken"):
             for result in stream:
                 read.append(result.job)
     assert sorted(read) == list(range(report.stats.submitted))
@@ -716,6 +760,26 @@ def test_with_drains_on_a_clean_exit(make_pool):
         for n in range(30):
             pool.submit(n)
     assert pool.stats().succeeded == 30
+
+
+def test_a_pool_that_is_drained_tells_nobody_to_stop(make_pool):
+    with make_pool(lambda job: job) as pool:
+        pool.submit(1)
+    assert not pool.cancelled.is_set()
+
+
+def test_stop_in_a_forced_shutdown_keeps_no_reader_waiting(make_pool, monkeypatch, gate):
+    pool = make_pool(lambda job: gate.wait(), workers=1)
+    pool.submit(1)
+    wait_until(lambda: pool.stats().running == 1)
+
+    def stop(until):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pool, "_join", stop)
+        pool.force_shutdown()
+    assert list(pool.results()) == [] and pool.stats().running == 1
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

@@ -643,8 +643,6 @@ class WorkerPool(Generic[Job, Value]):
         try:
             if kind is None and not self._abandoned:
                 self.shutdown()
-            elif not self._abandoned:
-                self.force_shutdown()
         finally:
             if not self._abandoned and self._alive() is not None:
                 self.force_shutdown()
