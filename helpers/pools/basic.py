@@ -643,6 +643,8 @@ class WorkerPool(Generic[Job, Value]):
         try:
             if kind is None and not self._abandoned:
                 self.shutdown()
+            elif not self._abandoned:  # at once, and once more below, should Stop come in here
+                self.force_shutdown()
         finally:
             if not self._abandoned and self._alive() is not None:
                 self.force_shutdown()
