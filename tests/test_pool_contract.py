@@ -838,6 +838,11 @@ def test_a_pool_that_cannot_start_all_its_threads_leaves_none(make_pool, monkeyp
     wait_until(lambda: not [t for t in threading.enumerate() if "Pool-" in t.name])
 
 
+def test_a_pool_of_which_nothing_is_said_has_five_workers_and_room_for_a_hundred():
+    with WorkerPool(lambda job: job) as pool:
+        assert (pool.stats().workers, pool.queue_size) == (5, 100)
+
+
 # --- bad input -------------------------------------------------------------------------------------------------
 
 
