@@ -342,6 +342,25 @@ def test_a_decision_that_raises_costs_neither_the_job_nor_the_worker(stage, kind
     assert f"{kind.__name__}('in retry_on')" in results[0].error.__notes__[0]
 
 
+def test_an_error_that_breaks_whatever_is_done_with_it_costs_neither_the_job_nor_the_worker(stage):
+    class Broken(Exception):
+        __notes__ = "no list"
+
+        @property
+        def permanent(self):
+            raise SystemExit("in permanent")
+
+    def handler(job):
+        if job == "a":
+            raise Broken
+
+    with make(stage, handler, workers=1) as pool:
+        pool.submit("a")
+        pool.submit("b")
+    assert [(r.job, r.ok) for r in pool.results()] == [("a", False), ("b", True)]
+    assert [letter.job for letter in pool.dead_letters()] == ["a"]
+
+
 def test_without_a_policy_nothing_is_tried_again_and_nothing_is_kept(stage):
     with make(stage, failing(stage, 9), policy=None) as pool:
         pool.submit("a")

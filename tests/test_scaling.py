@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from conftest import wait_until
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from virtual import Stage
 
-from helpers.pools import DynamicPool, PoolClosed, scaling
+from helpers.pools import DynamicPool, PoolClosed, current_worker, scaling
 from helpers.pools.scaling import Limits, Load, may_retire, wanted
 
 LIMITS = Limits(min_workers=2, max_workers=10, idle_timeout=30.0, backlog=5, max_wait=0.1)
@@ -349,6 +350,39 @@ def test_the_crew_grows_and_shrinks_with_real_threads():
         time.sleep(0.05)
         assert pool.worker_count == 1
     assert [d.after for d in pool.decisions()] == [1, 2, 3, 4, 3, 2, 1]
+
+
+def test_who_leaves_keeps_its_place_until_its_connection_is_closed():
+    close, work, lock, opened = threading.Event(), threading.Event(), threading.Lock(), []
+
+    @contextmanager
+    def connection():
+        with lock:
+            opened.append(1)
+        yield
+        close.wait(20)
+        with lock:
+            opened.pop()
+
+    def handler(job):
+        assert current_worker().resource is None and work.wait(20)
+
+    options = {"backlog": 1, "max_wait": 0.001, "idle_timeout": 0.05, "resource": connection}
+    with DynamicPool(handler, min_workers=1, max_workers=2, **options) as pool:
+        for job in range(2):
+            pool.submit(job)
+        wait_until(lambda: len(opened) == 2)
+        work.set()
+        wait_until(lambda: pool.worker_count == 1)  # and the other waits for its connection to be closed
+        work.clear()
+        for job in range(9):
+            pool.submit(job)
+        pool._look()
+        assert pool.worker_count == 1 and len(opened) == 2
+        close.set()
+        wait_until(lambda: pool.worker_count == 2 and len(opened) == 2)  # its place is free, and it was needed
+        work.set()
+    assert pool.stats().succeeded == 11 and not opened
 
 
 def test_the_log_is_bounded(stage):

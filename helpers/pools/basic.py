@@ -252,10 +252,7 @@ class WorkerPool(Generic[Job, Value]):
             self._settle(worker, result, outlet)
             outlet.hand_on()
             del order, result  # a worker that waits keeps nothing of its last job alive
-        error = worker.close()
-        if error is not None:
-            with self._lock:
-                self._errors.append(error)
+        self._gone(worker.close())
 
     def _take(self, worker: Worker) -> Order[Job, Value] | None:
         """The next order, now in this worker's hand; None when there will be no more for it."""
@@ -300,6 +297,12 @@ class WorkerPool(Generic[Job, Value]):
             self._wake_reader()
             if self._closed:
                 self._stop_alarms()
+
+    def _gone(self, error: BaseException | None) -> None:
+        """A worker that was let go has closed its resource, with this error or none; its thread ends now."""
+        if error is not None:
+            with self._lock:
+                self._errors.append(error)
 
     def _settle(self, worker: Worker, result: Result[Job, Value], outlet: Pass[Job, Value]) -> None:
         """Count a job that has run and put its result on the pass: who reads a result finds it counted."""

@@ -7,7 +7,8 @@
 
 What holds, beside all that holds for `WorkerPool`:
 - There are never fewer workers than the minimum and never more than the maximum: that one may go is decided and
-  counted under the lock, so that two cannot both be the one too many.
+  counted under the lock, so that two cannot both be the one too many. Who goes keeps its place until its resource is
+  closed: there are never more connections than the maximum either.
 - A worker that times out in the moment in which a job arrives does not take the job with it: see `WorkerPool._get_up`.
 - All that the backlog needs are hired at once, in the thread that submits the job that was one too many; and if
   nobody submits any more and the queue does not move, by an alarm, when its head has waited `max_wait` seconds.
@@ -67,9 +68,10 @@ class DynamicPool(WorkerPool[Job, Value]):
         checks.seconds("idle_timeout", idle_timeout)
         checks.seconds("max_wait", max_wait)
         checks.whole_number("backlog", backlog)
-        # The pool's lock guards all three: the crew is within the limits, but for those still in a job after a resize.
+        # The pool's lock guards all: the crew is within the limits, but for those still in a job after a resize.
         self._limits = Limits(*_bounds(min_workers, max_workers), idle_timeout, backlog, max_wait)
         self._log: deque[Decision] = deque(maxlen=LOG_SIZE)
+        self._leaving = 0  # let go, and still closing their resources
         self._not_before = 0.0  # when the machine may be asked for threads again
         super().__init__(handler, workers=min_workers, queue_size=queue_size, **options)
 
@@ -121,7 +123,7 @@ class DynamicPool(WorkerPool[Job, Value]):
 
     def _enqueue(self, order: Order[Job, Value]) -> None:
         super()._enqueue(order)
-        if self._present >= self._limits.max_workers:
+        if self._present >= self._most():
             return
         # What time alone may change the alarm sees to: a job that finds it set need not look.
         if not self._scaling.is_set or len(self._queue) > self._limits.backlog * self._present:
@@ -134,14 +136,19 @@ class DynamicPool(WorkerPool[Job, Value]):
                 return  # workers go home, and that there are few is as it should be
             now, load = self._clock(), self._load()
             crew, reason = scaling.wanted(load, self._limits)
+            crew = min(crew, self._most())
             if crew > load.workers and now >= self._not_before:
                 self._grow(crew, because or reason)
-            if self._present < self._limits.min_workers:
+            if self._present < min(self._limits.min_workers, self._most()):
                 self._scaling.at(self._not_before)
-            elif self._queue and self._present < self._limits.max_workers:
+            elif self._queue and self._present < self._most():
                 too_long = self._queue[0][0].waiting_since + self._limits.max_wait
                 later = too_long if too_long > now else now + self._limits.max_wait
                 self._scaling.at(max(later, self._not_before))
+
+    def _most(self) -> int:
+        """How many there may be now: who leaves keeps its place until what it had open is closed, a connection say."""
+        return self._limits.max_workers - self._leaving
 
     def _load(self) -> Load:
         return Load(self._present, len(self._idle), len(self._queue), self.oldest_wait())
@@ -186,8 +193,15 @@ class DynamicPool(WorkerPool[Job, Value]):
     def _let_go(self, worker: Worker) -> None:
         reason = self._too_many(worker)
         super()._let_go(worker)
+        self._leaving += 1
         if not self._closed:
             self._note(self._present + 1, reason)
+
+    def _gone(self, error: BaseException | None) -> None:
+        with self._lock:
+            super()._gone(error)
+            self._leaving -= 1
+            self._look()  # its place is free: somebody may have been needed meanwhile
 
 
 def _bounds(low: Any, high: Any) -> tuple[int, int]:

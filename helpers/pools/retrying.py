@@ -23,6 +23,7 @@ do a job twice by itself, but a handler that fails after half its work will do t
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
@@ -118,7 +119,8 @@ class RetryingPool(WorkerPool[Job, Value]):
         try:
             wait = self.policy.wait(result.attempt, error, result.job)
         except BaseException as problem:  # in the caller's function; that must not cost us the worker, or the job
-            error.add_note(f"and whether to retry could not be decided: {problem!r}")
+            with suppress(BaseException):  # nor may an error that takes no note, or cannot be put into words
+                error.add_note(f"and whether to retry could not be decided: {problem!r}")
             wait = None
         if wait is None and not isinstance(error, JobCancelled | OutcomeUnknown):
             reason = "attempts used up" if result.attempt >= self.policy.max_attempts else "not to be retried"
