@@ -352,15 +352,15 @@ def test_the_crew_grows_and_shrinks_with_real_threads():
     assert [d.after for d in pool.decisions()] == [1, 2, 3, 4, 3, 2, 1]
 
 
-def test_who_leaves_keeps_its_place_until_its_connection_is_closed():
-    close, work, lock, opened = threading.Event(), threading.Event(), threading.Lock(), []
+def test_those_who_leave_keep_their_places_until_their_connections_are_closed():
+    close, work, lock, opened = threading.Semaphore(0), threading.Event(), threading.Lock(), []
 
     @contextmanager
     def connection():
         with lock:
             opened.append(1)
         yield
-        close.wait(20)
+        assert close.acquire(timeout=20)
         with lock:
             opened.pop()
 
@@ -368,21 +368,23 @@ def test_who_leaves_keeps_its_place_until_its_connection_is_closed():
         assert current_worker().resource is None and work.wait(20)
 
     options = {"backlog": 1, "max_wait": 0.001, "idle_timeout": 0.05, "resource": connection}
-    with DynamicPool(handler, min_workers=1, max_workers=2, **options) as pool:
-        for job in range(2):
+    with DynamicPool(handler, min_workers=1, max_workers=3, **options) as pool:
+        for job in range(3):
             pool.submit(job)
-        wait_until(lambda: len(opened) == 2)
+        wait_until(lambda: len(opened) == 3)
         work.set()
-        wait_until(lambda: pool.worker_count == 1)  # and the other waits for its connection to be closed
+        wait_until(lambda: pool.worker_count == 1)  # and two wait for their connections to be closed
         work.clear()
         for job in range(9):
             pool.submit(job)
-        pool._look()
-        assert pool.worker_count == 1 and len(opened) == 2
-        close.set()
-        wait_until(lambda: pool.worker_count == 2 and len(opened) == 2)  # its place is free, and it was needed
+        for here in (1, 2, 3):
+            wait_until(lambda here=here: pool.worker_count == here and len(opened) == 3)
+            pool._look()
+            assert pool.worker_count == here
+            close.release()  # a place is free, and somebody is needed
+        close.release(9)
         work.set()
-    assert pool.stats().succeeded == 11 and not opened
+    assert pool.stats().succeeded == 12 and not opened
 
 
 def test_the_log_is_bounded(stage):
