@@ -124,7 +124,8 @@ class Kernel:
         self.manager.cleanup_resources()
 
     def run(self, code):
-        return self._reply(self.client.execute(code))
+        # An error would make the kernel drop whatever cells are sent to it in the same instant.
+        return self._reply(self.client.execute(code, stop_on_error=False))
 
     def _reply(self, request):
         while (reply := self.client.get_shell_msg(timeout=PATIENCE))["parent_header"].get("msg_id") != request:
@@ -141,7 +142,6 @@ class Kernel:
     def stop(self, kind, part, delay, port):
         """Press Stop in a cell: (what the cell ended with, seconds until it did, what was seen, frames)."""
         assert self.run(f"scene = Scene({kind!r}, {part!r}, {port})")["status"] == "ok"
-        # An error would make the kernel drop whatever cells are sent to it in the same instant.
         request = self.client.execute("scene.play()", stop_on_error=False)
         assert self.wait_for_print(request).startswith("now")
         time.sleep(delay)
