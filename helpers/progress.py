@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import closing
+from threading import RLock
 from typing import Any, TextIO, TypeVar
 
 from tqdm.std import tqdm
@@ -92,6 +93,10 @@ def outcome_counts(stats: PoolStats) -> dict[str, int]:
 def _bar(total: int | None) -> "tqdm[Any]":
     from tqdm.notebook import tqdm as notebook_bar  # needs ipywidgets, which a plain script may not have
 
+    # tqdm's own lock is one between processes, for which multiprocessing starts a process that stays: its resource
+    # tracker (on macOS and Windows, and on Linux since Python 3.14). All bars of a pool are in one process.
+    if not hasattr(notebook_bar, "_lock"):
+        notebook_bar.set_lock(RLock())
     return notebook_bar(total=total, unit=" jobs", leave=False)
 
 

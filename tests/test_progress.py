@@ -2,6 +2,7 @@
 
 import io
 import re
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -81,3 +82,20 @@ def test_in_a_notebook_it_is_a_bar_that_leaves_a_line(monkeypatch, capsys):
     assert (bar.n, bar.total, bar.closed) == (10, 10, True)
     assert bar.postfix == {"succeeded": 8, "failed": 1, "unknown": 1} == outcome_counts(pool.stats())
     assert capsys.readouterr().out == "10 of 10 jobs: 8 succeeded, 1 failed, 1 unknown\n"
+
+
+A_BAR = """
+import multiprocessing
+multiprocessing.set_start_method("spawn")  # as on macOS and Windows: there a lock between processes costs a process
+from helpers.leftovers import leftovers
+from helpers.progress import _bar
+bar = _bar(3)
+bar.update()
+bar.close()
+print(leftovers())
+"""
+
+
+def test_a_bar_leaves_no_process_behind():
+    run = subprocess.run([sys.executable, "-c", A_BAR], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
