@@ -420,6 +420,19 @@ def test_a_stop_in_the_drain_of_one_worker_is_not_taken_for_its_end():
     assert (stats.succeeded, stats.cancelled, stats.workers) == (1, 4, 0)
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_stop_between_a_lock_and_its_block_leaves_no_worker_waiting_for_it(times):
+    with pytest.raises(KeyboardInterrupt), WorkerPool(lambda job: current_worker().cancelled.wait(20)) as pool:
+        for job in range(9):
+            pool.submit(job)
+        wait_until(lambda: pool.stats().running == 5)
+        for _ in range(times):
+            pool._lock.acquire()  # what Python 3.14 can leave us with
+        raise KeyboardInterrupt
+    stats = pool.stats()
+    assert (stats.succeeded, stats.cancelled, stats.workers) == (5, 4, 0)
+
+
 def test_a_stop_in_the_body_of_a_loop_does_not_wait_for_what_runs():
     gate = threading.Event()
     try:

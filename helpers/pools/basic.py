@@ -514,6 +514,7 @@ class WorkerPool(Generic[Job, Value]):
         pool's own: RuntimeError there.
         """
         self._refuse_own_handler("force_shutdown() would wait for itself")
+        self._unlock()
         with undisturbed():
             self._close()
             self._give_up()
@@ -523,6 +524,15 @@ class WorkerPool(Generic[Job, Value]):
             self._report(ended=False)
             raise
         return self._report(ended)
+
+    def _unlock(self) -> None:
+        """Let go of the lock, should a Stop have left it in the hands of this thread: no worker could go on, or home.
+
+        Python 3.14 can hear a Stop when `with self._lock` has taken the lock and not yet entered its block.
+        """
+        with suppress(RuntimeError):  # it is not ours, or no longer
+            while True:
+                self._lock.release()
 
     def _close(self) -> None:
         with undisturbed(), self._lock:
