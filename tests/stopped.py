@@ -228,14 +228,12 @@ class Scene:
         return seen
 
     def left(self) -> list[str]:
-        """Threads of any pool, children, listening sockets, and connections to the mail server."""
-        threads = [t.name for t in threading.enumerate() if t.name.startswith(KINDS)]
+        """All that `leftovers` sees, and connections to the mail server that are only half closed."""
         connections = psutil.Process().net_connections("tcp")
         mail = [f"a connection, {c.status}" for c in connections if c.raddr and c.raddr.port == self.port]
-        return threads + [x for x in mail if "TIME_WAIT" not in x] + leftovers(self.ports)
+        return [x for x in mail if "TIME_WAIT" not in x] + leftovers(self.ports)
 
 
-KINDS = tuple(kind.__name__ for kind in (WorkerPool, Pictures, Mails, DynamicPool, RetryingPool, DynamicRetryingPool))
 PARTS = [
     *("constructing", "submitting", "blocked", "stream", "loop", "results"),
     *("drain", "work", "shutdown", "deadline", "forcing"),
