@@ -1,1 +1,7 @@
-"""What the notebooks import. Four storeys, imports only go down: charts, measure, pools, services."""
+"""The package behind the worker-pool notebooks.
+
+It has four layers, and imports only go down: `charts` -> `measure` -> `pools`, and beside them `services`, which
+imports nothing of ours. `helpers.pools` needs the standard library only (`pools.image` also needs Pillow).
+"""
+
+__version__ = "0.2.0"

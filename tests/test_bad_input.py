@@ -56,6 +56,7 @@ from helpers.pools import (
 )
 from helpers.pools.email import BadMail, build_message
 from helpers.pools.image import ImageError
+from helpers.pools.words import describe
 from helpers.progress import progress
 from helpers.services import (
     Api,
@@ -373,7 +374,7 @@ def by_rule() -> Iterator[Any]:
     for called, name, rule, kinds, values in RULES:
         for error, wrong in ((TypeError, kinds), (ValueError, values)):
             for value in wrong:
-                text = f"{name} {rule}, not {value!r}"
+                text = f"{name} {rule}, not {describe(value)}"
                 yield pytest.param(
                     partial(called, **{name: value}), error, text, id=f"{words(called)} {name}={value!r}"[:70]
                 )
@@ -391,7 +392,7 @@ ADDRESS = "address must be one address like name@example.com, not "
 LINE = "must be one line without control characters, not "
 TEXT = "must be text without NUL and lone surrogates, not "
 PLAIN_NAME = "image_id must be a plain file name of letters, digits, . _ and -, not "
-ASYNC = "must be a plain function: no worker awaits the coroutine of "
+ASYNC = "must be a plain function, because no worker awaits the coroutine of "
 
 MOST = "must be a whole number of at most"
 WORK = "must be one of ['cpu', 'io', 'mixed', 'limited']"
@@ -577,7 +578,7 @@ def by_table() -> Iterator[Any]:
         for column in numbers:
             for value in (NAN, "x", INF):
                 wrong = table.assign(**{column: [value, *table[column][1:]]})
-                says = f"{IN_ROW}, not {value!r}"
+                says = f"{IN_ROW}, not {describe(value)}"
                 yield pytest.param(partial(chart, wrong), ValueError, says, id=f"{name} {column} {value}")
 
 

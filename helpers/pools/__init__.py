@@ -27,22 +27,22 @@ imported when it is first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from helpers.pools.basic import WorkerPool
-from helpers.pools.bounded import run_bounded
-from helpers.pools.channel import Channel, ChannelClosed
-from helpers.pools.dynamic import DynamicPool
-from helpers.pools.policy import RetryLater, RetryPolicy
-from helpers.pools.result import Attempt, JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
-from helpers.pools.retrying import DeadLetter, DynamicRetryingPool, RetryingPool
-from helpers.pools.scaling import Decision
-from helpers.pools.sizing import Sizing, measured_needs, recommended_workers, size_up
-from helpers.pools.unbounded import run_unbounded, run_unbounded_async
-from helpers.pools.worker import Worker, current_worker
+from .basic import WorkerPool
+from .bounded import run_bounded
+from .channel import Channel, ChannelClosed
+from .dynamic import DynamicPool
+from .policy import RetryLater, RetryPolicy
+from .result import Attempt, JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
+from .retrying import DeadLetter, DynamicRetryingPool, RetryingPool
+from .scaling import Decision
+from .sizing import Sizing, measured_needs, recommended_workers, size_up
+from .unbounded import run_unbounded, run_unbounded_async
+from .worker import Worker, current_worker
 
 if TYPE_CHECKING:
-    from helpers.pools.email import BatchEmailSender, Delivery, EmailJob
-    from helpers.pools.executor import PoolExecutor
-    from helpers.pools.image import ImageJob, ImageProcessor, Thumbnail
+    from .email import BatchEmailSender, Delivery, EmailJob
+    from .executor import PoolExecutor
+    from .image import ImageJob, ImageProcessor, Thumbnail
 
 __all__ = [
     "Attempt",

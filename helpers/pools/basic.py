@@ -33,11 +33,11 @@ from threading import Condition, Event, RLock, Thread, current_thread
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
-from helpers.pools import checks
-from helpers.pools.alarm import Alarm
-from helpers.pools.result import JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
-from helpers.pools.stop import undisturbed
-from helpers.pools.worker import OpenResource, Worker, become, worker_or_none
+from . import checks
+from .alarm import Alarm
+from .result import JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
+from .stop import undisturbed
+from .worker import OpenResource, Worker, become, worker_or_none
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")

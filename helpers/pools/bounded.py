@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from helpers.pools.basic import WorkerPool
-from helpers.pools.result import Result
+from .basic import WorkerPool
+from .result import Result
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")

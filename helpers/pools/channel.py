@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from threading import Condition, Lock
 from typing import Generic, TypeVar
 
-from helpers.pools.checks import deadline_after, whole_number
+from .checks import deadline_after, whole_number
 
 Item = TypeVar("Item")
 

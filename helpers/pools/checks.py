@@ -1,92 +1,120 @@
-"""Bad input is refused where it comes in, with its value and the rule it breaks."""
+"""Refuse bad input at the call that receives it, with an error that names the value and the rule it breaks.
+
+Every function here either returns the value in the type that the caller needs or raises. `describe` puts the value
+into words, so that a value whose `repr` raises or is endless cannot spoil the message.
+"""
 
 import math
 import operator
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from threading import TIMEOUT_MAX
 from typing import Any, TypeVar
 
+from .words import describe
+
 Item = TypeVar("Item")
 
-COROUTINE = 0x80  # the flag of an `async def` in co_flags; `inspect` knows it too, but takes 10 ms to import
+# Flags of a code object, as in the module `inspect`, which takes 10 ms to import.
+GENERATOR, COROUTINE, ITERABLE_COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
+ASYNC = COROUTINE | ITERABLE_COROUTINE | ASYNC_GENERATOR
 
 
 def whole_number(name: str, value: Any, *, least: int = 1) -> int:
-    """`value` as an int. Raises TypeError if it is none (True and 2.5 are none), ValueError below `least`."""
-    rule = f"{name} must be a whole number of at least {least}, not {value!r}"
-    if isinstance(value, bool):
-        raise TypeError(rule)
+    """Return `value` as an int. Raises TypeError if it is none (True and 2.5 are none), ValueError below `least`."""
     try:
-        number = operator.index(value)  # takes numpy's integers too, and neither floats nor strings
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)  # accepts numpy's integers, but neither floats nor strings
     except TypeError:
-        raise TypeError(rule) from None
+        raise TypeError(f"{name} must be a whole number of at least {least}, not {describe(value)}") from None
     if number < least:
-        raise ValueError(rule)
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {describe(value)}")
     return number
 
 
 def deadline_after(name: str, seconds: Any) -> float | None:
-    """The instant on `time.monotonic()` that lies `seconds` from now; None, for ever, if `seconds` is None.
+    """Return the instant on `time.monotonic()` that lies `seconds` from now; None means forever and gives None.
 
-    Raises TypeError if it is no number of seconds, ValueError if it is negative or NaN.
+    Raises TypeError if `seconds` is not a number, ValueError if it is negative or NaN.
     """
     if seconds is None:
         return None
-    rule = f"{name} must be None or a number of seconds, 0 or more, not {seconds!r}"
+    rule = f"{name} must be None or a number of seconds, 0 or more, not "
     if isinstance(seconds, bool | str | bytes):
-        raise TypeError(rule)
+        raise TypeError(rule + describe(seconds))
     try:
         delay = float(seconds)
     except (TypeError, ValueError):
-        raise TypeError(rule) from None
-    except OverflowError:  # of more than 308 digits
-        raise ValueError(rule) from None
+        raise TypeError(rule + describe(seconds)) from None
+    except OverflowError:  # an integer of more than 308 digits
+        raise ValueError(rule + describe(seconds)) from None
     if math.isnan(delay) or delay < 0:
-        raise ValueError(rule)
+        raise ValueError(rule + describe(seconds))
     return None if math.isinf(delay) else time.monotonic() + delay
 
 
 def seconds(name: str, value: Any) -> float:
-    """`value` as a float. Raises TypeError if it is no number, ValueError if it is not more than 0, or too long.
+    """Return `value` as a float. Raises TypeError if it is not a number, ValueError if it is 0 or less, or too long.
 
-    Too long is what no lock can wait (centuries; on Windows 49 days): a worker would fail when it begins to.
+    Too long is what no lock can wait for (centuries; on Windows 49 days): a worker would fail when it starts to wait.
     """
-    rule = f"{name} must be a number of seconds, more than 0, not {value!r}"
+    rule = f"{name} must be a number of seconds, more than 0, not "
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(rule)
+        raise TypeError(rule + describe(value))
     if value > TIMEOUT_MAX:
-        raise ValueError(f"{name} must be a number of seconds, at most {TIMEOUT_MAX:.0f}, not {value!r}")
+        raise ValueError(f"{name} must be a number of seconds, at most {TIMEOUT_MAX:.0f}, not {describe(value)}")
     if not value > 0:  # NaN as well
-        raise ValueError(rule)
+        raise ValueError(rule + describe(value))
     return float(value)
 
 
 def number(rule: str, value: Any, *, least: float = 0.0, above: float = -math.inf) -> float:
-    """`value` as a float. `rule` says in words what it must be: finite, at least `least` and more than `above`.
+    """Return `value` as a float. `rule` says in words what it must be: finite, at least `least`, more than `above`.
 
-    Raises TypeError if it is no number, ValueError if it breaks the rule.
+    Raises TypeError if it is not a number, ValueError if it breaks the rule.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{rule}, not {value!r}")
-    if not (abs(value) <= sys.float_info.max and value >= least and value > above):  # NaN is nothing of all that
-        raise ValueError(f"{rule}, not {value!r}")
+        raise TypeError(f"{rule}, not {describe(value)}")
+    if not (abs(value) <= sys.float_info.max and value >= least and value > above):  # NaN fails every comparison
+        raise ValueError(f"{rule}, not {describe(value)}")
     return float(value)
 
 
 def function(name: str, value: Any) -> None:
-    """Raises TypeError if `value` cannot be called, or is an `async def`, which no thread would ever await."""
+    """Raise TypeError if `value` cannot be called, or is known to be an `async def`: no worker awaits its coroutine."""
     if not callable(value):
-        raise TypeError(f"{name} must be callable, not {value!r}")
-    for code in (getattr(value, "__code__", None), getattr(type(value).__call__, "__code__", None)):
-        if getattr(code, "co_flags", 0) & COROUTINE:
-            raise TypeError(f"{name} must be a plain function: no worker awaits the coroutine of {value!r}")
+        raise TypeError(f"{name} must be callable, not {describe(value)}")
+    if _code_flags(value) & ASYNC:
+        raise TypeError(
+            f"{name} must be a plain function, because no worker awaits the coroutine of {describe(value)}: "
+            "call asyncio.run(...) in a plain function"
+        )
+
+
+def handler(value: Any) -> None:
+    """Raise TypeError for what `function` refuses, and for a generator function: calling one runs none of its code."""
+    function("handler", value)
+    if _code_flags(value) & GENERATOR:
+        raise TypeError(f"handler must return its value, not yield: {describe(value)} is a generator function")
+
+
+def _code_flags(value: Any) -> int:
+    """The flags of the code that a call of `value` runs, as far as that is known without calling it."""
+    while isinstance(value, partial):
+        value = value.func
+    for candidate in (value, type(value).__call__):
+        code = getattr(getattr(candidate, "__func__", candidate), "__code__", None)
+        if code is not None:
+            return int(getattr(code, "co_flags", 0))
+    return 0
 
 
 def iterable(name: str, value: Iterable[Item]) -> Iterator[Item]:
-    """An iterator over `value`. Raises TypeError if it is none."""
+    """Return an iterator over `value`. Raises TypeError if it is not iterable."""
     try:
         return iter(value)
     except TypeError:
-        raise TypeError(f"{name} must be iterable, not {value!r}") from None
+        raise TypeError(f"{name} must be iterable, not {describe(value)}") from None

@@ -29,8 +29,8 @@ from random import random as real_random
 from threading import Condition, Event, Lock
 from typing import Generic, TypeVar
 
-from helpers.pools.backoff import full_jitter
-from helpers.pools.result import JobCancelled
+from .backoff import full_jitter
+from .result import JobCancelled
 
 Connection = TypeVar("Connection")
 

@@ -25,12 +25,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from helpers.pools import checks, scaling
-from helpers.pools.alarm import Alarm
-from helpers.pools.basic import Order, WorkerPool
-from helpers.pools.result import PoolClosed
-from helpers.pools.scaling import Decision, Limits, Load
-from helpers.pools.worker import Worker
+from . import checks, scaling
+from .alarm import Alarm
+from .basic import Order, WorkerPool
+from .result import PoolClosed
+from .scaling import Decision, Limits, Load
+from .worker import Worker
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")

@@ -30,12 +30,12 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from typing import Any
 
-from helpers.pools import checks
-from helpers.pools.connections import Connections, NoConnection
-from helpers.pools.policy import RetryPolicy
-from helpers.pools.result import OutcomeUnknown, PoolStats
-from helpers.pools.retrying import RetryingPool
-from helpers.pools.worker import current_worker
+from . import checks
+from .connections import Connections, NoConnection
+from .policy import RetryPolicy
+from .result import OutcomeUnknown, PoolStats
+from .retrying import RetryingPool
+from .worker import current_worker
 
 __all__ = ["BadMail", "BatchEmailSender", "Delivery", "EmailJob", "MailRefused", "MailStats", "NoConnection"]
 

@@ -37,10 +37,10 @@ from queue import Empty
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from helpers.pools import checks
-from helpers.pools.basic import GRACE, Pass, WorkerPool
-from helpers.pools.dynamic import DynamicPool
-from helpers.pools.result import JobCancelled, PoolClosed, Result
+from . import checks
+from .basic import GRACE, Pass, WorkerPool
+from .dynamic import DynamicPool
+from .result import JobCancelled, PoolClosed, Result
 
 P = ParamSpec("P")
 T = TypeVar("T")

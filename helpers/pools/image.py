@@ -27,11 +27,11 @@ from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from helpers.pools import checks
-from helpers.pools.policy import RetryPolicy
-from helpers.pools.result import JobCancelled
-from helpers.pools.retrying import RetryingPool
-from helpers.pools.worker import worker_or_none
+from . import checks
+from .policy import RetryPolicy
+from .result import JobCancelled
+from .retrying import RetryingPool
+from .worker import worker_or_none
 
 MAX_WIDTH = MAX_HEIGHT = 4000  # pixels of a new picture
 MAX_PIXELS = 89_478_485  # of a source: a third of a gigabyte unpacked, where Pillow begins to warn

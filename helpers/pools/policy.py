@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from helpers.pools import backoff, checks
-from helpers.pools.result import JobCancelled, OutcomeUnknown
+from . import backoff, checks
+from .result import JobCancelled, OutcomeUnknown
 
 Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 

@@ -28,14 +28,14 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
-from helpers.pools import checks
-from helpers.pools.alarm import Alarm
-from helpers.pools.basic import Order, Pass, WorkerPool
-from helpers.pools.dynamic import DynamicPool
-from helpers.pools.policy import RetryLater, RetryPolicy
-from helpers.pools.result import Attempt, JobCancelled, OutcomeUnknown, PoolStats, Result
-from helpers.pools.stop import undisturbed
-from helpers.pools.worker import Worker
+from . import checks
+from .alarm import Alarm
+from .basic import Order, Pass, WorkerPool
+from .dynamic import DynamicPool
+from .policy import RetryLater, RetryPolicy
+from .result import Attempt, JobCancelled, OutcomeUnknown, PoolStats, Result
+from .stop import undisturbed
+from .worker import Worker
 
 __all__ = ["DeadLetter", "DynamicRetryingPool", "RetryLater", "RetryPolicy", "RetryingPool"]
 

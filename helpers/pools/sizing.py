@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from helpers.pools.checks import function, iterable, number, whole_number
+from .checks import function, iterable, number, whole_number
 
 
 class Needs(NamedTuple):

@@ -10,8 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from helpers.pools import checks
-from helpers.pools.result import Result, forget_locals
+from . import checks
+from .result import Result, forget_locals
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
-from helpers.pools.result import Result
+from .result import Result
 
 if TYPE_CHECKING:
-    from helpers.pools.basic import WorkerPool
+    from .basic import WorkerPool
 
 
 class Worker:
