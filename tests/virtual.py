@@ -1,23 +1,24 @@
 """A stage for pools: their own code and real threads, but one thread at a time, and a clock that jumps.
 
-Nobody waits for real. A thread that would wait (for a condition, or in a handler that calls `work`) hands the turn
-back to the stage, which picks the next one that can go on; if there is none, it moves the clock to the next time at
-which somebody wakes. So ten minutes of scaling take a second, every run is the same, and a test can choose the very
-moment in which something happens: a time-out that has struck but whose thread has not moved yet, say.
+Nobody waits for real. A thread that would wait (on its parker, or in a handler that calls `work`) hands the turn back
+to the stage, which picks the next thread that can go on. If there is none, the stage moves the clock to the next time
+at which a thread wakes. So ten minutes of scaling take a second, every run is the same, and a test can choose the very
+moment in which something happens: a time-out that has expired, for example, while its thread has not moved yet.
 """
 
 import math
 import random
 import threading
-from collections import deque
+from collections import Counter, deque
 
 import pytest
 
-from helpers.pools import alarm, basic, checks
+from helpers.pools import alarm, basic, checks, closing, crew, intake, interrupts
+from helpers.pools.parker import Parker
 
 
 class StageOver(BaseException):
-    """Raised in whoever still waits when the stage closes."""
+    """Raised in every thread that still waits when the stage closes."""
 
 
 class Actor:
@@ -26,7 +27,7 @@ class Actor:
     def __init__(self):
         self.turn = threading.Semaphore(0)
         self.wake_at = math.inf
-        self.bell = None  # the condition it waits for
+        self.parker = None  # where it waits
 
 
 class Stage:
@@ -37,6 +38,7 @@ class Stage:
         self.over = False
         self.ready = deque()  # actors that can go on
         self.parked = []  # actors that wait
+        self.tokens = Counter()  # by parker: wake-ups that nobody has used yet
         self.current = None  # the actor whose turn it is; None: the test itself
         self.turn = threading.Semaphore(0)  # of the test
         self.random = random.Random(seed) if seed is not None else None
@@ -51,12 +53,17 @@ class Stage:
 
         class Clock:
             monotonic = staticmethod(self.clock)
+            sleep = staticmethod(self.advance)
 
-        for module in (basic, alarm):
+        for module in (crew, alarm):
             self.patch.setattr(module, "Thread", Thread)
-            self.patch.setattr(module, "Condition", lambda lock: VirtualCondition(stage, lock))
-        for module in (basic, checks):
+        for module in (intake, closing, checks):
             self.patch.setattr(module, "time", Clock)
+        self.patch.setattr(Parker, "park", lambda parker, timeout=None: self.wait(parker, timeout))
+        self.patch.setattr(Parker, "unpark", self.notify)
+        # The test plays the main thread, and acts need no thread of their own: nobody interrupts it.
+        self.patch.setattr(interrupts, "may_be_interrupted", lambda: False)
+        self.patch.setattr(basic, "start_new_thread", lambda act, arguments: act(*arguments))
         return self
 
     def __exit__(self, *_):
@@ -111,9 +118,7 @@ class Stage:
 
     def make_ready(self, actor):
         self.parked.remove(actor)
-        if actor.bell is not None:
-            actor.bell.waiting.remove(actor)
-        actor.wake_at, actor.bell = math.inf, None
+        actor.wake_at, actor.parker = math.inf, None
         self.ready.append(actor)
 
     def switch_to(self, actor):
@@ -122,55 +127,35 @@ class Stage:
         assert self.turn.acquire(timeout=10), "a thread on the stage waits for something that is not on it"
         self.current = None
 
-    def park(self, bell, wake_at):
+    def park(self, parker, wake_at):
         """The actor whose turn it is waits."""
         if self.over:
             raise StageOver
         me = self.current
-        me.wake_at, me.bell = wake_at, bell
+        me.wake_at, me.parker = wake_at, parker
         self.parked.append(me)
-        if bell is not None:
-            bell.waiting.append(me)
         self.turn.release()
         me.turn.acquire()
         if self.over:
             raise StageOver
 
-
-class VirtualCondition:
-    def __init__(self, stage, lock):
-        self.stage, self.lock = stage, lock
-        self.waiting = deque()
-        self.main_called = False
-
-    def __enter__(self):
-        return self.lock.__enter__()
-
-    def __exit__(self, *error):
-        return self.lock.__exit__(*error)
-
-    def wait(self, timeout=None):
+    def wait(self, parker, timeout):
+        """`Parker.park`: use up a wake-up, or wait for one."""
         # At least a nanosecond: less may be lost in rounding, and then the clock would stand still.
-        until = math.inf if timeout is None else self.stage.now + max(timeout, 1e-9)
-        held = self.lock._release_save()
-        try:
-            if self.stage.current is None:
-                self.main_called = False
-                self.stage.run(until, stop=lambda: self.main_called)
+        until = math.inf if timeout is None else self.now + max(timeout, 1e-9)
+        if not self.tokens[parker]:
+            if self.current is None:
+                self.run(until, stop=lambda: self.tokens[parker])
             else:
-                self.stage.park(self, until)
-        finally:
-            self.lock._acquire_restore(held)
+                self.park(parker, until)
+        if self.tokens[parker]:
+            self.tokens[parker] -= 1
 
-    def notify(self, n=1):
-        if not self.waiting:
-            self.main_called = True
-        for _ in range(min(n, len(self.waiting))):
-            self.stage.make_ready(self.waiting[0])
-
-    def notify_all(self):
-        self.notify(len(self.waiting))
-        self.main_called = True
+    def notify(self, parker):
+        """`Parker.unpark`."""
+        self.tokens[parker] += 1
+        for actor in [actor for actor in self.parked if actor.parker is parker]:
+            self.make_ready(actor)
 
 
 class VirtualThread:
@@ -179,6 +164,8 @@ class VirtualThread:
         self.alive = False
         self.actor = Actor()
         self.thread = threading.Thread(target=self.live, name=name, daemon=daemon)
+
+    ident = 1  # a thread that has been started
 
     def start(self):
         self.alive = True
@@ -197,6 +184,3 @@ class VirtualThread:
 
     def is_alive(self):
         return self.alive
-
-    def join(self, timeout):
-        self.stage.run(self.stage.now + timeout, stop=lambda: not self.alive)

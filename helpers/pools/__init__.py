@@ -31,8 +31,10 @@ from .basic import WorkerPool
 from .bounded import run_bounded
 from .channel import Channel, ChannelClosed
 from .dynamic import DynamicPool
+from .errors import JobCancelled, OutcomeUnknown, PoolClosed, WorkerDied
 from .policy import RetryLater, RetryPolicy
-from .result import Attempt, JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
+from .report import PoolStats, ShutdownReport
+from .result import Attempt, Result
 from .retrying import DeadLetter, DynamicRetryingPool, RetryingPool
 from .scaling import Decision
 from .sizing import Sizing, measured_needs, recommended_workers, size_up
@@ -70,6 +72,7 @@ __all__ = [
     "Sizing",
     "Thumbnail",
     "Worker",
+    "WorkerDied",
     "WorkerPool",
     "current_worker",
     "measured_needs",

@@ -1,64 +1,84 @@
-"""One thread that rings when it is time, however many things there are to be reminded of.
+"""One thread that calls a function when it is time, however many things there are to be reminded of.
 
-A kitchen timer, not a timer for every pot: a `threading.Timer` a retry would be ten thousand threads for ten thousand
-retries. Whoever uses it keeps what is due in order, asks for the earliest with `at`, and asks again when it rings.
+A `threading.Timer` per retry would be ten thousand threads for ten thousand retries. A pool that uses an alarm keeps
+what is due in order, asks with `at` for the earliest time, and asks again when the alarm rings.
 
-What holds: it rings never before, and as soon after as the system wakes a thread; a ring that was asked for is never
-lost, also not one that was asked for while it rang. It sleeps without a tick while nothing is asked for.
+Always true: the alarm never rings early, and rings as soon after the time as the system wakes a thread. A ring that was
+asked for is never lost, even if it was asked for while the alarm was ringing. The thread sleeps without a tick while
+nothing is asked for.
 """
 
 import math
 from collections.abc import Callable
-from threading import TIMEOUT_MAX, Condition, RLock, Thread
+from threading import TIMEOUT_MAX, RLock, Thread
+
+from .parker import Parker
+
+AGAIN = 1.0  # seconds until the alarm rings again after `ring` has raised
 
 
 class Alarm:
-    """Calls ring(), with the lock held, once the time that was asked for has come.
+    """Calls ring(), without the lock, once the time that was asked for has come.
 
     Args:
-        lock:   the lock of whoever uses it; `at` and `stop` may be called with and without it.
-        ring:   must not raise.
-        clock:  seconds; the time for `at`.
+        lock:   of the pool; `at` and `stop` may be called with and without it.
+        ring:   what to call. If it raises, no memory left say, it is called again after a second.
+        clock:  in seconds; the clock of the time given to `at`. Must not raise.
         name:   of the thread.
-
-    Raises RuntimeError if the machine cannot start the thread.
     """
 
-    def __init__(self, lock: RLock, ring: Callable[[], None], clock: Callable[[], float], name: str) -> None:
+    def __init__(self, lock: RLock, ring: Callable[[], object], clock: Callable[[], float], name: str) -> None:
         self._ring = ring
         self._clock = clock
+        self._parker = Parker()
+        # The lock guards both: the thread sleeps until _when, or until somebody makes it earlier and wakes it.
         self._lock = lock
-        # The lock guards both: the thread sleeps until _when, or until somebody moves it and says so.
-        self._moved = Condition(lock)
         self._when = math.inf
         self._stopped = False
         self.thread = Thread(target=self._run, name=name, daemon=True)
-        self.thread.start()
+
+    def start(self) -> None:
+        """Start the thread, unless the alarm has been stopped. Raises RuntimeError if there is no thread left."""
+        with self._lock:
+            if not self._stopped:
+                self.thread.start()
 
     def at(self, when: float) -> None:
         """Ring at `when`, or earlier if that has been asked for. A later wish is dropped: ask again at the ring."""
-        with self._lock:  # not `with self._moved`: a Stop in Condition.__enter__ would leave the lock taken for ever
+        with self._lock:
             if when < self._when:
-                self._moved.notify_all()  # first: were Stop to come in between, nobody would ever be told
+                # Wake the thread first; it looks once the lock is free. If KeyboardInterrupt arrives between the two
+                # lines, the thread has woken for nothing. The other way round it would never learn of the time.
+                self._parker.unpark()
                 self._when = when
 
     @property
     def is_set(self) -> bool:
-        """True if it is going to ring."""
+        """True if the alarm is going to ring."""
         return self._when < math.inf
 
     def stop(self) -> None:
-        """Ring no more, and end the thread."""
+        """Do not ring any more, and end the thread."""
         with self._lock:
             self._stopped = True
-            self._moved.notify_all()
+            self._parker.unpark()
 
     def _run(self) -> None:
-        with self._moved:
-            while not self._stopped:
-                delay = self._when - self._clock()
-                if delay > 0:
-                    self._moved.wait(min(delay, TIMEOUT_MAX) if self.is_set else None)
-                else:
-                    self._when = math.inf  # before it rings: what is asked for from now on is for the next time
-                    self._ring()
+        while True:
+            now = self._clock()
+            with self._lock:
+                if self._stopped:
+                    return
+                delay = self._when - now
+                if delay <= 0:
+                    self._when = math.inf  # before the ring: what is asked for from now on is for the next one
+            if delay > 0:
+                self._parker.park(min(delay, TIMEOUT_MAX) if delay < math.inf else None)
+            else:
+                self._call_ring()
+
+    def _call_ring(self) -> None:
+        try:
+            self._ring()
+        except Exception:
+            self.at(self._clock() + AGAIN)

@@ -155,6 +155,7 @@ class BatchEmailSender(RetryingPool[EmailJob, Delivery]):
 
         self._connections = Connections(connect or plain, _say_goodbye, patience=patience, random=random)
         options.setdefault("resource", self._connections.member)
+        options.setdefault("broken", ())
         super().__init__(self.deliver, workers=workers, queue_size=queue_size, policy=policy, **options)
 
     def deliver(self, job: EmailJob) -> Delivery:
@@ -187,11 +188,7 @@ class BatchEmailSender(RetryingPool[EmailJob, Delivery]):
 
     def stats(self) -> MailStats:
         """How many mails are where, all at one instant."""
-        with self._lock:
-            return self._count()
-
-    def _count(self) -> MailStats:
-        return MailStats(*super()._count())
+        return MailStats(*super().stats())
 
 
 def build_message(job: EmailJob, sender: str) -> EmailMessage:

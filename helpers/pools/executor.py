@@ -33,31 +33,33 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from itertools import islice
-from queue import Empty
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from . import checks
-from .basic import GRACE, Pass, WorkerPool
+from .basic import WorkerPool
+from .closing import GRACE
 from .dynamic import DynamicPool
-from .result import JobCancelled, PoolClosed, Result
+from .errors import JobCancelled, PoolClosed
+from .result import Result
+from .words import describe
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _log = logging.getLogger("concurrent.futures")
-_at_work: "weakref.WeakSet[WorkerPool[Call, Any]]" = weakref.WeakSet()  # the pools to be drained when the program ends
+_open: "weakref.WeakSet[WorkerPool[Call, Any]]" = weakref.WeakSet()  # pools to be drained when the program ends
 
 
 class Call:
     """One job of an executor: a function with its arguments, and the future of what it returns."""
 
-    __slots__ = ("args", "begun", "function", "future", "kwargs")
+    __slots__ = ("args", "function", "future", "kwargs", "started")
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
         self.future: Future[Any] = Future()
-        self.begun = False  # True once a worker has had it in hand
+        self.started = False  # True once a worker has had it in hand
 
     def __repr__(self) -> str:
         return f"{getattr(self.function, '__qualname__', self.function)}(...)"
@@ -65,42 +67,28 @@ class Call:
 
 def _run(call: Call) -> Any:
     """The handler of an executor's pool. Raises what the function raises, JobCancelled if its future was cancelled."""
-    if not call.begun:
-        call.begun = True
+    if not call.started:
+        call.started = True
         if not call.future.set_running_or_notify_cancel():  # from here on nobody can cancel it
             raise JobCancelled("its future was cancelled")
     return call.function(*call.args, **call.kwargs)
 
 
-class _Futures(Pass[Call, Any]):
-    """The pass of an executor: it keeps no results, each is handed on to its future."""
-
-    def hand_on(self) -> None:
-        while True:
-            try:
-                result = self.get_nowait()
-            except Empty:
-                return
-            if result is not None:
-                _resolve(result)
-            del result
-
-
 def _resolve(result: Result[Call, Any]) -> None:
-    """Make the future done, and whoever waits for it go on. Raises nothing: this thread has more to do."""
+    """Set the outcome of a future and wake those who wait for it. Raises nothing: its thread has more to do."""
     call, future, error = result.job, result.job.future, result.error
     try:
-        if not call.begun:  # taken back from the queue
+        if not call.started:  # cancelled in the queue
             future.cancel()
             future.set_running_or_notify_cancel()  # cancelling alone wakes nobody who waits in as_completed
         elif future.done():
-            pass  # cancelled while it was queued, and _run has told whoever waits; or redriven after it had failed
+            pass  # cancelled while it was queued, and _run has told those who wait; or redriven after it had failed
         elif error is not None:
             future.set_exception(error)
         else:
             future.set_result(result.value)
-    except BaseException:  # of a done callback (Future itself sees to all that are an Exception)
-        _log.exception("exception calling callback for %r", future)
+    except BaseException:  # of a done callback (Future itself handles those that are an Exception)
+        _log.exception("exception calling callback for %s", describe(future))
 
 
 class PoolExecutor(Executor):
@@ -127,20 +115,18 @@ class PoolExecutor(Executor):
         **options: Any,
     ) -> None:
         if not isinstance(pool, type) or not issubclass(pool, WorkerPool):
-            raise TypeError(f"pool must be WorkerPool or a class made from it, not {pool!r}")
+            raise TypeError(f"pool must be WorkerPool or a class made from it, not {describe(pool)}")
         if isinstance(max_workers, int) and max_workers <= 0:
-            raise ValueError(f"max_workers must be greater than 0, not {max_workers}")
+            raise ValueError(f"max_workers must be greater than 0, not {describe(max_workers)}")
         self._max_workers = checks.whole_number("max_workers", max_workers)  # Dask asks for it by this name
-        crew: dict[str, Any] = {"workers": max_workers}
+        workers: dict[str, Any] = {"workers": max_workers}
         if issubclass(pool, DynamicPool):
-            crew = {"min_workers": options.pop("min_workers", 1), "max_workers": max_workers}
-        self.pool: WorkerPool[Call, Any] = pool(_run, queue_size=queue_size, **crew, **options)
-        self.pool._pass = self._futures = _Futures()
-        self.pool._reader = [self._futures]  # nobody else can read its results
-        _at_work.add(self.pool)
-        # The workers know the pool, and the pool does not know us: so we can go while they work. In a thread of its
-        # own, because the garbage collector may let us go in whoever is about to wait for what _close says.
-        weakref.finalize(self, start_new_thread, self.pool._close, ()).atexit = False
+            workers = {"min_workers": options.pop("min_workers", 1), "max_workers": max_workers}
+        self.pool: WorkerPool[Call, Any] = pool(_run, queue_size=queue_size, on_result=_resolve, **workers, **options)
+        _open.add(self.pool)
+        # The workers know the pool, and the pool does not know the executor: so the executor can be collected while
+        # they work. The pool is closed in a thread of its own, because the garbage collector may run anywhere.
+        weakref.finalize(self, start_new_thread, self.pool.close, ()).atexit = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have fn(*args, **kwargs) called by a worker; while the queue is full, wait.
@@ -151,7 +137,7 @@ class PoolExecutor(Executor):
         checks.function("fn", fn)
         call = Call(fn, args, kwargs)
         try:
-            if not self.pool._is_own_handler():
+            if not self.pool.is_own_handler():
                 self.pool.submit(call)
             elif not self.pool.try_submit(call):
                 raise RuntimeError(f"the queue of {self.pool.queue_size} is full: {call!r}, from inside, cannot wait")
@@ -180,9 +166,9 @@ class PoolExecutor(Executor):
         if buffersize is None:
             return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize)
         if not isinstance(buffersize, int):
-            raise TypeError(f"buffersize must be an integer or None, not {buffersize!r}")
+            raise TypeError(f"buffersize must be an integer or None, not {describe(buffersize)}")
         if buffersize < 1:
-            raise ValueError(f"buffersize must be None or > 0, not {buffersize}")
+            raise ValueError(f"buffersize must be None or > 0, not {describe(buffersize)}")
         until = checks.deadline_after("timeout", timeout)
         todo = zip(*iterables, strict=False)
         window = deque(self.submit(fn, *args) for args in islice(todo, buffersize))
@@ -201,41 +187,43 @@ class PoolExecutor(Executor):
                 future.cancel()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls, finish those that were taken; wait=False: do not wait for that.
+        """Accept no more calls and finish those that were accepted; wait=False: do not wait for that.
 
-        cancel_futures=True: the futures of all that no worker is free for are cancelled, and what has failed is not
-        tried again. May be called again. Raises RuntimeError if one of its own functions would wait for itself.
+        cancel_futures=True: the futures of all calls that no worker is free for are cancelled, and what has failed is
+        not retried. May be called again. Raises RuntimeError if one of its own functions would wait for itself.
         """
-        if wait:
-            self.pool._refuse_own_handler("shutdown(wait=True) would wait for itself")
-        self.pool._close()
+        if wait and self.pool.is_own_handler():
+            raise RuntimeError(
+                f"called by a handler of {self.pool.name} itself: shutdown(wait=True) would wait forever"
+            )
+        self.pool.close()
         if cancel_futures:
             self._let_free_workers_take()
-            self.pool._take_back(self._futures)
-            self._futures.hand_on()
+            self.pool.cancel_queued()
         if wait:
             self.pool.shutdown()
 
     def _let_free_workers_take(self) -> None:
-        """A worker that was called for a job, and is still waking up, has it: the job is not one that waits."""
-        pool, until = self.pool, time.monotonic() + GRACE
-        with pool._lock:
-            # Who neither runs a job nor is idle is on its way to one; or in a callback, which may take for ever.
-            while pool._queue and pool._running + len(pool._idle) < pool._present and time.monotonic() < until:
-                pool._await_room(until)
+        """Wait until no worker is waking up for a job: a job that a worker was notified for is not one that waits."""
+        until = time.monotonic() + GRACE  # a worker may also be in a callback, which may take forever
+        while time.monotonic() < until:
+            stats = self.pool.stats()
+            if not stats.queued or stats.running >= stats.workers:
+                return
+            time.sleep(0.001)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        """Drain on a clean exit; when the body raised, or Stop is pressed while draining, force."""
+        """Drain on a clean exit; if the body raised, or an interrupt comes while draining, force."""
         return self.pool.__exit__(kind, error, trace)
 
 
 @atexit.register
 def _drain() -> None:
-    """The program ends, and with it every thread of a pool: what was submitted is done first."""
-    pools = [pool for pool in _at_work if not pool.cancelled.is_set()]  # what was given up is not waited for
+    """When the program ends, and every thread of a pool with it: first finish what was submitted."""
+    pools = [pool for pool in _open if not pool.cancelled.is_set()]  # nobody waits for what was cancelled
     for pool in pools:
-        pool._close()
+        pool.close()
     for pool in pools:
         pool.shutdown()

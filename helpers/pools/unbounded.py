@@ -5,13 +5,15 @@ every job, in the order in which they finished, whatever the jobs raise. Both ra
 function or jobs that are no iterable, and what the iterable raises.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from . import checks
-from .result import Result, forget_locals
+from .result import Result
+from .tracebacks import clear_locals
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -77,7 +79,8 @@ def run_unbounded_async(handler: Callable[[Job], Awaitable[Value]], jobs: Iterab
         try:
             result.value, result.error = await handler(result.job), None
         except BaseException as error:
-            result.value, result.error = None, forget_locals(error)
+            result.value, result.error = None, error
+            clear_locals(error, sys._getframe())
         result.finished = time.monotonic()
         finished.append(result)
 

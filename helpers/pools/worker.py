@@ -1,12 +1,15 @@
-"""One cook: a number, the job in hand, and a tool of their own that is fetched once and put away once.
+"""One worker: a number, the job in its hand, and a resource of its own that is opened and closed for it.
 
-A handler gets at it with `current_worker()`:
+A handler asks for it with `current_worker()`:
 
     def send(mail):
-        smtp = current_worker().resource          # this worker's own connection, opened at its first job
+        smtp = current_worker().resource          # this worker's own connection, opened for its first job
         ...
 
     pool = WorkerPool(send, workers=10, resource=lambda: smtplib.SMTP(host, port))
+
+A resource can break: the server closes the connection. After an error that says so (`broken=`, by default OSError and
+EOFError) the pool closes the resource, and the next job gets a new one. A handler that knows better calls `discard()`.
 """
 
 import threading
@@ -14,10 +17,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
-from .result import Result
+from .parker import Parker
 
 if TYPE_CHECKING:
     from .basic import WorkerPool
+
+OpenResource = Callable[[], AbstractContextManager[Any]]
 
 
 class Worker:
@@ -25,84 +30,84 @@ class Worker:
 
     Attributes:
         number:     from 1, the `worker` of its results.
-        pool:       the pool it works for.
+        pool:       the pool that it works for.
         cancelled:  set once the pool no longer wants what is running: a long handler looks at it and stops early.
-        in_hand:    the order being worked on (its result, and where that goes), or None; guarded by the pool's lock.
-        thread:     the thread it is.
-        bell:       a condition on the pool's lock, by which an idle worker is called.
-        idle:       True while it waits and has not been called; guarded by the pool's lock.
-        idle_since: when it last had nothing to do, seconds on the pool's clock; only pools that retire workers set it.
+        order:      the job in hand, as its result and its outlet, or None; guarded by the pool's lock.
+        thread:     the thread that it is.
+        parker:     where it sleeps while it is idle.
+        idle:       True while it is in the pool's list of idle workers; guarded by the pool's lock.
+        idle_since: when it last finished a job or started, seconds on the pool's clock.
+        retired:    True once it has decided to end; guarded by the pool's lock.
     """
 
-    def __init__(
-        self,
-        number: int,
-        pool: "WorkerPool[Any, Any]",
-        open_resource: "OpenResource | None",
-        bell: threading.Condition,
-    ) -> None:
+    def __init__(self, number: int, pool: "WorkerPool[Any, Any]", open_resource: OpenResource | None) -> None:
         self.number = number
         self.pool = pool
         self.cancelled = pool.cancelled
-        self.in_hand: tuple[Result[Any, Any], Any] | None = None
+        self.order: Any = None
         self.thread: threading.Thread
-        self.bell = bell
+        self.parker = Parker()
         self.idle = False
         self.idle_since = 0.0
+        self.retired = False
         self._open_resource = open_resource
-        self._tools = ExitStack()
+        self._opened = ExitStack()
         self._resource: Any = None
-        self._opened = False
+        self.has_resource = False
 
     @property
     def resource(self) -> Any:
-        """This worker's own resource, opened when first asked for and kept until the worker leaves.
+        """This worker's own resource, opened when a handler first asks for it and kept until the worker ends.
 
-        Raises whatever opening it raises: that is the error of the job that asked. The next job tries again, so
-        a server that comes back is found again.
+        Raises whatever opening it raises: that is the error of the job that asked. The next job tries again, so the
+        pool recovers when the server does. Raises RuntimeError if the pool was made without a resource.
         """
-        if not self._opened:
+        if not self.has_resource:
             if self._open_resource is None:
                 raise RuntimeError("this pool has no resource: give it one with WorkerPool(..., resource=...)")
-            self._resource = self._tools.enter_context(self._open_resource())
-            self._opened = True
+            self._resource = self._opened.enter_context(self._open_resource())
+            self.has_resource = True
         return self._resource
 
-    @property
-    def attempt(self) -> int:
-        """Which try at its job this is, from 1. Raises RuntimeError if this worker has no job in hand."""
-        if self.in_hand is None:
-            raise RuntimeError(f"worker {self.number} has no job in hand")
-        return self.in_hand[0].attempt
+    def discard(self) -> BaseException | None:
+        """Close the resource, if it is open: it is broken. The next use of `resource` opens a new one.
 
-    def close(self) -> BaseException | None:
-        """Close the resource, if it was opened. Returns what went wrong, if anything did."""
+        Returns what went wrong while closing it, if anything did; a broken resource often cannot be closed in order.
+        """
+        opened, self._opened = self._opened, ExitStack()
+        self.has_resource, self._resource = False, None
         try:
-            self._tools.close()
+            opened.close()
         except BaseException as error:
             return error
         return None
 
+    @property
+    def attempt(self) -> int:
+        """Which try at its job this is, from 1. Raises RuntimeError if this worker has no job in hand."""
+        if self.order is None:
+            raise RuntimeError(f"worker {self.number} has no job in hand")
+        attempt: int = self.order[0].attempt
+        return attempt
 
-OpenResource = Callable[[], AbstractContextManager[Any]]
 
-# Which worker a thread is; a thread that is none has no `worker` here.
+# Which worker a thread is. A thread that is not a worker has no attribute `worker` here.
 _here = threading.local()
 
 
 def current_worker() -> Worker:
-    """The worker that runs the calling handler. Raises RuntimeError outside of a handler."""
+    """Return the worker that runs the calling handler. Raises RuntimeError outside of a handler."""
     worker = worker_or_none()
     if worker is None:
-        raise RuntimeError("current_worker() was called from a thread that is no pool's worker")
+        raise RuntimeError("current_worker() was called in a thread that is not a worker of a pool")
     return worker
 
 
 def worker_or_none() -> Worker | None:
-    """The worker that the calling thread is, or None."""
+    """Return the worker that the calling thread is, or None."""
     return getattr(_here, "worker", None)
 
 
 def become(worker: Worker) -> None:
-    """The calling thread is this worker from now on."""
+    """Make the calling thread this worker from now on."""
     _here.worker = worker

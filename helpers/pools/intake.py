@@ -1,0 +1,133 @@
+"""How jobs come into a pool: offered under the lock; if there is no room, the submitter waits without the lock.
+
+Always true: a call that raises has not added its job. A submitter that was notified and does not use the room, because
+its time is up or an interrupt came, passes the notification on to the next one.
+
+What a mistake would break: a notification that is swallowed lets another submitter wait although there is room; its
+longest single wait of `SLICE` seconds bounds the damage.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from threading import Thread, current_thread
+from typing import Generic, TypeVar
+
+from .errors import PoolClosed
+from .interrupts import uninterrupted
+from .outlet import Outlet
+from .parker import SLICE, Parker
+from .result import Result
+from .state import Order, PoolState
+from .words import describe
+
+Job = TypeVar("Job")
+Value = TypeVar("Value")
+
+
+class Intake(Generic[Job, Value]):
+    """The way into a pool.
+
+    Attributes:
+        state:  of the pool.
+        after:  called without the lock after a job was accepted: an elastic crew looks whether it must grow. Or None.
+    """
+
+    def __init__(self, state: PoolState[Job, Value], after: Callable[[], None] | None) -> None:
+        self.state = state
+        self.after = after
+
+    def submit(self, job: Job, outlet: Outlet[Job, Value], deadline: float | None, timeout: float | None) -> None:
+        """Queue a job, waiting for room until `deadline`, which is in `timeout` seconds. Raises what `offer` raises."""
+        result: Result[Job, Value] = Result(job, self.state.clock())  # annotated: Result[Job, Value](...) costs 1 us
+        order = (result, outlet)
+        feeder = self.feeder()
+        if not self.offer(order, feeder):
+            self.wait_for_room(partial(self.offer, order, feeder), result, deadline, timeout)
+        self.accepted()
+
+    def try_submit(self, job: Job, outlet: Outlet[Job, Value], feeder: Thread | None) -> bool:
+        """Queue a job if there is room at this instant. Raises what `offer` raises."""
+        result: Result[Job, Value] = Result(job, self.state.clock())
+        if not self.offer((result, outlet), feeder):
+            return False
+        self.accepted()
+        return True
+
+    def feeder(self) -> Thread | None:
+        """The calling thread, if it must be noted as one that submits: see `Reading.results`."""
+        return current_thread() if len(self.state.feeders) < 2 else None
+
+    def offer(self, order: Order[Job, Value], feeder: Thread | None = None, parker: Parker | None = None) -> bool:
+        """Queue a job if there is room. If there is none, put `parker` in the line of those who wait for it.
+
+        Raises PoolClosed once a shutdown has begun.
+        """
+        state = self.state
+        with state.lock:
+            if not state.closed:
+                if len(state.queue) >= state.queue_size or len(state.delayed) >= state.max_delayed:
+                    self._join_line(parker)
+                    return False
+                if parker is not None:
+                    self._leave_line(parker)
+                if feeder is not None:
+                    state.feeders.add(feeder)  # before its job is in: an interrupted thread can still read the result
+                state.enqueue(order)
+                return True
+        raise self.refusal(order[0].job)
+
+    def refusal(self, job: Job) -> PoolClosed:
+        """The error for a job that comes too late. Calls the job's repr, so not under the lock."""
+        return PoolClosed(f"{self.state.name} is shut down and accepts no more jobs: it refused {describe(job)}")
+
+    def accepted(self) -> None:
+        """Called after a job was accepted, without the lock."""
+        if self.after is not None:
+            self.after()
+
+    def wait_for_room(
+        self,
+        attempt: Callable[..., bool],
+        result: Result[Job, Value],
+        deadline: float | None,
+        timeout: float | None,
+    ) -> None:
+        """Repeat attempt(parker=...) when there may be room, until it is true. Raises TimeoutError at `deadline`."""
+        parker = Parker()
+        try:
+            while not attempt(parker=parker):
+                remaining = SLICE if deadline is None else deadline - time.monotonic()
+                if remaining <= 0:
+                    raise TimeoutError(
+                        f"no room in the queue of {self.state.queue_size} within {timeout} s for {describe(result.job)}"
+                    )
+                parker.park(min(remaining, SLICE))
+                result.submitted = self.state.clock()
+        except BaseException:
+            self.give_up_waiting(parker)
+            raise
+
+    def give_up_waiting(self, parker: Parker) -> None:
+        """Leave the line without a job. Whoever was notified in vain passes the notification on."""
+        uninterrupted(partial(self._give_up_waiting, parker))
+
+    def _give_up_waiting(self, parker: Parker) -> None:
+        with self.state.lock:
+            if not self._leave_line(parker) and self.state.has_room():
+                self.state.wake_blocked()
+
+    def _join_line(self, parker: Parker | None) -> None:
+        if parker is not None and not parker.listed:
+            parker.listed = True
+            self.state.blocked.append(parker)
+
+    def _leave_line(self, parker: Parker) -> bool:
+        """True if the parker was still in the line."""
+        if not parker.listed:
+            return False
+        parker.listed = False
+        with suppress(ValueError):
+            self.state.blocked.remove(parker)
+        return True

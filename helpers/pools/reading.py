@@ -1,0 +1,234 @@
+"""How results come out of a pool: `results()` and `stream()`, one reader at a time.
+
+Owns who reads. Always true: a result is yielded to at most one reader; a stream that is left cancels what it still has
+queued, and its results are counted and handed to nobody any more.
+
+A stream is read and fed by one loop in the caller's thread. It never has more than queue_size + workers jobs in the
+pool, unread results included; jobs that wait for a retry do not count, or a few of them would hold up all the others.
+
+What a mistake would break: two readers would each see a part of the results and take it for everything; a stream that
+does not look again when its window opens waits for a result that may come much later.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from functools import partial
+from queue import Empty
+from threading import current_thread
+from typing import Any, Generic, TypeVar
+
+from .crew import Crew
+from .errors import PoolClosed
+from .intake import Intake
+from .interrupts import in_own_thread, uninterrupted
+from .outlet import Outlet
+from .parker import SLICE, Parker
+from .result import Result
+from .state import Order, PoolState
+
+Job = TypeVar("Job")
+Value = TypeVar("Value")
+Results = Generator[Result[Job, Value], None, None]
+
+
+class _NoMore(Exception):
+    """No result will come any more."""
+
+
+class Reading(Generic[Job, Value]):
+    """The way out of a pool.
+
+    Attributes:
+        outlet:  where the results of submitted jobs go.
+    """
+
+    def __init__(
+        self, state: PoolState[Job, Value], crew: Crew, intake: Intake[Job, Value], outlet: Outlet[Job, Value]
+    ) -> None:
+        self._state = state
+        self._crew = crew
+        self._intake = intake
+        self.outlet = outlet
+
+    def results(self) -> Results[Job, Value]:
+        """The results of submitted jobs as they finish, up to the end."""
+        return _started(self._read())
+
+    def stream(self, source: Iterator[Job]) -> Results[Job, Value]:
+        """Feed the jobs of `source` and yield their results as they finish."""
+        return _started(self._feed(source))
+
+    # -- results() --------------------------------------------------------------------------------------------------
+
+    def _read(self) -> Results[Job, Value]:
+        outlet = self.outlet
+        try:
+            yield self._begin(outlet)
+            while True:
+                if (result := self._next(outlet, self._no_more_results)) is not None:
+                    yield result
+        except _NoMore:
+            return
+        finally:
+            # Two lines without a call: not even a second interrupt can leave the pool with a reader that has gone.
+            if self._state.reader is outlet:
+                self._state.reader = None
+
+    def _no_more_results(self) -> bool:
+        """True if nobody will finish a job any more, or nobody but the reader itself could submit one."""
+        state = self._state
+        with state.lock:
+            return self._over() or (not state.unfinished() and state.feeders == {current_thread()})
+
+    def _over(self) -> bool:
+        """True if no job will finish any more, as far as anybody waits for it."""
+        return self._state.abandoned or (self._state.closed and not self._crew.present)
+
+    # -- stream() ---------------------------------------------------------------------------------------------------
+
+    def _feed(self, source: Iterator[Job]) -> Results[Job, Value]:
+        outlet: Outlet[Job, Value] = Outlet()
+        try:
+            begun = self._begin(outlet)
+            self._wait_for_streams_that_were_left()
+            yield begun
+            yield from self._exchange(source, outlet)
+        except BaseException:
+            # `break`, an exception in the loop, or an interrupt. It does not wait for what is running: Python closes
+            # the generator while that exception is on its way, and a Stop must be quick.
+            self._leave(outlet)
+            raise
+        finally:
+            if self._state.reader is outlet:
+                self._state.reader = None
+
+    def _exchange(self, source: Iterator[Job], outlet: Outlet[Job, Value]) -> Results[Job, Value]:
+        """Give a job, take what has finished, and so on; then take the rest. Errors of the source come out last."""
+        failure: Exception | None = None
+        try:
+            for job in source:
+                while not self._admit(job, outlet):
+                    if (result := self._next_owed(outlet)) is not None:
+                        yield result
+                while not outlet.empty():
+                    if (result := outlet.get()) is not None:
+                        outlet.owed -= 1
+                        yield result
+        except Exception as error:  # of the source, or PoolClosed
+            failure = error
+        while outlet.owed:
+            if (result := self._next_owed(outlet)) is not None:
+                yield result
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback refers to this frame: no cycle between the two
+
+    def _admit(self, job: Job, outlet: Outlet[Job, Value]) -> bool:
+        """Queue a job of a stream. False if its window is full, or a result should be read first."""
+        state, intake = self._state, self._intake
+        if outlet.owed - outlet.delayed >= state.queue_size + self._crew.present:
+            return False
+        result: Result[Job, Value] = Result(job, state.clock())
+        order = (result, outlet)
+        if not intake.offer(order) and not self._wait_to_admit(order):
+            return False
+        outlet.owed += 1
+        if intake.after is not None:
+            intake.after()
+        return True
+
+    def _wait_to_admit(self, order: Order[Job, Value]) -> bool:
+        intake, parker = self._intake, Parker()
+        try:
+            while not intake.offer(order, parker=parker):
+                if self._should_read_first(order[1]):
+                    intake.give_up_waiting(parker)
+                    return False
+                parker.park(SLICE)
+                order[0].submitted = self._state.clock()
+            return True
+        except BaseException:
+            intake.give_up_waiting(parker)
+            raise
+
+    def _should_read_first(self, outlet: Outlet[Job, Value]) -> bool:
+        """True if a result of this stream will make room, or comes earlier than room does.
+
+        Not if none of its own results is due (jobs of others fill the queue), nor if free workers are about to take all
+        that is queued: a short queue must not let them stand idle while the stream waits for a result.
+        """
+        state = self._state
+        with state.lock:
+            free = self._crew.present - state.running
+            return outlet.owed > 0 and (len(state.queue) > free or len(state.delayed) >= state.max_delayed)
+
+    def _next_owed(self, outlet: Outlet[Job, Value]) -> Result[Job, Value] | None:
+        """The next result of a stream. None: look at the window again, and ask again."""
+        try:
+            result = self._next(outlet, self._over)
+        except _NoMore:
+            why = f"{self._state.name} was shut down while jobs of this stream were still running"
+            raise PoolClosed(why) from None
+        if result is not None:
+            outlet.owed -= 1
+        return result
+
+    def _leave(self, outlet: Outlet[Job, Value]) -> None:
+        """Cancel what this stream still has queued or delayed."""
+        if self._state.lock._is_owned():  # type: ignore[attr-defined]
+            # The garbage collector closes a forgotten stream in the middle of a locked block, in this very thread.
+            in_own_thread(partial(self._cancel, outlet))
+        else:
+            uninterrupted(partial(self._cancel, outlet))
+
+    def _cancel(self, outlet: Outlet[Job, Value]) -> None:
+        now = self._state.clock()
+        with self._state.lock:
+            outlet.wanted = False
+            self._state.cancel(outlet, now)
+
+    def _wait_for_streams_that_were_left(self) -> None:
+        """Wait until nothing is running any more of streams that were left, or the pool shuts down."""
+        while not self._state.closed and (left := self._still_running()) is not None:
+            with suppress(Empty):
+                left.get(timeout=SLICE)
+
+    def _still_running(self) -> Outlet[Any, Any] | None:
+        """The outlet of a stream that was left while one of its jobs ran, which is still running."""
+        with self._state.lock:
+            orders = [worker.order for worker in self._crew.members]
+        return next((order[1] for order in orders if order is not None and not order[1].wanted), None)
+
+    # -- one reader -------------------------------------------------------------------------------------------------
+
+    def _begin(self, outlet: Outlet[Job, Value]) -> Any:
+        with self._state.lock:
+            if self._state.reader is not None:
+                raise RuntimeError(
+                    f"{self._state.name} has a reader: finish or close() its results() or stream() first"
+                )
+            self._state.reader = outlet
+
+    @staticmethod
+    def _next(outlet: Outlet[Job, Value], ended: Callable[[], bool]) -> Result[Job, Value] | None:
+        """The next result, once it is there. None: look again at what you wait for. Raises _NoMore at the end."""
+        # `ended` is asked before the look into the outlet: what was put there before the end is found by that look.
+        end = outlet.empty() and ended()
+        try:
+            return outlet.get(True, 0 if end else SLICE)
+        except Empty:
+            if end:
+                raise _NoMore from None
+            return None
+
+
+def _started(generator: Results[Job, Value]) -> Results[Job, Value]:
+    """The generator, run up to its first yield: a second reader is refused at the call, and close() cleans up."""
+    try:
+        next(generator)
+        return generator
+    except BaseException:  # its own, or an interrupt just after it has begun: nobody else could close it
+        generator.close()
+        raise

@@ -1,0 +1,46 @@
+"""What a pool says about itself: `PoolStats` at any time, a `ShutdownReport` at the end."""
+
+from typing import Any, NamedTuple
+
+
+# Named tuples and not data classes: `dataclasses` imports `inspect`, a third of what importing the pools would cost.
+class PoolStats(NamedTuple):
+    """How many jobs were in which state at one instant: submitted = queued + running + delayed + finished."""
+
+    submitted: int
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    workers: int
+    delayed: int = 0  # waiting for a retry; always 0 for pools that do not retry
+    unknown: int = 0  # the handler raised OutcomeUnknown
+
+    @property
+    def finished(self) -> int:
+        """Jobs that have a result: succeeded + failed + cancelled + unknown."""
+        return self.succeeded + self.failed + self.cancelled + self.unknown
+
+
+class ShutdownReport(NamedTuple):
+    """What a shutdown did, job by job. Every job that was in the pool when it began is in one of the first three.
+
+    Attributes:
+        finished:       jobs that succeeded or failed after the shutdown began, in that order.
+        cancelled:      jobs that were not done; each has a result with a `JobCancelled`.
+        still_running:  jobs whose handler had not returned when the report was made.
+        errors:         what went wrong when workers closed their resources, or in a callback.
+        stats:          the pool's counts at that instant.
+    """
+
+    finished: tuple[Any, ...]
+    cancelled: tuple[Any, ...]
+    still_running: tuple[Any, ...]
+    errors: tuple[BaseException, ...]
+    stats: PoolStats
+
+    @property
+    def complete(self) -> bool:
+        """True if nothing was cancelled and nothing was left running."""
+        return not self.cancelled and not self.still_running

@@ -1,0 +1,53 @@
+"""All that the tests know of the inside of a pool. `tests/README.md` lists it too.
+
+A test that must see more than the contract, because it forces a race or a moment, reaches in through these functions
+only. So a change of the pools' parts changes this file, and not the tests.
+"""
+
+from contextlib import contextmanager
+
+
+def state_of(pool):
+    """The one state that all parts of the pool share."""
+    return pool._state
+
+
+def crew_of(pool):
+    return pool._crew
+
+
+def workers_of(pool):
+    """The workers by their number."""
+    return {worker.number: worker for worker in pool._crew.members}
+
+
+def outlet_of(pool):
+    """Where the results of submitted jobs go."""
+    return pool._outlet
+
+
+def alarms_of(pool):
+    return pool._state.alarms
+
+
+def letters_of(pool):
+    """The dead letters by their serial number; empty for a pool that keeps none."""
+    retries = getattr(pool, "_retries", None)
+    return {} if retries is None else retries.letters
+
+
+def ring_retries(pool):
+    """What the alarm for retries does."""
+    pool._retries._bring_back()
+
+
+def threads_ended(pool):
+    """True if every thread of the pool has ended."""
+    threads = [*pool._crew.threads, *(alarm.thread for alarm in alarms_of(pool))]
+    return not pool._crew.members and not any(thread.is_alive() for thread in threads)
+
+
+@contextmanager
+def locked(pool):
+    with pool._state.lock:
+        yield
