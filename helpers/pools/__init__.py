@@ -10,8 +10,10 @@ alarm        a thread that rings when it is time
 stop         the Stop button, put off for a few lines
 scaling      how many workers does the backlog need? The decision alone
 dynamic      DynamicPool: between a minimum and a maximum of workers
-backoff      how long to wait before trying again
-policy       RetryPolicy: try again? When? The decision alone
+backoff      how long to wait before a retry
+retry_after  RetryLater, and a Retry-After of any form in seconds
+budget       RetryBudget: limits the retries of all jobs together
+policy       RetryPolicy: whether and when a failed job is retried
 retrying     RetryingPool, dead letters, redrive; DynamicRetryingPool, which is both
 image        ImageProcessor: a pool that resizes pictures (needs Pillow)
 connections  one connection a worker, or as many as the server allows
@@ -29,10 +31,12 @@ from typing import TYPE_CHECKING, Any
 
 from .basic import WorkerPool
 from .bounded import run_bounded
+from .budget import RetryBudget
 from .channel import Channel, ChannelClosed
 from .dynamic import DynamicPool
-from .policy import RetryLater, RetryPolicy
+from .policy import RetryDecision, RetryLater, RetryPolicy
 from .result import Attempt, JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
+from .retry_after import retry_after_seconds
 from .retrying import DeadLetter, DynamicRetryingPool, RetryingPool
 from .scaling import Decision
 from .sizing import Sizing, measured_needs, recommended_workers, size_up
@@ -63,6 +67,8 @@ __all__ = [
     "PoolExecutor",
     "PoolStats",
     "Result",
+    "RetryBudget",
+    "RetryDecision",
     "RetryLater",
     "RetryPolicy",
     "RetryingPool",
@@ -74,6 +80,7 @@ __all__ = [
     "current_worker",
     "measured_needs",
     "recommended_workers",
+    "retry_after_seconds",
     "run_bounded",
     "run_unbounded",
     "run_unbounded_async",
