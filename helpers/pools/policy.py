@@ -62,7 +62,7 @@ class RetryPolicy:
         give_up_on:       the errors that are not retried although they are in `retry_on`, in the same forms.
         seed:             makes the jitter the same in every run. It then depends on the seed, the attempt, and
                           `describe(job)`. So jobs that have the same description wait equally long, and jobs whose
-                          `repr` contains a memory address wait differently in every run.
+                          `repr` raises or contains a memory address wait differently in every run.
         max_elapsed:      seconds from the job's first submission within which its last attempt must start; None: no
                           limit. A retry that would start later is not made.
         max_retry_after:  the longest `retry_after`, in seconds. A job whose error asks for more is not retried.

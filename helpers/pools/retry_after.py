@@ -74,7 +74,7 @@ class RetryLater(Exception):
     def __hash__(self) -> int:
         try:
             return hash(_identity(self))
-        except TypeError:  # One of the args, such as a list, has no hash. An error always has one.
+        except Exception:  # One of the args, such as a list, has no hash. An error always has one.
             return hash(type(self))
 
 
