@@ -1,27 +1,49 @@
-"""The worker pool pattern, one idea a file. Read them in this order:
+"""The worker pool pattern, one idea per file.
 
-result       what comes back: Result, PoolStats, ShutdownReport
-channel      a bounded queue that knows its end
-unbounded    the anti-pattern: a thread a job, a task a job
-worker       what a handler may know of the worker that runs it
-basic        WorkerPool, the core
-bounded      run_bounded: a pool for a list of jobs, in one call
-alarm        a thread that rings when it is time
-stop         the Stop button, put off for a few lines
-scaling      how many workers does the backlog need? The decision alone
-dynamic      DynamicPool: between a minimum and a maximum of workers
-backoff      how long to wait before trying again
-policy       RetryPolicy: try again? When? The decision alone
-retrying     RetryingPool, dead letters, redrive; DynamicRetryingPool, which is both
-image        ImageProcessor: a pool that resizes pictures (needs Pillow)
-connections  one connection a worker, or as many as the server allows
-email        BatchEmailSender: a pool that sends mails
-sizing       how many workers? The narrowest place decides
-executor     PoolExecutor: any of them where a `concurrent.futures.Executor` is wanted
-checks       how bad input is refused
+A job's way through a pool, and the file that has each step:
 
-Needs the standard library only, `image` apart. What costs time to import (Pillow, smtplib, concurrent.futures) is
-imported when it is first asked for.
+    submit, stream ──> intake ──> state: the queue ──> crew: a worker calls the handler ──> outlet ──> reading ──> you
+                                    ^                                     │
+                                    └── state: delayed <── retries <──────┘ it failed, and the policy says: again
+
+Read the files in this order:
+
+    result        what comes back for a job: Result, Attempt        (errors, report, and tracebacks belong to it)
+    channel       a bounded queue that can be closed
+    unbounded     the anti-pattern: a thread per job, a task per job
+    worker        what a handler may know about the worker that runs it
+    parker        how a thread waits, and how it is woken
+    interrupts    KeyboardInterrupt: the one mechanism
+    outlet        where finished results go
+    state         where every job is, the one lock, and the invariant that it guards
+    crew          workers start, take jobs, run them, and end
+    intake        jobs come in, or wait for room
+    reading       results go out
+    closing       a pool ends
+    basic         WorkerPool: the contract, and the assembly of the parts
+    bounded       run_bounded: a pool for a list of jobs, in one call
+    scaling       how many workers does the backlog need? The decision alone
+    alarm         one thread that acts at a certain time
+    elastic       a crew that grows and shrinks
+    dynamic       DynamicPool, which has such a crew
+    backoff       how long to wait before the next attempt
+    retry_after   what a server means by Retry-After; RetryLater
+    budget        RetryBudget: a limit to retries during an outage
+    policy        RetryPolicy: retry? When? The decision alone
+    retries       what becomes of a failed job: delayed, or a dead letter
+    retrying      RetryingPool, dead letters, redrive; DynamicRetryingPool, which is both
+    image         ImageProcessor: a pool that resizes pictures (needs Pillow)
+    connections   one connection per worker, or as many as the server allows
+    email         BatchEmailSender: a pool that sends mails
+    sizing        how many workers? The narrowest place decides
+    executor      PoolExecutor: any pool where a `concurrent.futures.Executor` is wanted
+    checks, clocks, matching, words   bad input, the user's clock, which errors are meant, and objects put into words
+
+Imports go one way: parker, outlet <- state <- crew <- intake <- reading, closing <- basic <- everything else. They are
+relative, so the folder can be copied into another package.
+
+It needs the standard library only, apart from `image`. Modules that take time to import (Pillow, smtplib,
+concurrent.futures) are imported when they are first asked for.
 """
 
 from importlib import import_module
@@ -29,12 +51,14 @@ from typing import TYPE_CHECKING, Any
 
 from .basic import WorkerPool
 from .bounded import run_bounded
+from .budget import RetryBudget
 from .channel import Channel, ChannelClosed
 from .dynamic import DynamicPool
 from .errors import JobCancelled, OutcomeUnknown, PoolClosed, WorkerDied
-from .policy import RetryLater, RetryPolicy
+from .policy import RetryDecision, RetryLater, RetryPolicy
 from .report import PoolStats, ShutdownReport
 from .result import Attempt, Result
+from .retry_after import retry_after_seconds
 from .retrying import DeadLetter, DynamicRetryingPool, RetryingPool
 from .scaling import Decision
 from .sizing import Sizing, measured_needs, recommended_workers, size_up
@@ -65,6 +89,8 @@ __all__ = [
     "PoolExecutor",
     "PoolStats",
     "Result",
+    "RetryBudget",
+    "RetryDecision",
     "RetryLater",
     "RetryPolicy",
     "RetryingPool",
@@ -77,6 +103,7 @@ __all__ = [
     "current_worker",
     "measured_needs",
     "recommended_workers",
+    "retry_after_seconds",
     "run_bounded",
     "run_unbounded",
     "run_unbounded_async",

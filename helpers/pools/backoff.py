@@ -1,22 +1,27 @@
-"""How long to wait before trying again: exponential backoff with full jitter, under a cap.
+"""How long to wait before a retry: exponential backoff with full jitter, up to a cap.
 
-Everybody who failed at the same moment would come back at the same moment, and fail again. So each waits a random
-time, from nothing to a ceiling that doubles with every try. Source: M. Brooker, "Exponential Backoff And Jitter", AWS
-Architecture Blog, 2015; the doubling: R. M. Metcalfe and D. R. Boggs, "Ethernet", CACM 19(7), 1976.
+Jobs that fail at the same moment would also be retried at the same moment, and would overload the server again.
+Full jitter spreads them out: each job waits a random time between 0 and a ceiling, and the ceiling doubles with every
+failed attempt until it reaches the cap.
+
+Sources: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015, for full jitter; R. M. Metcalfe and
+D. R. Boggs, "Ethernet", Communications of the ACM 19(7), 1976, for the doubling.
 """
 
 from collections.abc import Callable
 
 
 def ceiling(attempt: int, base: float, cap: float) -> float:
-    """The longest wait after `attempt` failures, seconds: base, 2 base, 4 base, … and never more than `cap`."""
-    doublings = min(attempt - 1, 64)  # capped before it is raised: 2.0 ** 1024 is an OverflowError
+    """Return the longest wait after `attempt` failed attempts, in seconds: base * 2 ** (attempt - 1), at most `cap`."""
+    # Limit the exponent before using it, because 2.0 ** 1024 raises OverflowError.
+    doublings = min(attempt - 1, 64)
     return min(cap, base * 2.0**doublings)
 
 
 def full_jitter(attempt: int, *, base: float, cap: float, random: Callable[[], float]) -> float:
-    """Seconds to wait after failure number `attempt` (from 1): evenly spread between 0 and the ceiling.
+    """Return a random wait after failed attempt number `attempt` (from 1), in seconds, between 0 and the ceiling.
 
-    `random` gives numbers from 0 to 1, as `random.random` and `random.Random(seed).random` do.
+    The wait is uniformly distributed if `random` is: a function such as `random.random` that returns a number from 0
+    to 1.
     """
     return random() * ceiling(attempt, base, cap)

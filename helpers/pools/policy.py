@@ -1,44 +1,82 @@
-"""Try again? When? The decision alone: an attempt and its error in, seconds to wait out, or that it is over.
+"""`RetryPolicy`: decide whether a failed job is retried, and after how many seconds.
 
-The names are those of tenacity and of the AWS SDKs, so that what is learned here is understood there. Three things an
-error may say for itself, whatever its class: `permanent` (true: never again, the server said so), `retry_after` (a
-number of seconds: not before, the server said so), and by its type, if it stands in `retry_on` or `give_up_on`.
+A policy only decides. It neither waits nor calls a handler. The names of its options are those of tenacity and of the
+AWS SDKs.
+
+An error has a say in the decision, whatever its class:
+- `permanent`: if it `is True`, the job is not retried.
+- `retry_after`: the job is not retried earlier than that. See `retry_after_seconds` for the forms it may have. None
+  means that the error does not ask for a wait.
+
+Errors, jobs, and the functions in `retry_on` and `give_up_on` belong to the user. Whatever they raise ends the job's
+retries, and the decision names it.
 """
 
-import math
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from . import backoff, checks
+from .budget import RetryBudget
 from .result import JobCancelled, OutcomeUnknown
+from .retry_after import RetryLater, is_stop_button, retry_after_seconds
+from .words import describe, describe_error
+
+__all__ = ["RetryDecision", "RetryLater", "RetryPolicy"]
 
 Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
+Answer = TypeVar("Answer")
+
+ATTEMPTS_USED_UP = "attempts used up"
+NOT_RETRYABLE = "not to be retried"
+RETRY = "to be retried"
+
+# The same call would fail in the same way again, because the program is wrong. The list leaves out `ValueError` (with
+# `UnicodeError`), `LookupError`, and `RuntimeError` (with `NotImplementedError` and `RecursionError`): handlers and
+# libraries raise them for bad answers of a server as well, which a retry may cure.
+PROGRAMMING_ERRORS = (TypeError, NameError, AttributeError, SyntaxError, AssertionError, ImportError)
+ONLY_IF_NAMED = (PROGRAMMING_ERRORS, (OutcomeUnknown,))
 
 
-class RetryLater(Exception):
-    """For handlers: this did not work, try again, but not before `retry_after` seconds have passed."""
+class RetryDecision(NamedTuple):
+    """The answer of `RetryPolicy.decide`.
 
-    def __init__(self, message: str, retry_after: float) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+    Attributes:
+        wait:    seconds until the next attempt; None: there is no other attempt.
+        reason:  the rule that ended the retries, for example "attempts used up"; "to be retried" if there is a wait.
+    """
+
+    wait: float | None
+    reason: str
 
 
 class RetryPolicy:
-    """How often a job is tried, and how long to wait in between: exponential backoff, full jitter, under a cap.
+    """The rules for retries: which errors, how many attempts, how long to wait (exponential backoff with full jitter).
 
     Args:
-        max_attempts:  tries in all, the first included.
-        base:          the ceiling of the first wait, seconds; it doubles with every attempt,
-        cap:           up to this many seconds.
-        jitter:        True: a random time from 0 to the ceiling; False: the ceiling itself (see notebook 06 why not).
-        retry_on:      what is tried again: exception classes, or a function of the error.
-        give_up_on:    what is not, even if `retry_on` has it: likewise.
-        seed:          makes the waits the same in every run: of each job (by its `repr`) and attempt.
+        max_attempts:     attempts per job, the first one included.
+        base:             the ceiling of the first wait, in seconds. It doubles with every further attempt,
+        cap:              up to this many seconds.
+        jitter:           True: wait a random time between 0 and the ceiling; False: always wait the ceiling itself.
+        retry_on:         the errors that are retried: an exception class, a tuple of them, or a function of the error.
+        give_up_on:       the errors that are not retried although they are in `retry_on`, in the same forms.
+        seed:             makes the jitter the same in every run. It then depends on the seed, the attempt, and
+                          `describe(job)`. So jobs that have the same description wait equally long, and jobs whose
+                          `repr` raises or contains a memory address wait differently in every run.
+        max_elapsed:      seconds from the job's first submission within which its last attempt must start; None: no
+                          limit. A retry that would start later is not made.
+        max_retry_after:  the longest `retry_after`, in seconds. A job whose error asks for more is not retried.
+        budget:           a `RetryBudget` that every retry takes tokens from; None: no budget.
 
-    An error that is `permanent` is never tried again, nor is `OutcomeUnknown` unless retry_on names it (it could be
-    done twice), nor `JobCancelled`. An error's `retry_after` is waited for in full, whatever the cap, and the jitter
-    comes on top: those who are told the same time must not come back at the same moment.
+    Some errors are retried only if `retry_on` names them: by their class or a base class of the same kind, or as a
+    function that says yes. `Exception` does not name them. They are `OutcomeUnknown`, because the work might be done
+    twice, and the programming errors TypeError, NameError, AttributeError, SyntaxError, AssertionError, ImportError,
+    and their subclasses. An error that is `permanent` and `JobCancelled` are never retried.
+
+    An error's `retry_after` is waited for in full, and the backoff is added to it, so that jobs that were told the same
+    time do not come back at the same moment. A retry therefore waits at most `max_retry_after + cap` seconds.
+
+    Policies are equal if all their options are. They can be copied, and pickled if `retry_on` and `give_up_on` can.
 
     Raises TypeError or ValueError for an argument that breaks its rule.
     """
@@ -53,65 +91,148 @@ class RetryPolicy:
         retry_on: Errors = Exception,
         give_up_on: Errors = (),
         seed: int | None = None,
+        max_elapsed: float | None = None,
+        max_retry_after: float = 300.0,
+        budget: RetryBudget | None = None,
     ) -> None:
+        if type(jitter) is not bool:
+            raise TypeError(f"jitter must be True or False, not {describe(jitter)}")
+        if budget is not None and not issubclass(type(budget), RetryBudget):
+            raise TypeError(f"budget must be a RetryBudget or None, not {describe(budget)}")
         self.max_attempts = checks.whole_number("max_attempts", max_attempts)
         self.base = checks.seconds("base", base)
         self.cap = checks.seconds("cap", cap)
-        if not isinstance(jitter, bool):
-            raise TypeError(f"jitter must be True or False, not {jitter!r}")
         self.jitter = jitter
-        self._retry_on = _matcher("retry_on", retry_on)
-        self._give_up_on = _matcher("give_up_on", give_up_on)
-        self._names_unknown = _names(retry_on, OutcomeUnknown)
+        self.retry_on = _classes_or_function("retry_on", retry_on)
+        self.give_up_on = _classes_or_function("give_up_on", give_up_on)
         self.seed = None if seed is None else checks.whole_number("seed", seed, least=0)
+        self.max_elapsed = None if max_elapsed is None else checks.seconds("max_elapsed", max_elapsed)
+        self.max_retry_after = checks.seconds("max_retry_after", max_retry_after)
+        self.budget = budget
 
-    def ceiling(self, attempt: int) -> float:
-        """The longest wait after `attempt` failures, seconds (a server's `retry_after` apart)."""
-        return backoff.ceiling(attempt, self.base, self.cap)
+    def decide(self, attempt: int, error: BaseException, job: Any = None, *, elapsed: float = 0.0) -> RetryDecision:
+        """Decide what happens after attempt number `attempt` (from 1) of `job` has failed with `error`.
 
-    def wait(self, attempt: int, error: BaseException, job: Any = None) -> float | None:
-        """Seconds to wait after attempt number `attempt` (from 1) has failed with `error`; None: give up."""
-        if attempt >= self.max_attempts or not self.retryable(error):
-            return None
-        return _retry_after(error) + self._backoff(attempt, job)
+        `elapsed` is the time since the job's first submission, in seconds. If the answer is a retry, its tokens have
+        been taken from the budget. Raises nothing, apart from the KeyboardInterrupt of a Stop button that is pressed
+        while the main thread is here.
+        """
+        try:
+            if attempt >= self.max_attempts:
+                raise _GiveUp(ATTEMPTS_USED_UP)
+            self._check_error(error)
+            wait = self._asked_wait(error) + self._backoff(attempt, job)
+            if self.max_elapsed is not None and elapsed + wait > self.max_elapsed:
+                raise _GiveUp(f"max_elapsed of {self.max_elapsed:g} s used up")
+            # The budget comes last, so that a job that is not retried for another reason takes no tokens.
+            if self.budget is not None and not _ask("budget", self.budget.try_withdraw):
+                raise _GiveUp("retry budget empty")
+        except _GiveUp as rule:
+            return RetryDecision(None, rule.reason)
+        return RetryDecision(wait, RETRY)
+
+    def wait(self, attempt: int, error: BaseException, job: Any = None, elapsed: float = 0.0) -> float | None:
+        """Return the wait of `decide`, in seconds; None: the job is not retried. Takes tokens from the budget, too."""
+        return self.decide(attempt, error, job, elapsed=elapsed).wait
 
     def retryable(self, error: BaseException) -> bool:
-        """True if an error of this kind is worth another try."""
-        if isinstance(error, JobCancelled) or getattr(error, "permanent", False) is True:
+        """Return True if `retry_on`, `give_up_on`, and the error itself allow a retry. Raises nothing."""
+        try:
+            self._check_error(error)
+        except _GiveUp:
             return False
-        if isinstance(error, OutcomeUnknown) and not self._names_unknown:
-            return False
-        return self._retry_on(error) and not self._give_up_on(error)
+        return True
+
+    def ceiling(self, attempt: int) -> float:
+        """Return the longest backoff after `attempt` failed attempts, in seconds, without any `retry_after`."""
+        return backoff.ceiling(attempt, self.base, self.cap)
+
+    def _check_error(self, error: BaseException) -> None:
+        """Raise _GiveUp if this error is not to be retried."""
+        kind = type(error)  # not isinstance: the error's `__class__` may be a property that raises
+        if issubclass(kind, JobCancelled) or _ask("permanent", lambda: getattr(error, "permanent", False)) is True:
+            raise _GiveUp(NOT_RETRYABLE)
+        if not _ask("retry_on", lambda: _matches(error, _naming(self.retry_on, kind))):
+            raise _GiveUp(NOT_RETRYABLE)
+        if _ask("give_up_on", lambda: _matches(error, self.give_up_on)):
+            raise _GiveUp(NOT_RETRYABLE)
+
+    def _asked_wait(self, error: BaseException) -> float:
+        """Return the wait that the error asks for, in seconds. Raises _GiveUp if it is too long or not a time."""
+        asked = _ask("retry_after", lambda: getattr(error, "retry_after", None))
+        if asked is None:
+            return 0.0
+        try:
+            seconds = retry_after_seconds(asked)
+        except (TypeError, ValueError) as problem:
+            reason = f"retry_after is not a time: {problem}"
+        else:
+            if seconds <= self.max_retry_after:
+                return seconds
+            reason = f"retry_after of {seconds:g} s is over max_retry_after"
+        raise _GiveUp(reason)
 
     def _backoff(self, attempt: int, job: Any) -> float:
         if not self.jitter:
             return self.ceiling(attempt)
-        draw = random.random if self.seed is None else random.Random(f"{self.seed} {job!r} {attempt}").random
+        draw = random.random if self.seed is None else random.Random(f"{self.seed} {describe(job)} {attempt}").random
         return backoff.full_jitter(attempt, base=self.base, cap=self.cap, random=draw)
 
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if type(self) is type(other) else NotImplemented
+
+    def __hash__(self) -> int:
+        # Without `retry_on` and `give_up_on`: a function may be an object that has no hash.
+        return hash((type(self), self.max_attempts, self.base, self.cap, self.max_elapsed, self.max_retry_after))
+
     def __repr__(self) -> str:
-        return f"RetryPolicy(max_attempts={self.max_attempts}, base={self.base:g}, cap={self.cap:g})"
+        names = ["max_attempts", "base", "cap"]
+        names += [name for name in ("max_elapsed", "budget") if getattr(self, name) is not None]
+        return f"RetryPolicy({', '.join(f'{name}={_brief(getattr(self, name))}' for name in names)})"
 
 
-def _matcher(name: str, errors: Any) -> Callable[[BaseException], bool]:
-    """A function that says whether an error is meant."""
-    kinds = errors if isinstance(errors, tuple) else (errors,)
-    if all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
-        return lambda error: isinstance(error, kinds)
-    if isinstance(errors, type) or not callable(errors):
-        raise TypeError(f"{name} must be exception classes or a function of an error, not {errors!r}")
+class _GiveUp(Exception):
+    """Raised inside a policy by the first rule that forbids a retry."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _ask(source: str, question: Callable[[], Answer]) -> Answer:
+    """Return the answer of a call into user code. Whatever that code raises becomes a _GiveUp that names `source`."""
+    try:
+        return question()
+    except BaseException as problem:
+        if is_stop_button(problem):
+            raise
+        reason = f"{source} raised {describe_error(problem)}"
+    raise _GiveUp(reason)
+
+
+def _classes_or_function(name: str, errors: Any) -> Any:
+    """Return `errors`, a single class as a tuple. Raises TypeError if it is neither classes nor a plain function."""
+    classes = errors if type(errors) is tuple else (errors,)
+    if all(issubclass(type(kind), type) and issubclass(kind, BaseException) for kind in classes):
+        return classes
+    if issubclass(type(errors), type) or not callable(errors):
+        raise TypeError(f"{name} must be exception classes or a function of an error, not {describe(errors)}")
     checks.function(name, errors)
-    return lambda error: bool(errors(error))
+    return errors
 
 
-def _names(errors: Errors, kind: type[BaseException]) -> bool:
-    """True if this very class is asked for, or a function decides."""
-    return kind in errors if isinstance(errors, tuple) else errors is kind or not isinstance(errors, type)
+def _naming(errors: Any, kind: type) -> Any:
+    """Return those classes of `errors` that may name an error of this kind; a function may name any."""
+    if type(errors) is tuple:
+        for special in ONLY_IF_NAMED:
+            if issubclass(kind, special):
+                errors = tuple(named for named in errors if issubclass(named, special))
+    return errors
 
 
-def _retry_after(error: BaseException) -> float:
-    """What the error asks for, seconds; 0 if it asks for nothing, or for what is no time."""
-    value = getattr(error, "retry_after", None)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        return 0.0
-    return float(value)
+def _matches(error: BaseException, errors: Any) -> bool:
+    return issubclass(type(error), errors) if type(errors) is tuple else bool(errors(error))
+
+
+def _brief(value: Any) -> str:
+    return f"{value:g}" if type(value) is float else describe(value, 120)
