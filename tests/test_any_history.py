@@ -9,6 +9,7 @@ from collections import Counter
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from inside import crew_of, threads_ended
 from virtual import Stage
 
 from helpers.pools import DynamicRetryingPool, OutcomeUnknown, RetryLater, RetryPolicy, current_worker
@@ -127,7 +128,7 @@ class AnyHistory(RuleBasedStateMachine):
         assert min(parts) >= 0
         assert s.submitted == sum(parts) == len(self.jobs) + self.redriven.total()
         if not self.ended:
-            assert self.pool.worker_count >= self.pool._limits.min_workers
+            assert self.pool.worker_count >= crew_of(self.pool).limits.min_workers
         assert len(self.pool.dead_letters()) == s.failed - self.redriven.total()
 
     def teardown(self):
@@ -140,7 +141,7 @@ class AnyHistory(RuleBasedStateMachine):
             self.the_accounts_balance()
             ends = Counter(result.job for result in self.pool.results())
             assert ends == {job: 1 + self.redriven[job] for job in self.jobs}, "every job ends exactly once"
-            assert self.pool.worker_count == 0 and self.pool._alive() is None
+            assert self.pool.worker_count == 0 and threads_ended(self.pool)
         finally:
             self.stage.__exit__()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import pythons
 from conftest import SLOW, wait_until
+from inside import outlet_of, threads_ended
 from test_pool_contract import AnyMails, AnyPictures, accounts_balance
 
 from helpers.pools import (
@@ -187,7 +188,7 @@ def test_nothing_of_a_job_is_kept(make):
         executor.submit(id, big).result(SLOW)
         del big
         wait_until(lambda: gone() is None)
-        assert executor._futures.empty(), "results are handed on, not kept"
+        assert outlet_of(executor.pool).empty(), "results are handed on, not kept"
 
 
 # --- backpressure ----------------------------------------------------------------------------------------------
@@ -315,7 +316,7 @@ def test_an_executor_that_nobody_refers_to_finishes_its_jobs_and_lets_its_thread
     del executor
     gc.collect()
     assert [f.result(SLOW) for f in futures] == [None] * 10
-    wait_until(lambda: pool.stats().workers == 0 and pool._alive() is None)
+    wait_until(lambda: pool.stats().workers == 0 and threads_ended(pool))
 
 
 def run_script(code):
@@ -384,7 +385,7 @@ def test_dask_computes_on_it(make):
     with make(3, queue_size=2) as executor:
         total = dask.delayed(sum)([square(n) for n in range(40)])
         assert total.compute(scheduler="threads", pool=executor) == sum(n * n for n in range(40))
-        assert names and all(name.startswith(executor.pool._name) for name in names), "in our workers"
+        assert names and all(name.startswith(executor.pool.name) for name in names), "in our workers"
 
 
 # --- what the pool behind it adds ------------------------------------------------------------------------------

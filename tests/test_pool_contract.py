@@ -16,6 +16,7 @@ import pytest
 from conftest import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import state_of
 
 from helpers.pools import (
     BatchEmailSender,
@@ -392,7 +393,9 @@ def test_a_stream_that_waits_for_the_last_one_hears_of_a_shutdown(make_pool, gat
     next(stream)
     wait_until(lambda: pool.stats().running == 1)
     stream.close()
-    closer = threading.Thread(target=lambda: (wait_until(lambda: pool._reader is not None), pool.force_shutdown()))
+    closer = threading.Thread(
+        target=lambda: (wait_until(lambda: state_of(pool).reader is not None), pool.force_shutdown())
+    )
     closer.start()
     with pytest.raises(PoolClosed, match="'late' was not taken"):
         list(pool.stream(["late"]))
@@ -494,7 +497,7 @@ def test_what_could_deadlock_is_refused_inside_the_own_handler(make_pool, call, 
     with make_pool(handler) as pool:
         [result] = pool.stream(["job"])
     assert isinstance(result.error, RuntimeError)
-    assert str(result.error) == f"called by a handler of {pool._name} itself: {why}"
+    assert str(result.error) == f"called by a handler of {pool.name} itself: {why}"
 
 
 def test_a_handler_may_try_submit(make_pool):
@@ -656,9 +659,7 @@ def test_force_names_handlers_that_do_not_look_and_does_not_wait_for_them(make_p
     assert report.still_running == (0,) and report.cancelled == (1, 2)
     taken_back = list(pool.results())
     assert [r.job for r in taken_back] == [1, 2], "reading ends although one still runs"
-    assert {str(r.error) for r in taken_back} == {
-        f"taken back from the queue of {pool._name} before any worker took it"
-    }
+    assert {str(r.error) for r in taken_back} == {f"taken back from the queue of {pool.name} before any worker took it"}
     assert all(r.latency >= 0 for r in taken_back)
 
 
@@ -668,7 +669,7 @@ def test_results_come_to_their_end_although_the_shutdown_has_begun(make_pool, ga
         pool.submit(n)
     closer = threading.Thread(target=pool.shutdown)
     closer.start()
-    wait_until(lambda: pool._closed)
+    wait_until(lambda: state_of(pool).closed)
     read = []
     reader = threading.Thread(target=lambda: read.extend(r.job for r in pool.results()))
     reader.start()

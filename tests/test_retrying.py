@@ -8,6 +8,7 @@ import pytest
 from conftest import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
+from inside import alarms_of, threads_ended
 from virtual import Stage
 
 from helpers.pools import (
@@ -213,7 +214,7 @@ def test_a_graceful_shutdown_waits_for_the_retries(stage):
     report = pool.shutdown()
     assert report.complete and sorted(report.finished) == list(range(10))
     assert pool.stats().succeeded == 10 and set(handler.tries.values()) == {3}
-    assert pool._alive() is None
+    assert threads_ended(pool)
 
 
 @pytest.mark.parametrize("at", [0.0, 0.06, 0.2, 0.5, 1.0, 2.0])
@@ -256,7 +257,7 @@ def test_what_is_not_given_is_what_the_docs_say():
     with RetryingPool(len) as pool:
         assert (pool.stats().workers, pool.queue_size) == (5, 100)
         assert repr(pool.policy) == "RetryPolicy(max_attempts=3, base=0.1, cap=5)"
-        assert [alarm.thread.name for alarm in pool._alarms] == [f"{pool._name}-retries"]
+        assert [alarm.thread.name for alarm in alarms_of(pool)] == [f"{pool.name}-retries"]
 
 
 def test_each_job_has_a_jitter_of_its_own_by_the_seed(stage):
@@ -281,7 +282,7 @@ def test_a_retry_that_comes_due_in_the_moment_of_the_shutdown_ends_once(seed):
         report = pool.shutdown(0.0) if seed % 2 else pool.force_shutdown()
         stage.advance(1.0)
         assert sorted(r.job for r in pool.results()) == list(range(5))
-        assert pool.stats().finished == 5 and pool._alive() is None
+        assert pool.stats().finished == 5 and threads_ended(pool)
         assert len(report.finished + report.cancelled + report.still_running) <= 5
 
 
@@ -350,7 +351,7 @@ def test_an_error_that_breaks_whatever_is_done_with_it_costs_neither_the_job_nor
 def test_without_a_policy_nothing_is_tried_again_and_nothing_is_kept(stage):
     with make(stage, failing(stage, 9), policy=None) as pool:
         pool.submit("a")
-    assert pool.stats().failed == 1 and pool.dead_letters() == [] and pool._alarms == []
+    assert pool.stats().failed == 1 and pool.dead_letters() == [] and alarms_of(pool) == []
 
 
 def test_unknown_outcomes_are_not_tried_again_and_are_no_dead_letters(stage):
@@ -458,7 +459,7 @@ def test_redrive_is_refused_after_a_shutdown_and_inside_a_handler_and_the_letter
 
     with make(stage, handler, policy=RetryPolicy(1)) as pool:
         pool.submit("a")
-    assert refused[0].endswith(": redrive() could wait for ever")
+    assert refused[0].endswith(": redrive() could wait forever")
     with pytest.raises(PoolClosed):
         pool.redrive()
     assert len(pool.dead_letters()) == 1
@@ -602,7 +603,7 @@ def test_real_retries_are_never_early_and_the_alarm_ends_with_the_pool():
         results = list(pool.stream(range(100)))
     late = [r.attempts[1].started - r.attempts[1].due for r in results]
     assert len(late) == 100 and min(late) >= 0
-    assert not [t for t in threading.enumerate() if pool._name in t.name]
+    assert not [t for t in threading.enumerate() if pool.name in t.name]
 
 
 def storm(seed, jobs):

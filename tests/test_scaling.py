@@ -8,6 +8,7 @@ import pytest
 from conftest import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
+from inside import alarms_of, crew_of, threads_ended
 from virtual import Stage
 
 from helpers.pools import DynamicPool, PoolClosed, current_worker, scaling
@@ -239,9 +240,9 @@ def test_an_idle_worker_goes_when_its_time_is_over_and_no_later(stage):
 
 def test_what_is_not_given_is_what_the_docs_say(stage):
     with DynamicPool(len, min_workers=1, max_workers=2, clock=stage.clock) as pool:
-        limits = pool._limits
+        limits = crew_of(pool).limits
         assert (pool.queue_size, limits.idle_timeout, limits.backlog, limits.max_wait) == (100, 30.0, 5, 0.1)
-        assert [a.thread.thread.name for a in pool._alarms] == [f"{pool._name}-scaling"]
+        assert [a.thread.thread.name for a in alarms_of(pool)] == [f"{pool.name}-scaling"]
 
 
 def test_a_time_out_of_submit_is_kept_to_the_moment(stage):
@@ -269,38 +270,38 @@ def test_resize_down_sends_idle_workers_home_at_once(stage):
 
 
 def test_a_machine_without_threads_loses_no_job_and_is_asked_again(stage, monkeypatch):
-    from helpers.pools import basic
+    from helpers.pools import crew
 
-    class NoMore(basic.Thread):
+    class NoMore(crew.Thread):
         def start(self):
             raise RuntimeError("can't start new thread")
 
     with make(stage, lambda job: stage.work(10.0)) as pool:
-        threads, basic.Thread = basic.Thread, NoMore
+        threads, crew.Thread = crew.Thread, NoMore
         for job in range(30):
             pool.submit(job)
         stage.advance(0.5)
         assert pool.worker_count == 2 and pool.stats().submitted == 30
         assert {d.reason for d in pool.decisions()} == {"start", "no thread to be had"}
         assert len(pool.decisions()) == 2, "asked once, then not again for a second"
-        basic.Thread = threads
+        crew.Thread = threads
         stage.advance(0.6)
         assert pool.worker_count == 10
         stage.run(stop=lambda: pool.stats().finished == 30)
 
 
 def test_a_pool_below_its_minimum_is_topped_up(stage, monkeypatch):
-    from helpers.pools import basic
+    from helpers.pools import crew
 
-    class NoMore(basic.Thread):
+    class NoMore(crew.Thread):
         def start(self):
             raise RuntimeError("can't start new thread")
 
     with make(stage) as pool:
-        threads, basic.Thread = basic.Thread, NoMore
+        threads, crew.Thread = crew.Thread, NoMore
         pool.resize(min_workers=6)
         assert pool.worker_count == 2
-        basic.Thread = threads
+        crew.Thread = threads
         stage.advance(1.1)
         assert pool.worker_count == 6 and pool.decisions()[-1].reason == "below the minimum"
 
@@ -324,7 +325,7 @@ def test_a_shutdown_at_the_moment_of_a_scaling_look_leaves_no_worker(stage):
     report = pool.shutdown(0.0)
     assert len(report.cancelled) + len(report.still_running) + len(report.finished) == 12
     stage.advance(2.0)
-    assert pool.worker_count == 0 and pool._alive() is None
+    assert pool.worker_count == 0 and threads_ended(pool)
 
 
 def test_resize_after_a_shutdown_is_refused(stage):
@@ -379,7 +380,7 @@ def test_those_who_leave_keep_their_places_until_their_connections_are_closed():
             pool.submit(job)
         for here in (1, 2, 3):
             wait_until(lambda here=here: pool.worker_count == here and len(opened) == 3)
-            pool._look()
+            crew_of(pool).look()
             assert pool.worker_count == here
             close.release()  # a place is free, and somebody is needed
         close.release(9)

@@ -57,10 +57,10 @@ class Stage:
 
         for module in (crew, alarm):
             self.patch.setattr(module, "Thread", Thread)
-        for module in (intake, closing, checks):
+        for module in (basic, intake, closing, checks):
             self.patch.setattr(module, "time", Clock)
         self.patch.setattr(Parker, "park", lambda parker, timeout=None: self.wait(parker, timeout))
-        self.patch.setattr(Parker, "unpark", self.notify)
+        self.patch.setattr(Parker, "unpark", lambda parker: self.notify(parker))
         # The test plays the main thread, and acts need no thread of their own: nobody interrupts it.
         self.patch.setattr(interrupts, "may_be_interrupted", lambda: False)
         self.patch.setattr(basic, "start_new_thread", lambda act, arguments: act(*arguments))
@@ -162,13 +162,12 @@ class VirtualThread:
     def __init__(self, stage, *, target, args=(), name, daemon):
         self.stage, self.target, self.args = stage, target, args
         self.alive = False
+        self.ident = None
         self.actor = Actor()
         self.thread = threading.Thread(target=self.live, name=name, daemon=daemon)
 
-    ident = 1  # a thread that has been started
-
     def start(self):
-        self.alive = True
+        self.alive, self.ident = True, 1
         self.stage.ready.append(self.actor)
         self.thread.start()
 

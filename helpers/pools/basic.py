@@ -39,7 +39,7 @@ from .crew import Crew
 from .errors import PoolClosed
 from .intake import Intake
 from .interrupts import uninterrupted
-from .matching import Errors, matcher
+from .matching import Errors, classes_or_function
 from .outlet import CallbackOutlet, Outlet
 from .reading import Reading
 from .report import PoolStats, ShutdownReport
@@ -102,7 +102,7 @@ class WorkerPool(Generic[Job, Value]):
         self._state: PoolState[Job, Value] = PoolState(self.name, self.queue_size, guarded(clock))
         self.cancelled = self._state.cancelled
         self._crew = crew(self._state, workers)
-        self._crew.employ(self, handler, resource, matcher("broken", broken))
+        self._crew.employ(self, handler, resource, classes_or_function("broken", broken))
         self._assemble(on_result)
         if add_parts is not None:
             add_parts(self._state, self._crew)

@@ -25,7 +25,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from .errors import WorkerDied
-from .matching import Matcher
+from .matching import matches
 from .state import Order, PoolState
 from .tracebacks import clear_locals
 from .words import describe_error
@@ -66,7 +66,7 @@ class Crew:
         pool: "WorkerPool[Any, Any]",
         handler: Callable[[Any], Any],
         resource: OpenResource | None,
-        broken: Matcher,
+        broken: Any,
     ) -> None:
         """Say for which pool the workers work, and with what."""
         self.pool, self.handler, self.resource, self.broken = pool, handler, resource, broken
@@ -197,7 +197,7 @@ class Crew:
     def _check_resource(self, worker: Worker, error: BaseException) -> None:
         """Close the worker's resource if the error of its job says that the resource is broken."""
         try:
-            broken = self.broken(error)
+            broken = matches(error, self.broken)
         except BaseException:  # of the user's function: a new resource is the safe answer
             broken = True
         if broken:

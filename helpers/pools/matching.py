@@ -7,19 +7,20 @@ from . import checks
 from .words import describe
 
 Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-Matcher = Callable[[BaseException], bool]
 
 
-def matcher(name: str, errors: Any) -> Matcher:
-    """Return a function that says whether an error is meant. Raises TypeError if `errors` is of neither kind.
-
-    The function raises what a function among `errors` raises.
-    """
-    kinds = errors if isinstance(errors, tuple) else (errors,)
-    if all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
-        # Not isinstance(error, kinds): it asks `error.__class__`, which is user code and may raise.
-        return lambda error: issubclass(type(error), kinds)
-    if isinstance(errors, type) or not callable(errors):
+def classes_or_function(name: str, errors: Any) -> Any:
+    """Return `errors`, a single class as a tuple. Raises TypeError if it is neither classes nor a plain function."""
+    classes = errors if type(errors) is tuple else (errors,)
+    if all(issubclass(type(kind), type) and issubclass(kind, BaseException) for kind in classes):
+        return classes
+    if issubclass(type(errors), type) or not callable(errors):
         raise TypeError(f"{name} must be exception classes or a function of an error, not {describe(errors)}")
     checks.function(name, errors)
-    return lambda error: bool(errors(error))
+    return errors
+
+
+def matches(error: BaseException, errors: Any) -> bool:
+    """True if `errors`, as returned by `classes_or_function`, has this error. Raises what a function there raises."""
+    # Not isinstance(error, errors): it asks `error.__class__`, which is user code and may raise.
+    return issubclass(type(error), errors) if type(errors) is tuple else bool(errors(error))

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from . import backoff, checks
 from .budget import RetryBudget
-from .result import JobCancelled, OutcomeUnknown
+from .errors import JobCancelled, OutcomeUnknown
+from .matching import Errors, classes_or_function, matches
 from .retry_after import RetryLater, is_stop_button, retry_after_seconds
 from .words import describe, describe_error
 
 __all__ = ["RetryDecision", "RetryLater", "RetryPolicy"]
 
-Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 Answer = TypeVar("Answer")
 
 ATTEMPTS_USED_UP = "attempts used up"
@@ -103,8 +103,8 @@ class RetryPolicy:
         self.base = checks.seconds("base", base)
         self.cap = checks.seconds("cap", cap)
         self.jitter = jitter
-        self.retry_on = _classes_or_function("retry_on", retry_on)
-        self.give_up_on = _classes_or_function("give_up_on", give_up_on)
+        self.retry_on = classes_or_function("retry_on", retry_on)
+        self.give_up_on = classes_or_function("give_up_on", give_up_on)
         self.seed = None if seed is None else checks.whole_number("seed", seed, least=0)
         self.max_elapsed = None if max_elapsed is None else checks.seconds("max_elapsed", max_elapsed)
         self.max_retry_after = checks.seconds("max_retry_after", max_retry_after)
@@ -152,9 +152,9 @@ class RetryPolicy:
         kind = type(error)  # not isinstance: the error's `__class__` may be a property that raises
         if issubclass(kind, JobCancelled) or _ask("permanent", lambda: getattr(error, "permanent", False)) is True:
             raise _GiveUp(NOT_RETRYABLE)
-        if not _ask("retry_on", lambda: _matches(error, _naming(self.retry_on, kind))):
+        if not _ask("retry_on", lambda: matches(error, _naming(self.retry_on, kind))):
             raise _GiveUp(NOT_RETRYABLE)
-        if _ask("give_up_on", lambda: _matches(error, self.give_up_on)):
+        if _ask("give_up_on", lambda: matches(error, self.give_up_on)):
             raise _GiveUp(NOT_RETRYABLE)
 
     def _asked_wait(self, error: BaseException) -> float:
@@ -210,17 +210,6 @@ def _ask(source: str, question: Callable[[], Answer]) -> Answer:
     raise _GiveUp(reason)
 
 
-def _classes_or_function(name: str, errors: Any) -> Any:
-    """Return `errors`, a single class as a tuple. Raises TypeError if it is neither classes nor a plain function."""
-    classes = errors if type(errors) is tuple else (errors,)
-    if all(issubclass(type(kind), type) and issubclass(kind, BaseException) for kind in classes):
-        return classes
-    if issubclass(type(errors), type) or not callable(errors):
-        raise TypeError(f"{name} must be exception classes or a function of an error, not {describe(errors)}")
-    checks.function(name, errors)
-    return errors
-
-
 def _naming(errors: Any, kind: type) -> Any:
     """Return those classes of `errors` that may name an error of this kind; a function may name any."""
     if type(errors) is tuple:
@@ -228,10 +217,6 @@ def _naming(errors: Any, kind: type) -> Any:
             if issubclass(kind, special):
                 errors = tuple(named for named in errors if issubclass(named, special))
     return errors
-
-
-def _matches(error: BaseException, errors: Any) -> bool:
-    return issubclass(type(error), errors) if type(errors) is tuple else bool(errors(error))
 
 
 def _brief(value: Any) -> str:

@@ -13,6 +13,7 @@ Replaces one step of a pool, *settle*. Owns the dead letters. Always true:
 What a mistake would break: a retry that is made twice, or never.
 """
 
+from contextlib import suppress
 from itertools import count
 from threading import Thread
 from typing import Any, NamedTuple
@@ -22,9 +23,10 @@ from .crew import Crew
 from .errors import JobCancelled, OutcomeUnknown
 from .intake import Intake
 from .parker import Parker
-from .policy import RetryPolicy
+from .policy import RetryDecision, RetryPolicy
 from .result import Attempt, Result
 from .state import Order, PoolState
+from .words import describe_error
 from .worker import Worker
 
 
@@ -70,12 +72,11 @@ class Retries:
         """Count a job that has run, or delay it. Called in the worker's thread, without the lock."""
         result, outlet = order
         if result.error is None:
-            if self._policy.budget is not None:
-                self._policy.budget.deposit(retried=result.attempt > 1)
+            self._refill_budget(result)
             self._state.finish(worker, order)
             return
         now = self._state.clock()
-        wait, reason = self._policy.decide(result.attempt, result.error, result.job, elapsed=now - result.submitted)
+        wait, reason = self._decide(result, result.error, now)
         with self._state.lock:
             if wait is None:
                 self._give_up(result, reason)
@@ -87,6 +88,18 @@ class Retries:
                 result.record_attempt(now)
                 result.error = self._state.why_cancelled(result)
             self._state.finish(worker, order)
+
+    def _refill_budget(self, result: Result[Any, Any]) -> None:
+        if self._policy.budget is not None:
+            with suppress(BaseException):  # a budget may be a subclass of the user's
+                self._policy.budget.deposit(retried=result.attempt > 1)
+
+    def _decide(self, result: Result[Any, Any], error: BaseException, now: float) -> RetryDecision:
+        elapsed = now - result.submitted
+        try:
+            return self._policy.decide(result.attempt, error, result.job, elapsed=elapsed)
+        except BaseException as problem:  # a policy may be a subclass of the user's
+            return RetryDecision(None, f"the policy raised {describe_error(problem)}")
 
     def _give_up(self, result: Result[Any, Any], reason: str) -> None:
         """Make a dead letter of a job that has failed; the caller counts it in the same locked block."""
