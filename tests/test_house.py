@@ -278,6 +278,15 @@ def test_the_version_that_is_installed_is_that_of_the_package():
     assert "py.typed" in found["data"]["helpers"]
 
 
+# --- the tests ----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_about_the_tests_names_every_file():
+    page = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+\.py)` \|", page, flags=re.M)
+    assert sorted(named) == sorted(path.name for path in (ROOT / "tests").glob("*.py"))
+
+
 # --- the shell scripts in tools/ ----------------------------------------------------------------------------------
 
 
