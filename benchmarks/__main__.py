@@ -1,9 +1,10 @@
-"""Run the measurements named on the command line, or all."""
+"""Run the benchmarks named on the command line, or all of them."""
 
 import sys
 from importlib import import_module
 
-ALL = ("imports", "noop", "waits", "naive", "scale", "adapt")
+ALL = ("imports", "noop", "open_close", "waits", "naive", "scale", "adapt")
 
-for name in sys.argv[1:] or ALL:
-    import_module(f"benchmarks.{name}").run()
+if __name__ == "__main__":
+    for name in sys.argv[1:] or ALL:
+        import_module(f"benchmarks.{name}").run()

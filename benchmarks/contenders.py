@@ -1,4 +1,9 @@
-"""Ways to run many jobs on a few threads: each takes (handler, jobs, workers, queue_size), returns how many results."""
+"""Ways to run jobs on a few threads, which the benchmarks compare.
+
+Those in NOOP run many jobs: each takes (handler, jobs, workers, queue_size) and returns the number of results. Those
+in ONCE make a pool, run one job, and close the pool: each takes (handler, job, workers) and returns the result.
+This file imports the standard library and `helpers.pools` only; other packages are imported where they are used.
+"""
 
 import asyncio
 import queue
@@ -12,6 +17,7 @@ from typing import Any
 from helpers.pools import PoolExecutor, WorkerPool
 
 Run = Callable[[Callable[[Any], Any], Iterable[Any], int, int], int]
+RunOnce = Callable[[Callable[[Any], Any], Any, int], Any]
 
 
 def worker_pool(handler, jobs, workers, queue_size):
@@ -27,6 +33,11 @@ def pool_executor_map(handler, jobs, workers, queue_size):
 def executor_map(handler, jobs, workers, queue_size):
     with ThreadPoolExecutor(workers) as executor:
         return sum(1 for _ in executor.map(handler, jobs))
+
+
+def executor_map_with_buffersize(handler, jobs, workers, queue_size):
+    with ThreadPoolExecutor(workers) as executor:
+        return sum(1 for _ in executor.map(handler, jobs, buffersize=queue_size))
 
 
 def executor_as_completed(handler, jobs, workers, queue_size):
@@ -55,7 +66,7 @@ def threadpool_imap_unordered(handler, jobs, workers, queue_size):
 
 
 def textbook(handler, jobs, workers, queue_size):
-    """Two `queue.Queue`, a record a job, sentinels: what most tutorials build."""
+    """Two `queue.Queue`, one record per job, and sentinels: what most tutorials build."""
     todo, done = queue.Queue(queue_size), queue.Queue()
 
     def work(number):
@@ -97,7 +108,7 @@ def mpire_threads(handler, jobs, workers, queue_size):
 
 
 def anyio_streams(handler, jobs, workers, queue_size):
-    """Tasks on one event loop, not threads: the handler may not block."""
+    """Tasks on one event loop, not threads: the handler must not block."""
     import anyio
 
     async def main():
@@ -132,10 +143,46 @@ NOOP: dict[str, Run] = {
     "WorkerPool": worker_pool,
     "PoolExecutor.map with a buffersize": pool_executor_map,
     "ThreadPoolExecutor.map": executor_map,
+    "ThreadPoolExecutor.map with a buffersize": executor_map_with_buffersize,
     "ThreadPoolExecutor, as_completed": executor_as_completed,
     "ThreadPoolExecutor behind a semaphore": executor_behind_a_semaphore,
     "ThreadPool.imap_unordered": threadpool_imap_unordered,
     "textbook: two queue.Queue": textbook,
     "mpire, threads": mpire_threads,
     "anyio memory streams (tasks)": anyio_streams,
+}
+# Contenders that use what is new in Python 3.14.
+NEED_3_14 = ("ThreadPoolExecutor.map with a buffersize",)
+
+
+def worker_pool_once(handler, job, workers):
+    with WorkerPool(handler, workers=workers) as pool:
+        pool.submit(job)
+    [result] = pool.results()
+    return result.value
+
+
+def pool_executor_once(handler, job, workers):
+    with PoolExecutor(workers) as executor:
+        return executor.submit(handler, job).result()
+
+
+def executor_once(handler, job, workers):
+    with ThreadPoolExecutor(workers) as executor:
+        return executor.submit(handler, job).result()
+
+
+def threadpool_once(handler, job, workers):
+    with ThreadPool(workers) as pool:
+        value = pool.apply(handler, (job,))
+        pool.close()
+        pool.join()  # leaving the block only terminates the pool, and the others wait for their threads
+    return value
+
+
+ONCE: dict[str, RunOnce] = {
+    "WorkerPool": worker_pool_once,
+    "PoolExecutor": pool_executor_once,
+    "ThreadPoolExecutor": executor_once,
+    "multiprocessing ThreadPool": threadpool_once,
 }

@@ -1,77 +1,102 @@
-"""What a pool itself costs: a million jobs that do nothing, on 5 workers, each run in a process of its own.
+"""What a pool itself costs: a million jobs that do nothing, on 5 workers, each contender in a process of its own.
 
-The contenders take turns, round after round, so that a slow minute of the machine hits them all. Quoted is the
-median of the rounds' ratios to `ThreadPoolExecutor.map` in the same round. A no-op returns its job.
+The contenders take turns, round after round, so a slow minute of the machine slows all of them down. Each time is
+divided by that of `ThreadPoolExecutor.map` in the same round and on the same Python. The table shows the medians over
+the rounds.
+
+`Executor.map` has the argument `buffersize` from Python 3.14 on. If an older Python runs this file, those contenders
+run on a Python 3.14 of this machine, if there is one. `ThreadPoolExecutor.map` and `WorkerPool` then run on both.
 """
 
 import json
+import os
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.contenders import NOOP
+from benchmarks.contenders import NEED_3_14, NOOP
 from benchmarks.report import write
 
-JOBS, WORKERS, QUEUE_SIZE, ROUNDS = 1_000_000, 5, 1000, 3
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from pythons import ASK, answers, find  # noqa: E402
+
+JOBS, QUEUE_SIZE, ROUNDS = 1_000_000, 1000, 3
 BOUNDS = (10, 100, 1000, 10_000)
 BASE = "ThreadPoolExecutor.map"
 
 
-def noop(job):
-    return job
-
-
-def peak_memory() -> int:
-    """Bytes this process has held at most, as the kernel saw it."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def measure(name: str, jobs: int, queue_size: int) -> dict[str, float]:
-    """Seconds a job and bytes more than before, in this process."""
-    NOOP[name](noop, range(1000), WORKERS, queue_size)  # imports and first allocations do not count
-    before = peak_memory()
-    begun = time.perf_counter()
-    count = NOOP[name](noop, range(jobs), WORKERS, queue_size)
-    seconds = time.perf_counter() - begun
-    assert count == jobs, (name, count)
-    return {"us": seconds / jobs * 1e6, "mib": (peak_memory() - before) / 2**20}
-
-
-def in_a_process(name: str, jobs: int, queue_size: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.noop", name, str(jobs), str(queue_size)]
-    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900)
+def in_a_process(name: str, jobs: int, queue_size: int, python: str = sys.executable) -> dict[str, float]:
+    """Run one contender with that interpreter; see `benchmarks.one_run`."""
+    command = [python, "-m", "benchmarks.one_run", name, str(jobs), str(queue_size)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900, env=env, cwd=ROOT)
     return json.loads(out.stdout)
 
 
-def run() -> None:
-    rows = []
-    for number in range(1, ROUNDS + 1):
-        for name in NOOP:
-            found = in_a_process(name, JOBS, QUEUE_SIZE)
-            rows.append({"round": number, "contender": name, "queue_size": QUEUE_SIZE} | found)
-            print(rows[-1], flush=True)
-    table = pd.DataFrame(rows)
-    base = table[table.contender == BASE].set_index("round")["us"]
-    table["ratio"] = table["us"] / table["round"].map(base)
-    order = table.groupby("contender", sort=False)[["us", "ratio", "mib"]].median()
-    shown = order.rename(columns={"us": "us a job", "ratio": f"of {BASE}", "mib": "extra memory, MiB"})
-    write("noop", table, shown.round({"us a job": 2, f"of {BASE}": 3, "extra memory, MiB": 1}))
+def line_up() -> list[tuple[str, str]]:
+    """Return the pairs of a contender and the interpreter that it runs on."""
+    here = [(name, sys.executable) for name in NOOP if name not in NEED_3_14]
+    if sys.version_info >= (3, 14):
+        return here + [(name, sys.executable) for name in NEED_3_14]
+    newer = find("3.14")
+    if newer is None:
+        print(f"no Python 3.14 on this machine: left out {', '.join(NEED_3_14)}", flush=True)
+        return here
+    return here + [(name, newer) for name in (BASE, "WorkerPool", *NEED_3_14)]
 
+
+def contest(jobs: int, rounds: int) -> pd.DataFrame:
+    """Run all contenders in turn, and return one row per round and contender."""
+    pairs = line_up()
+    versions = {python: answers(python, ASK) for _, python in pairs}
     rows = []
-    for number in range(1, ROUNDS + 1):
-        base_us = in_a_process(BASE, JOBS // 5, QUEUE_SIZE)["us"]
+    for number in range(1, rounds + 1):
+        for name, python in pairs:
+            row = {"round": number, "python": versions[python], "contender": name, "queue_size": QUEUE_SIZE}
+            rows.append(row | in_a_process(name, jobs, QUEUE_SIZE, python))
+            print(rows[-1], flush=True)
+    return with_ratios(pd.DataFrame(rows))
+
+
+def with_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the ratio of each time to that of `ThreadPoolExecutor.map` in the same round and on the same Python."""
+    keys = ["round", "python"]
+    base = table[table.contender == BASE].set_index(keys)["us"].rename("base")
+    joined = table.join(base, on=keys)
+    return table.assign(ratio=joined["us"] / joined["base"])
+
+
+def medians(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table for the page: per Python and contender, the medians over the rounds."""
+    found = table.groupby(["contender", "python"], sort=False)[["us", "ratio", "mib"]].median()
+    columns = {"us": "us per job", "ratio": f"of {BASE}", "mib": "extra memory, MiB"}
+    digits = {"us per job": 2, f"of {BASE}": 3, "extra memory, MiB": 1}
+    return found.rename(columns=columns).round(digits)
+
+
+def bounds(jobs: int, rounds: int) -> pd.DataFrame:
+    """Run a WorkerPool with queues of several sizes, and return one row per round and size."""
+    rows = []
+    for number in range(1, rounds + 1):
+        base_us = in_a_process(BASE, jobs, QUEUE_SIZE)["us"]
         for bound in BOUNDS:
-            found = in_a_process("WorkerPool", JOBS // 5, bound)
+            found = in_a_process("WorkerPool", jobs, bound)
             rows.append({"round": number, "queue_size": bound, "us": found["us"], "ratio": found["us"] / base_us})
             print(rows[-1], flush=True)
-    table = pd.DataFrame(rows)
+    return pd.DataFrame(rows)
+
+
+def run() -> None:
+    table = contest(JOBS, ROUNDS)
+    write("noop", table, medians(table))
+    table = bounds(JOBS // 5, ROUNDS)
     shown = table.groupby("queue_size")[["us", "ratio"]].median()
-    write("noop_bounds", table, shown.rename(columns={"us": "us a job", "ratio": f"of {BASE}"}).round(3))
+    write("noop_bounds", table, shown.rename(columns={"us": "us per job", "ratio": f"of {BASE}"}).round(3))
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+    run()

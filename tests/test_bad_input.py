@@ -422,7 +422,7 @@ TEXTS: list[tuple[Callable[..., Any], dict[str, Any], type[BaseException], str]]
     (recommended_workers, {"kind": "disk"}, ValueError, f"kind {WORK}, not 'disk'"),
     (recommended_workers, {"kind": ["cpu"]}, ValueError, f"kind {WORK}, not ['cpu']"),
     (recommended_workers, {"kind": "cpu"}, ValueError, "'cpu' work needs native or python"),
-    (recommended_workers, {"kind": "cpu", "wait": 1, "native": 1}, ValueError, "wait says nothing about 'cpu' work"),
+    (recommended_workers, {"kind": "cpu", "wait": 1, "native": 1}, ValueError, "'cpu' work takes only cores, native,"),
     (recommended_workers, {"kind": "io", "native": 1}, ValueError, "'io' work needs wait"),
     (recommended_workers, {"kind": "io", "wait": 0.1}, ValueError, "nothing bounds work that only waits"),
     (recommended_workers, {"kind": "mixed", "wait": 1, "native": 1}, ValueError, "needs native and python and wait"),

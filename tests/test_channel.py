@@ -1,3 +1,5 @@
+"""A channel keeps its order and its bound, loses nothing, and tells everybody when it is closed."""
+
 import threading
 
 import pytest
@@ -41,7 +43,7 @@ def test_without_a_capacity_a_send_never_waits():
     assert len(channel) == 10_000
 
 
-def test_close_releases_who_is_blocked_and_refuses_what_comes_later():
+def test_close_releases_all_blocked_threads_and_refuses_later_items():
     full, empty = Channel(1), Channel(1)
     full.send("kept")
     errors = []
@@ -96,3 +98,70 @@ def test_the_bound_holds():
     assert len(channel) == 2
     assert [channel.receive(20) for _ in range(5)] == [0, 1, 2, 3, 4]
     sender.join(20)
+
+
+class Hostile:
+    """An item whose `repr` is the user's code, here `text()`."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __repr__(self):
+        return self.text()
+
+
+def fail():
+    raise KeyError("no text")
+
+
+@pytest.mark.parametrize(
+    "item",
+    [Hostile(fail), Hostile(lambda: "x" * 10**7), Hostile(lambda: 5), b"x" * 10**7, "x" * 10**7, [["x" * 10**5] * 10]],
+    ids=["raises", "long", "no text", "bytes", "str", "list"],
+)
+def test_an_item_that_is_hard_to_describe_is_refused_by_the_right_error_and_a_short_message(item):
+    full, closed = Channel(1), Channel(1)
+    full.send("first")
+    with pytest.raises(TimeoutError, match="^no room for .* within 0.01 s$") as refusal:
+        full.send(item, timeout=0.01)
+    assert len(str(refusal.value)) < 300
+    closed.close()
+    with pytest.raises(
+        ChannelClosed, match="^the channel is closed and takes no more items: .* was not sent$"
+    ) as refusal:
+        closed.send(item)
+    assert len(str(refusal.value)) < 300
+    assert list(closed) == [] and full.receive(timeout=0) == "first" and len(full) == 0
+
+
+def test_a_timeout_that_is_hard_to_describe_does_not_hide_the_error():
+    class Seconds(float):
+        __repr__ = __str__ = __format__ = lambda self, *_: fail()
+
+    full, empty = Channel(1), Channel(1)
+    full.send("first")
+    with pytest.raises(TimeoutError, match="no room for 'second' within <Seconds "):
+        full.send("second", timeout=Seconds(0.01))
+    with pytest.raises(TimeoutError, match="nothing came within <Seconds "):
+        empty.receive(timeout=Seconds(0.01))
+
+
+def test_an_item_is_described_without_the_lock():
+    """Otherwise an item whose `repr` uses the channel would block the channel forever."""
+    channel = Channel(1)
+    channel.send("first")
+    seen = []
+    item = Hostile(lambda: seen.append(channel.receive(timeout=0)) or channel.close() or "the item")
+    errors = []
+
+    def send():
+        try:
+            channel.send(item, timeout=0)
+        except TimeoutError as error:
+            errors.append(str(error))
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    sender.join(20)
+    assert errors == ["no room for the item within 0 s"]
+    assert seen == ["first"] and channel.closed

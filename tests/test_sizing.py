@@ -1,4 +1,4 @@
-"""The advice is the narrowest place's, in every order of sizes; and bad questions are refused."""
+"""The number of workers follows from the bottleneck, for all sizes of jobs, and bad input is refused."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ from helpers.pools.sizing import usable_cores
         ("limited", {"limit": 100, "wait": 0.01, "native": 0.01, "cores": 2}, 7),  # the cores come first
     ],
 )
-def test_the_advice(kind, needs, workers):
+def test_the_number_of_workers_for_each_kind_of_work(kind, needs, workers):
     assert recommended_workers(kind, **needs) == workers
 
 
@@ -36,7 +36,9 @@ SECONDS = st.floats(1e-4, 10)
 
 
 @given(SECONDS, SECONDS, SECONDS, st.integers(1, 64), st.integers(1, 500), st.floats(0.1, 1e4))
-def test_enough_for_the_narrowest_place_and_never_more_than_the_limit(wait, native, python, cores, limit, rate):
+def test_the_workers_are_enough_for_the_bottleneck_and_never_more_than_the_limit(
+    wait, native, python, cores, limit, rate
+):
     needs = {"wait": wait, "native": native, "python": python}
     whole = sum(needs.values())
     workers, throughput, narrowest = size_up(**needs, cores=cores, limit=limit, rate=rate)
@@ -48,18 +50,18 @@ def test_enough_for_the_narrowest_place_and_never_more_than_the_limit(wait, nati
 
 
 @given(SECONDS, SECONDS)
-def test_collisions_ask_for_more_workers_but_not_for_many(wait, python):
+def test_collisions_at_the_bottleneck_need_more_workers_but_not_many(wait, python):
     knee = 1 + wait / python
     workers = recommended_workers("io", wait=wait, python=python, cores=1)
     assert knee <= workers + 1e-6
-    assert workers <= knee + 20 * knee**0.5 + 20  # the crowd at the narrow place grows as a root
+    assert workers <= knee + 20 * knee**0.5 + 20  # the queue at the bottleneck grows as a root
 
 
 @pytest.mark.parametrize(("wait", "python"), [(0.02, 0.001), (0.001, 0.001), (0.5, 0.01)])
-def test_the_birth_death_chain_of_the_crowd_at_the_narrow_place_says_the_same(wait, python):
+def test_the_birth_death_chain_of_the_queue_at_the_bottleneck_gives_the_same_number(wait, python):
     def busy(workers):
         weights = [1.0]
-        for there in range(workers):  # one more comes at the rate of those who are not there
+        for there in range(workers):  # the rate of arrivals is that of the jobs elsewhere
             weights.append(weights[-1] * (workers - there) * python / wait)
         return 1 - weights[0] / sum(weights)
 
@@ -67,7 +69,7 @@ def test_the_birth_death_chain_of_the_crowd_at_the_narrow_place_says_the_same(wa
     assert busy(advised) >= 0.95 > busy(advised - 1)
 
 
-def test_needs_are_told_apart():
+def test_the_clocks_tell_waiting_from_computing():
     def handler(job):
         until = time.thread_time() + 0.02
         while time.thread_time() < until:
@@ -79,7 +81,7 @@ def test_needs_are_told_apart():
     assert needs.compute >= 0.02
 
 
-def test_cores():
+def test_the_usable_cores_are_a_plausible_number():
     assert 1 <= usable_cores() <= 4096
 
 
@@ -101,3 +103,42 @@ def test_the_oldest_wait_is_that_of_the_head_of_the_queue():
         now[0] += 1.0
         assert pool.oldest_wait() == 3.5
         gate.set()
+
+
+HUGE = 10**400  # an int that no float can hold
+
+
+@pytest.mark.parametrize(
+    ("needs", "says"),
+    [
+        ({"wait": 1, "limit": HUGE}, "limit must be a whole number of at most 9007199254740992, not 1000"),
+        ({"python": 1, "cores": HUGE}, "cores must be a whole number of at most 9007199254740992, not 1000"),
+        ({"wait": 10, "rate": 1e308}, r"must be the times of one job, not 10.0, 0.0, 0.0 s at 1e\+308 jobs/s"),
+        ({"native": 1.7e308, "python": 1.7e308}, r"must be the times of one job, not 0.0, 1.7e\+308, 1.7e\+308 s"),
+        ({"wait": 1.7e308, "native": 1.7e308, "limit": 3}, "must be the times of one job"),
+        ({"wait": 1e-320, "limit": 5}, "must be the times of one job"),
+    ],
+)
+def test_numbers_too_large_or_too_small_to_calculate_with_are_refused_by_name(needs, says):
+    with pytest.raises(ValueError, match=says) as refusal:
+        size_up(**needs)
+    assert len(str(refusal.value)) < 400
+
+
+def test_a_kind_that_is_hard_to_describe_is_refused_by_a_short_message():
+    class Kind:
+        def __repr__(self):
+            raise RuntimeError
+
+    for kind in (Kind(), "x" * 10**7):
+        with pytest.raises(ValueError, match="kind must be one of .*'limited'") as refusal:
+            recommended_workers(kind, python=1)
+        assert len(str(refusal.value)) < 400
+
+
+def test_a_generator_function_is_not_measured():
+    def handler(job):
+        yield job
+
+    with pytest.raises(TypeError, match="handler must return its value, not yield"):
+        measured_needs(handler, [1])

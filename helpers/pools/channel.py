@@ -1,16 +1,18 @@
-"""A channel: a bounded first-in, first-out queue that can be closed.
+"""A bounded first-in, first-out queue between threads that can be closed.
 
-`queue.Queue` has no end: its consumer cannot know that nothing more will come, so programs send a sentinel for
-every consumer and get the count wrong. A channel knows its end. Closing it tells every producer at once, and
-every consumer as soon as the last item is out:
+A `queue.Queue` cannot be closed before Python 3.13, so a consumer cannot know whether more items will come. Programs
+then send one sentinel per consumer, which fails as soon as the two numbers differ. Closing a `Channel` tells every
+producer at once, and every consumer as soon as the last item has been received:
 
     channel = Channel(capacity=10)
-    ...                                  # producers: channel.send(item); the last one calls channel.close()
-    for item in channel: ...             # consumers, as many as you like: the loop ends by itself
+    channel.send(item)          # any number of producers; the last one calls channel.close()
+    for item in channel: ...    # any number of consumers; the loop ends when the channel is closed and empty
 
-Guarantees: every item sent is received exactly once, in the order it was sent; a `send` that raised has sent
-nothing; close() releases whoever is blocked. The pools do not stand on it: they need to count, name and take back what
-waits, under one lock with everything else they know. Pipelines do.
+Guarantees: every item that was sent is received exactly once. Items are received in the order in which they were
+sent. A `send` that raises ChannelClosed or TimeoutError has sent nothing. `close` releases every blocked thread.
+
+The pools do not use channels, because a pool must count, list, and cancel its queued jobs under the same lock as the
+rest of its state. Channels are for the pipelines that connect pools.
 """
 
 import time
@@ -20,26 +22,29 @@ from threading import Condition, Lock
 from typing import Generic, TypeVar
 
 from .checks import deadline_after, whole_number
+from .words import describe
 
 Item = TypeVar("Item")
 
-# The longest single wait, seconds. Windows cannot interrupt a lock: so the Stop button works there as well.
+# The longest single wait, in seconds. Windows cannot interrupt a thread that waits for a lock, so a blocked thread
+# wakes up this often to let a KeyboardInterrupt through. It then also finds an item or a free place whose notification
+# went to a thread that a KeyboardInterrupt ended.
 SLICE = 0.5
 
 
 class ChannelClosed(RuntimeError):
-    """Raised by a send after close(), and by a receive once the channel is closed and empty."""
+    """Raised by `send` once the channel is closed, and by `receive` once it is closed and empty."""
 
 
 class Channel(Generic[Item]):
-    """A queue of at most `capacity` items between threads (None: as many as memory holds).
+    """A queue of at most `capacity` items between threads; None means no limit.
 
     Raises TypeError or ValueError if `capacity` is neither None nor a whole number of at least 1.
     """
 
     def __init__(self, capacity: int | None) -> None:
         self.capacity = None if capacity is None else whole_number("capacity", capacity)
-        # The lock guards: at most `capacity` items, and none is added once closed.
+        # The lock guards two rules: there are at most `capacity` items, and none is added to a closed channel.
         self._lock = Lock()
         self._not_full = Condition(self._lock)
         self._not_empty = Condition(self._lock)
@@ -47,52 +52,66 @@ class Channel(Generic[Item]):
         self._closed = False
 
     def send(self, item: Item, timeout: float | None = None) -> None:
-        """Append `item`; while the channel is full, wait, at most `timeout` seconds (None: as long as it takes).
+        """Append `item`. While the channel is full, wait for at most `timeout` seconds; None means no limit.
 
-        Raises ChannelClosed if the channel is closed before there is room, TimeoutError if there is none in
-        time. In both cases the item has not been sent.
+        Raises ChannelClosed if the channel is closed, also while this call waits, and TimeoutError if there is no
+        room in time. In both cases the item has not been sent. Raises TypeError or ValueError if `timeout` is neither
+        None nor a number of at least 0.
         """
         deadline = deadline_after("timeout", timeout)
         with self._lock:
-            while not self._closed and self.capacity is not None and len(self._items) >= self.capacity:
-                _wait(self._not_full, deadline, f"no room for {item!r} within {timeout} s")
-            if self._closed:
-                raise ChannelClosed(f"the channel is closed and takes no more items: {item!r} was not sent")
-            self._items.append(item)
-            self._not_empty.notify()
+            while self._is_full() and not self._closed and _wait(self._not_full, deadline):
+                pass
+            closed = self._closed
+            if not closed and not self._is_full():
+                self._items.append(item)
+                self._not_empty.notify()
+                return
+        # The messages call `repr(item)`. That is the user's code, so it must not run under the lock.
+        if closed:
+            raise ChannelClosed(f"the channel is closed and takes no more items: {describe(item)} was not sent")
+        raise TimeoutError(f"no room for {describe(item)} within {describe(timeout)} s")
 
     def receive(self, timeout: float | None = None) -> Item:
-        """The oldest item; while there is none, wait, at most `timeout` seconds (None: as long as it takes).
+        """Remove and return the oldest item. While there is none, wait for at most `timeout` seconds; None: no limit.
 
-        Raises ChannelClosed if the channel is closed and empty, TimeoutError if nothing came in time.
+        Raises ChannelClosed if the channel is closed and empty, and TimeoutError if no item comes in time. Raises
+        TypeError or ValueError if `timeout` is neither None nor a number of at least 0.
         """
         deadline = deadline_after("timeout", timeout)
         with self._lock:
-            while not self._items:
-                if self._closed:
-                    raise ChannelClosed("the channel is closed and empty: nothing more will come")
-                _wait(self._not_empty, deadline, f"nothing came within {timeout} s")
-            item = self._items.popleft()
-            self._not_full.notify()
-            return item
+            while not self._items and not self._closed and _wait(self._not_empty, deadline):
+                pass
+            closed = self._closed
+            if self._items:
+                self._not_full.notify()
+                return self._items.popleft()
+        if closed:
+            raise ChannelClosed("the channel is closed and empty: nothing more will come")
+        raise TimeoutError(f"nothing came within {describe(timeout)} s")
 
     def close(self) -> None:
-        """Take no more items; what is in the channel can still be received. May be called twice, by anyone."""
+        """Refuse all later items. Items that were already sent can still be received.
+
+        Any thread may close the channel, and closing it again has no effect.
+        """
         with self._lock:
             self._closed = True
-            self._not_full.notify_all()  # blocked senders get ChannelClosed now,
-            self._not_empty.notify_all()  # blocked receivers too: there is nothing for them, or they would not wait
+            # Blocked senders raise ChannelClosed. So do blocked receivers, since they wait only while there is no item.
+            self._not_full.notify_all()
+            self._not_empty.notify_all()
 
     @property
     def closed(self) -> bool:
+        """Whether `close` has been called. Items may still be waiting to be received."""
         return self._closed
 
     def __len__(self) -> int:
-        """How many items wait at this instant."""
+        """Return the number of items that wait at this instant."""
         return len(self._items)
 
     def __iter__(self) -> Iterator[Item]:
-        """Items as they come, until the channel is closed and empty. Several threads may iterate at once."""
+        """Yield items as they come, until the channel is closed and empty. Several threads may iterate at once."""
         while True:
             try:
                 item = self.receive()
@@ -100,10 +119,14 @@ class Channel(Generic[Item]):
                 return
             yield item
 
+    def _is_full(self) -> bool:
+        return self.capacity is not None and len(self._items) >= self.capacity
 
-def _wait(condition: Condition, deadline: float | None, complaint: str) -> None:
-    """Wait for a notify or a slice of time, whichever comes first. Raises TimeoutError once `deadline` is past."""
+
+def _wait(condition: Condition, deadline: float | None) -> bool:
+    """Wait for a notification or for one slice of time. Return False, without waiting, if `deadline` has passed."""
     remaining = SLICE if deadline is None else deadline - time.monotonic()
     if remaining <= 0:
-        raise TimeoutError(complaint)
+        return False
     condition.wait(min(remaining, SLICE))
+    return True

@@ -1,0 +1,96 @@
+"""The benchmarks: every contender does its whole work, ratios compare like with like, and every table has a place."""
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pythons import find
+
+from benchmarks import noop, open_close
+from benchmarks.__main__ import ALL
+from benchmarks.contenders import NEED_3_14, NOOP, ONCE
+from benchmarks.report import markdown
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", NOOP)
+def test_a_contender_gives_one_result_per_job(name):
+    python = sys.executable if name not in NEED_3_14 or sys.version_info >= (3, 14) else find("3.14")
+    if python is None:
+        pytest.skip("no Python 3.14 on this machine")
+    found = noop.in_a_process(name, 500, 10, python)  # the process fails if a result is missing
+    assert found["us"] > 0 and found["mib"] >= 0
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_a_pool_for_one_job_returns_its_result(name):
+    """In a process of its own: `multiprocessing` may start a resource tracker that ends only with its parent."""
+    code = f"from benchmarks.contenders import ONCE; print(ONCE[{name!r}](str.upper, 'job', 2))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.stdout == "JOB\n", done.stderr
+
+
+def test_a_ratio_is_to_the_same_round_on_the_same_python():
+    rows = [
+        (1, "3.11", noop.BASE, 10.0),
+        (1, "3.11", "WorkerPool", 2.0),
+        (1, "3.14", noop.BASE, 8.0),
+        (1, "3.14", "WorkerPool", 4.0),
+        (2, "3.11", noop.BASE, 20.0),
+        (2, "3.11", "WorkerPool", 2.0),
+        (2, "3.14", noop.BASE, 2.0),
+        (2, "3.14", "WorkerPool", 1.0),
+    ]
+    table = noop.with_ratios(pd.DataFrame(rows, columns=["round", "python", "contender", "us"]).assign(mib=0.0))
+    assert table["ratio"].tolist() == [1, 0.2, 1, 0.5, 1, 0.1, 1, 0.5]
+    shown = noop.medians(table)
+    assert shown.loc[("WorkerPool", "3.11"), f"of {noop.BASE}"] == pytest.approx(0.15)
+    assert markdown(shown).splitlines()[3] == "| WorkerPool | 3.11 | 2 | 0.15 | 0 |"
+
+
+def test_contenders_that_need_a_newer_python_run_with_their_base_or_not_at_all(monkeypatch, capsys):
+    monkeypatch.setattr(noop.sys, "version_info", (3, 11))
+    monkeypatch.setattr(noop, "find", lambda version: "/python3.14")
+    newer = [name for name, python in noop.line_up() if python == "/python3.14"]
+    assert newer == [noop.BASE, "WorkerPool", *NEED_3_14]
+    monkeypatch.setattr(noop, "find", lambda version: None)
+    assert {name for name, _ in noop.line_up()} == set(NOOP) - set(NEED_3_14)
+    assert (
+        "no Python 3.14 on this machine: left out ThreadPoolExecutor.map with a buffersize" in capsys.readouterr().out
+    )
+    monkeypatch.setattr(noop.sys, "version_info", (3, 14))
+    assert {name for name, _ in noop.line_up()} == set(NOOP)
+
+
+def test_the_quartiles_are_those_of_all_repeats():
+    rows = [("WorkerPool", us) for us in (10, 20, 30, 40, 50)] + [("ThreadPoolExecutor", us) for us in (5, 10, 20)]
+    shown = open_close.quartiles(pd.DataFrame(rows, columns=["contender", "us"]))
+    assert shown.loc["WorkerPool"].tolist() == [30, 20, 40, 3.0]
+    assert shown.loc["ThreadPoolExecutor"].tolist() == [10, 8, 15, 1.0]
+
+
+def test_opening_and_closing_is_measured_for_each_contender_in_turn(monkeypatch):
+    calls = []
+
+    def once(name):
+        return lambda handler, job, workers: calls.append((name, workers)) or handler(job)
+
+    monkeypatch.setattr(open_close, "ONCE", {name: once(name) for name in "ab"})
+    table = open_close.contest(2)
+    assert table["contender"].tolist() == list("abab") and table["repeat"].tolist() == [1, 1, 2, 2]
+    assert calls == [("a", 5), ("b", 5)] * (open_close.WARM_UP + 2) and (table["us"] > 0).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_table_that_a_benchmark_writes_has_a_place_on_the_page(name):
+    source = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+    page = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    tables = re.findall(r'\bwrite\("(\w+)"', source)
+    assert callable(import_module(f"benchmarks.{name}").run) and tables
+    for table in tables:
+        assert page.count(f"<!-- {table} -->") == page.count(f"<!-- /{table} -->") == 1, table
