@@ -17,6 +17,8 @@ image        ImageProcessor: a pool that resizes pictures (needs Pillow)
 connections  one connection a worker, or as many as the server allows
 email        BatchEmailSender: a pool that sends mails
 sizing       how many workers? The narrowest place decides
+gcra         when each call may go if there is a limit on calls per second
+rate         RateLimiter: at most so many calls per second, for all workers together
 executor     PoolExecutor: any of them where a `concurrent.futures.Executor` is wanted
 checks       how bad input is refused
 
@@ -32,6 +34,7 @@ from .bounded import run_bounded
 from .channel import Channel, ChannelClosed
 from .dynamic import DynamicPool
 from .policy import RetryLater, RetryPolicy
+from .rate import RateLimiter
 from .result import Attempt, JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
 from .retrying import DeadLetter, DynamicRetryingPool, RetryingPool
 from .scaling import Decision
@@ -62,6 +65,7 @@ __all__ = [
     "PoolClosed",
     "PoolExecutor",
     "PoolStats",
+    "RateLimiter",
     "Result",
     "RetryLater",
     "RetryPolicy",
