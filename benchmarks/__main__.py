@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-ALL = ("imports", "noop", "waits", "naive", "scale", "adapt")
+ALL = ("imports", "noop", "waits", "rate", "naive", "scale", "adapt")
 
 for name in sys.argv[1:] or ALL:
     import_module(f"benchmarks.{name}").run()

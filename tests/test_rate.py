@@ -80,9 +80,8 @@ def most_above_the_rate(times, rate):
     one = denominator * SECOND  # all values are whole numbers of 1 / one; a reading of a float clock is one of ticks
     values = [index * one - numerator * ticks(instant) for index, instant in enumerate(times)]
     smallest = accumulate(values, min)
-    return (
-        Fraction(max(value - least for value, least in zip(values, smallest, strict=True)) + one, one) if values else 0
-    )
+    largest = max((value - least for value, least in zip(values, smallest, strict=True)), default=-one)
+    return Fraction(largest + one, one)
 
 
 # The guarantee, in virtual time
