@@ -32,9 +32,13 @@ Read the files in this order:
     policy        RetryPolicy: retry? When? The decision alone
     retries       what becomes of a failed job: delayed, or a dead letter
     retrying      RetryingPool, dead letters, redrive; DynamicRetryingPool, which is both
-    image         ImageProcessor: a pool that resizes pictures (needs Pillow)
+    gcra          when each call may go if a server limits the calls per second
+    rate          RateLimiter: at most so many calls per second, for all workers together
+    image         ImageProcessor: a pool that resizes pictures (needs Pillow); with image_file, image_metadata,
+                  image_containers, and image_pixels
     connections   one connection per worker, or as many as the server allows
-    email         BatchEmailSender: a pool that sends mails
+    email         BatchEmailSender: a pool that sends mails; with mail_fields, mail_message, mail_readback,
+                  smtp_delivery, and smtp_replies
     sizing        how many workers? The narrowest place decides
     executor      PoolExecutor: any pool where a `concurrent.futures.Executor` is wanted
     checks, clocks, matching, words   bad input, the user's clock, which errors are meant, and objects put into words
@@ -59,6 +63,9 @@ from .policy import RetryDecision, RetryLater, RetryPolicy
 from .report import PoolStats, ShutdownReport
 from .result import Attempt, Result
 from .retry_after import retry_after_seconds
+from .policy import RetryLater, RetryPolicy
+from .rate import RateLimiter
+from .result import Attempt, JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
 from .retrying import DeadLetter, DynamicRetryingPool, RetryingPool
 from .scaling import Decision
 from .sizing import Sizing, measured_needs, recommended_workers, size_up
@@ -88,6 +95,7 @@ __all__ = [
     "PoolClosed",
     "PoolExecutor",
     "PoolStats",
+    "RateLimiter",
     "Result",
     "RetryBudget",
     "RetryDecision",
