@@ -60,12 +60,10 @@ from .channel import Channel, ChannelClosed
 from .dynamic import DynamicPool
 from .errors import JobCancelled, OutcomeUnknown, PoolClosed, WorkerDied
 from .policy import RetryDecision, RetryLater, RetryPolicy
+from .rate import RateLimiter
 from .report import PoolStats, ShutdownReport
 from .result import Attempt, Result
 from .retry_after import retry_after_seconds
-from .policy import RetryLater, RetryPolicy
-from .rate import RateLimiter
-from .result import Attempt, JobCancelled, OutcomeUnknown, PoolClosed, PoolStats, Result, ShutdownReport
 from .retrying import DeadLetter, DynamicRetryingPool, RetryingPool
 from .scaling import Decision
 from .sizing import Sizing, measured_needs, recommended_workers, size_up
