@@ -32,15 +32,29 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from . import checks
-from .metadata import MAX_PROFILE as MAX_PROFILE
-from .metadata import ORIENTATION as ORIENTATION
+from .metadata import MAX_PROFILE, ORIENTATION
 from .policy import RetryPolicy
-from .reading import FORMATS, MAX_PIXELS, is_of_system, read
-from .reading import MAX_WEBP_PIXELS as MAX_WEBP_PIXELS
+from .reading import FORMATS, MAX_PIXELS, MAX_WEBP_PIXELS, is_of_system, read
 from .result import JobCancelled
 from .retrying import RetryingPool
 from .words import LIMIT, describe, describe_error
 from .worker import worker_or_none
+
+__all__ = [
+    "FORMATS",
+    "MAX_HEIGHT",
+    "MAX_PIXELS",
+    "MAX_PROFILE",
+    "MAX_WEBP_PIXELS",
+    "MAX_WIDTH",
+    "NAME",
+    "ORIENTATION",
+    "ImageError",
+    "ImageJob",
+    "ImageProcessor",
+    "Thumbnail",
+    "resize",
+]
 
 MAX_WIDTH = MAX_HEIGHT = 4000  # pixels of a new picture
 NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[a-z0-9_-][a-z0-9._-]{0,99}", re.I)  # no Windows devices

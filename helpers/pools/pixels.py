@@ -54,16 +54,17 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _gray(picture: Image.Image) -> Image.Image:
-    numbers = picture if picture.mode in ("F", "I") else picture.convert("I")
-    scale = 255 / _white(numbers)
+    if picture.mode != "F":
+        picture = picture.convert("I").convert("F")  # Pillow converts some 16-bit modes only to "I"
+    scale = 255 / _white(picture)
     # `convert` cuts off the fraction, so half a step is added to round.
-    return numbers.convert("F").point(lambda value: value * scale + 0.5).convert("L")
+    return picture.point(lambda value: value * scale + 0.5).convert("L")
 
 
 def _white(numbers: Image.Image) -> int:
-    """Return the value that becomes white. Raises ValueError if the values fit no range."""
+    """Return the value of a picture of mode F that becomes white. Raises ValueError if the values fit no range."""
     # NaN hides from `getextrema`, because every comparison with it is false, but not from the mean of all pixels.
-    mean = numbers.convert("F").resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    mean = numbers.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
     if not isinstance(mean, float) or not math.isfinite(mean):
         raise ValueError("its values must be finite numbers, but NaN or infinity is among them")
     lowest, highest = cast("tuple[float, float]", numbers.getextrema())

@@ -1,14 +1,13 @@
 """Read a picture from a file: smaller, upright, in RGB or gray, with its color profile.
 
 Pillow refuses some sound pictures because of damaged metadata. Such a file gets a second try without its metadata, and
-a third one without its color profile. A file without metadata is read only once.
+a third one without its color profile. A file that has no metadata is tried only once.
 """
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -27,19 +26,35 @@ def read(source: str | os.PathLike[str], width: int, height: int) -> tuple[Image
 
     A picture that fits already keeps its size. Damaged bytes can make Pillow raise nearly every kind of exception.
     """
-    path = os.fspath(source)
-    try:
-        return _read(path, (width, height))
-    except Exception as error:
-        if is_of_system(error) or os.path.getsize(path) > MAX_REREAD:
-            raise
-        data = Path(os.fsdecode(path)).read_bytes()
-        for keep_profile in (True, False):
-            bare, removed = without_metadata(data, keep_profile=keep_profile)
-            if removed:
-                with suppress(Exception):  # If no try succeeds, the first error is the one to report.
-                    return _read(BytesIO(bare), (width, height), removed)
-        raise
+    errors: list[Exception] = []
+    for stream, removed in _versions(os.fspath(source)):
+        try:
+            return _read(stream, (width, height), removed)
+        except Exception as error:
+            if is_of_system(error):
+                raise
+            errors.append(error)
+    raise errors[0]  # about the file as it is
+
+
+def _versions(path: str | bytes) -> Iterator[tuple[Any, list[bytes]]]:
+    """The file, then the file without metadata, then also without its profile. With each: what has been removed.
+
+    A TIFF file comes without metadata at once, because the C library that decodes it prints complaints to stderr.
+    """
+    with open(path, "rb") as file:
+        tiff = file.read(2) in (b"II", b"MM") and os.fstat(file.fileno()).st_size <= MAX_REREAD
+    if not tiff:
+        yield path, []
+    with open(path, "rb") as file:
+        data = file.read(MAX_REREAD + 1)
+    if len(data) <= MAX_REREAD:
+        most, removed = without_metadata(data, keep_profile=True)
+        if removed or tiff:
+            yield BytesIO(most), removed
+        bare, removed = without_metadata(data, keep_profile=False)
+        if bare != most:
+            yield BytesIO(bare), removed
 
 
 def is_of_system(error: Exception) -> bool:
@@ -52,7 +67,7 @@ def is_of_system(error: Exception) -> bool:
     return isinstance(error, MemoryError)
 
 
-def _read(source: Any, box: tuple[int, int], removed: list[bytes] | None = None) -> tuple[Image.Image, bytes | None]:
+def _read(source: Any, box: tuple[int, int], removed: list[bytes]) -> tuple[Image.Image, bytes | None]:
     """Read a picture from a path or a stream. `removed` is the metadata that has been taken out of the stream."""
     metadata.ignore_warnings()
     with Image.open(source, formats=FORMATS) as file:
