@@ -77,18 +77,17 @@ def _jpeg_part(data: bytes, position: int) -> Part | None:
     marker = data[position + 1 : position + 2]
     length = int.from_bytes(data[position + 2 : position + 4], "big") + 2
     raw = data[position : position + length]
-    if data[position : position + 1] != b"\xff" or not b"\xc0" <= marker <= b"\xfe" or b"\xd0" <= marker <= b"\xda":
+    segment = raw[:1] == b"\xff" and (b"\xc0" <= marker < b"\xd0" or b"\xda" < marker < b"\xff")
+    if not segment or len(raw) < max(length, 4):
         return None
-    if length < 4 or len(raw) < length:
-        return None
-    if marker == b"\xe2" and raw[4:].startswith(b"ICC_PROFILE\0"):
+    content = raw[4:]
+    if marker == b"\xe2" and content.startswith(b"ICC_PROFILE\0"):
         return Part(raw, PROFILE, 4)
-    # Decoders need the first two for the meaning of the colors, and ignore them if they are shorter than this.
-    needed = (marker == b"\xe0" and raw[4:].startswith(b"JFIF\0") and length >= 18) or (
-        marker == b"\xee" and raw[4:].startswith(b"Adobe") and length >= 16
-    )
-    metadata = (marker >= b"\xe0" and marker <= b"\xef") or marker == b"\xfe"
-    return Part(raw, METADATA if metadata and not needed else PIXELS, 4)
+    # Decoders use JFIF and Adobe to find out what the colors mean, and ignore them if they are shorter than this.
+    jfif = marker == b"\xe0" and content.startswith(b"JFIF\0") and len(content) >= 14
+    adobe = marker == b"\xee" and content.startswith(b"Adobe") and len(content) >= 12
+    optional = b"\xe0" <= marker <= b"\xef" or marker == b"\xfe"  # the application segments, and comments
+    return Part(raw, METADATA if optional and not jfif and not adobe else PIXELS, 4)
 
 
 def _png_part(data: bytes, position: int) -> Part | None:
@@ -107,8 +106,10 @@ def _webp_part(data: bytes, position: int) -> Part | None:
     """The chunk at `position`, which may be cut off by the end of the file, or None at the end."""
     length = int.from_bytes(data[position + 4 : position + 8], "little")
     raw = data[position : position + 8 + length + length % 2]
-    if len(raw) < 8:
+    if not raw:
         return None
+    if len(raw) < 8:  # The file ends in the middle of a chunk's header. The pixels cannot be in this chunk.
+        return Part(raw, METADATA)
     use = {b"ICCP": PROFILE, b"EXIF": METADATA, b"XMP ": METADATA}.get(raw[:4], PIXELS)
     return Part(raw, use, 8)
 

@@ -188,7 +188,7 @@ def _rule(error: Exception, what: str) -> str:
         return f"more than {MAX_PIXELS:,} pixels, which would fill the memory"
     if isinstance(error, MemoryError):
         return f"{what}: not enough memory"
-    words = describe_error(error, 2 * LIMIT)
+    words = describe_error(error, 2 * LIMIT).removesuffix(": ")  # an error without a message
     message = words.partition(": ")[2]
     if isinstance(error, OSError):
         return f"{what}: {error.strerror or message}"
