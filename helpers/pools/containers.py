@@ -38,7 +38,7 @@ class Part(NamedTuple):
 def without_metadata(data: bytes, *, keep_profile: bool) -> tuple[bytes, list[bytes]]:
     """Return the bytes of a picture file without metadata, and the contents of the parts that were removed.
 
-    With `keep_profile`, the color profile stays. The list is empty if there is nothing to remove.
+    With `keep_profile`, the color profile stays. A WEBP file also gets a header that says how long it really is.
     """
     kept, removed = [], []
     if data.startswith((b"II", b"MM")):

@@ -50,7 +50,7 @@ def _versions(path: str | bytes) -> Iterator[tuple[Any, list[bytes]]]:
         data = file.read(MAX_REREAD + 1)
     if len(data) <= MAX_REREAD:
         most, removed = without_metadata(data, keep_profile=True)
-        if removed or tiff:
+        if most != data or tiff:
             yield BytesIO(most), removed
         bare, removed = without_metadata(data, keep_profile=False)
         if bare != most:
