@@ -8,8 +8,8 @@ What is always true:
 - Everything that can be checked without the file is checked first. A job that breaks such a rule costs microseconds.
 - A new picture fits into its box, keeps its shape, is never enlarged, and stands upright as its EXIF orientation says.
   The new file contains its pixels and its color profile, and nothing else: not where or when it was taken.
-- Damaged or unknown metadata counts as absent (`metadata.py`). Such a picture is resized like any other picture.
-- Gray with more than 8 bits is scaled by a fixed rule, or refused (`pixels.py`); it never silently becomes black.
+- Damaged or unknown metadata counts as absent (`image_metadata.py`). Such a picture is resized like any other picture.
+- Gray with more than 8 bits is scaled by a fixed rule, or refused (`image_pixels.py`); it never silently becomes black.
 - Whatever is wrong with a file, its job fails with an `ImageError`. The worker and all other jobs continue.
 - A file under its final name is complete: it is written under another name and then renamed. Stopping the pool leaves
   no partial picture.
@@ -32,9 +32,9 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from . import checks
-from .metadata import MAX_PROFILE, ORIENTATION
+from .image_metadata import MAX_PROFILE, ORIENTATION
 from .policy import RetryPolicy
-from .reading import FORMATS, MAX_PIXELS, MAX_WEBP_PIXELS, is_of_system, read
+from .image_file import FORMATS, MAX_PIXELS, MAX_WEBP_PIXELS, is_of_system, read
 from .result import JobCancelled
 from .retrying import RetryingPool
 from .words import LIMIT, describe, describe_error

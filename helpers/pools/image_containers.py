@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from .metadata import tiff_header
+from .image_metadata import tiff_header
 
 MAX_PARTS = 100_000  # after these, the rest of a file stays as it is
 TIFF_METADATA = {

@@ -12,8 +12,8 @@ from typing import Any
 
 from PIL import Image
 
-from . import metadata, pixels
-from .containers import without_metadata
+from . import image_metadata, image_pixels
+from .image_containers import without_metadata
 
 MAX_PIXELS = 89_478_485  # of a source: a third of a gigabyte when decoded; Pillow warns above this number
 MAX_WEBP_PIXELS = MAX_PIXELS // 4  # the WEBP decoder uses four times the memory, even for a file of a hundred bytes
@@ -69,15 +69,15 @@ def is_of_system(error: Exception) -> bool:
 
 def _read(source: Any, box: tuple[int, int], removed: list[bytes]) -> tuple[Image.Image, bytes | None]:
     """Read a picture from a path or a stream. `removed` is the metadata that has been taken out of the stream."""
-    metadata.ignore_warnings()
+    image_metadata.ignore_warnings()
     with Image.open(source, formats=FORMATS) as file:
         most = MAX_WEBP_PIXELS if file.format == "WEBP" else MAX_PIXELS
         if file.width * file.height > most:  # Pillow only warns here, and refuses from twice as many pixels
             raise ValueError(f"more than {most:,} pixels, which would fill the memory")
-        orientation = metadata.find_orientation(removed) if removed else metadata.orientation(file)
+        orientation = image_metadata.find_orientation(removed) if removed else image_metadata.orientation(file)
         picture = _reduced(file, box if orientation < 5 else box[::-1])  # from 5 on, the picture lies on its side
-        picture = pixels.upright(picture, orientation)
-    profile = metadata.profile(picture, picture.info.get("icc_profile"))
+        picture = image_pixels.upright(picture, orientation)
+    profile = image_metadata.profile(picture, picture.info.get("icc_profile"))
     picture.info = {}  # some versions of Pillow write a comment or XMP that they find here into the new file
     return picture, profile
 
@@ -86,12 +86,12 @@ def _reduced(file: Image.Image, box: tuple[int, int]) -> Image.Image:
     """Return the picture of an open file, not turned yet, fitted into `box`, in mode RGB or L."""
     picture = file
     if file.format not in ("JPEG", "MPO") or file.mode == "CMYK":
-        metadata.forget_orientation(file)
+        image_metadata.forget_orientation(file)
         file.load()
         if file.size != file.im.size:  # Pillow has exchanged the two for an orientation that does not count
             picture = file.copy()
         profile = picture.info.get("icc_profile")
-        picture = pixels.plain(picture)  # before the size changes, because the indexes of a palette have no average
+        picture = image_pixels.plain(picture)  # before the size changes, because the indexes of a palette have no average
         picture.info = {"icc_profile": profile}
     picture.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=1.0)
     return picture
