@@ -1,4 +1,4 @@
-"""The resize service: eight orders as promised, and whatever else customers send."""
+"""The resize service: the eight jobs of the article, bad jobs, and what stopping the pool leaves behind."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 from conftest import wait_until
-from PIL import Image
+from PIL import Image, ImageCms
 
 from helpers.pools import ImageJob, ImageProcessor, JobCancelled
 from helpers.pools.image import MAX_PIXELS, ImageError, resize
@@ -115,7 +115,7 @@ def test_a_picture_that_lies_on_its_side_stands_upright(tmp_path, out, orientati
 
 
 def test_the_colour_profile_goes_with_the_picture_and_a_comment_does_not(tmp_path, out):
-    profile = b"\0" * 16 + b"RGB " + b"\0" * 200
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.new("RGB", (90, 60), "teal").save(tmp_path / "a.jpg", icc_profile=profile, comment=b"taken at home")
     made = opened(resize(ImageJob("a", tmp_path / "a.jpg", 30, 30), out).path)
     assert made.info["icc_profile"] == profile and not made.info.get("comment")
@@ -196,15 +196,15 @@ def bad_png(width: int, height: int) -> bytes:
 
 def test_a_bad_file_is_an_error_of_its_own_that_names_it(photo, tmp_path, out):
     files = {
-        "text": (lambda path: path.write_text("no picture"), "no picture, or of no format out of JPEG"),
-        "empty": (lambda path: path.write_bytes(b""), "no picture"),
+        "text": (lambda path: path.write_text("no picture"), "not a picture in one of the formats JPEG"),
+        "empty": (lambda path: path.write_bytes(b""), "not a picture"),
         "half": (lambda path: truncate(photo, path), "cannot be read: image file is truncated"),
         "start": (lambda path: path.write_bytes(photo.read_bytes()[:300]), r"\(start\)"),
         "bomb": (write_bomb, "more than 89,478,485 pixels, which would fill the memory"),
         "large": (lambda path: path.write_bytes(bad_png(10_000, MAX_PIXELS // 10_000 + 1)), "more than 89,478,485"),
         "folder": (lambda path: path.mkdir(), "cannot be read: Is a directory|cannot be read: Permission denied"),
-        "pdf": (lambda path: Image.new("RGB", (9, 9)).save(path, "PDF"), "no picture"),
-        "pcx": (lambda path: Image.new("RGB", (9, 9)).save(path, "PCX"), "no format out of"),
+        "pdf": (lambda path: Image.new("RGB", (9, 9)).save(path, "PDF"), "not a picture"),
+        "pcx": (lambda path: Image.new("RGB", (9, 9)).save(path, "PCX"), "one of the formats"),
     }
     for name, (make, _) in files.items():
         make(tmp_path / name)
@@ -224,7 +224,7 @@ def test_a_bad_file_is_an_error_of_its_own_that_names_it(photo, tmp_path, out):
 def test_what_is_no_job_is_refused(out):
     with ImageProcessor(output=out) as service:
         [result] = service.stream(["photo.jpg"])
-    assert isinstance(result.error, TypeError) and "ImageJob is wanted, not 'photo.jpg'" in str(result.error)
+    assert isinstance(result.error, TypeError) and "must be an ImageJob, not 'photo.jpg'" in str(result.error)
 
 
 def test_an_output_folder_that_vanishes_is_the_error_of_each_job(photo, out):
