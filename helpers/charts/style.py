@@ -39,8 +39,8 @@ LABEL = 120  # characters of a user's object on a chart
 def label_of(value: Any, limit: int = LABEL) -> str:
     """Return `str(value)` as a chart can show it: at most `limit` characters, without control characters and formulas.
 
-    Line ends stay. If `str(value)` raises, the result is what `describe` says of the value. Matplotlib would take what stands between
-    two dollar signs for a formula, and fail if it is none.
+    Line ends stay. If `str(value)` raises, the result is what `describe` says of the value. Dollar signs are escaped,
+    because Matplotlib takes the text between two of them for a formula, and fails if it is none.
     """
     try:
         text = str.__str__(str(value))
