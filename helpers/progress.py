@@ -16,6 +16,7 @@ from typing import Any, TextIO, TypeVar
 from tqdm.std import tqdm
 
 from helpers.pools import PoolStats, Result, WorkerPool, checks
+from helpers.pools.words import describe
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -37,14 +38,14 @@ def progress(
 
     Raises TypeError or ValueError, at once, for an argument that is not what its name says.
     """
-    if not isinstance(results, Generator):
-        raise TypeError(f"results must be a generator, as stream() and results() give one, not {results!r}")
-    if not isinstance(pool, WorkerPool):
-        raise TypeError(f"pool must be the pool whose results these are, not {pool!r}")
+    if not issubclass(type(results), Generator):  # isinstance() may run the argument's own code
+        raise TypeError(f"results must be a generator, as stream() and results() give one, not {describe(results)}")
+    if not issubclass(type(pool), WorkerPool):
+        raise TypeError(f"pool must be the pool whose results these are, not {describe(pool)}")
     if total is not None:
         total = checks.whole_number("total", total, least=0)
     if file is not None and not hasattr(file, "write"):
-        raise TypeError(f"file must be a file that takes text, not {file!r}")
+        raise TypeError(f"file must be a file that takes text, not {describe(file)}")
     return _watched(results, pool, total, file)
 
 

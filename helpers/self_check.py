@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from helpers.pools import WorkerPool, run_unbounded
+from helpers.pools.words import describe_error
 from helpers.services import Api, Database, FetchUser, run_in_sandbox
 
 PACKAGES = (
@@ -83,5 +84,5 @@ def self_check() -> pd.DataFrame:
         try:
             rows.append({"check": name, "ready": "yes", "found": check()})
         except Exception as error:
-            rows.append({"check": name, "ready": "no", "found": f"{type(error).__name__}: {error}"})
+            rows.append({"check": name, "ready": "no", "found": describe_error(error, 3000)})
     return pd.DataFrame(rows).set_index("check")

@@ -10,6 +10,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from helpers.leftovers import leftovers
+from helpers.services.environment import PROXIES
+
+# The tests start many processes and clients, and compare what these say: the settings of the shell are not for them.
+for name in [name for name in os.environ if name.startswith("PG") or name.upper() in PROXIES]:
+    del os.environ[name]
+for name in ("PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONDEVMODE", "TZ"):
+    os.environ.pop(name, None)
 
 # Started in the background of a script (`make test &`) we ignore Ctrl-C, and so would children that tests send it to.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

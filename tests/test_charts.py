@@ -6,11 +6,14 @@ import sys
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import hostile
 import IPython.display
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
@@ -20,6 +23,7 @@ from matplotlib.patches import Circle
 from PIL import Image
 
 from helpers import charts
+from helpers.charts.style import label_of, laid_out, same_jobs
 from helpers.charts.timelines import steps
 
 WORKERS = [1, 2, 5, 10, 25, 50, 100]
@@ -680,3 +684,52 @@ def test_show_refuses_an_empty_alt_text(alt: str, displayed: list[Any]) -> None:
         charts.show(ax, alt=alt)
     assert not displayed
     assert plt.get_fignums() == [ax.figure.number]
+
+
+# What belongs to the user
+
+
+def table_of_jobs(jobs):
+    times = [float(n) for n in range(len(jobs))]
+    frame = pd.DataFrame({"worker": 1, "ok": [n % 2 == 0 for n in range(len(jobs))], "attempt": 1, "submitted": 0.0})
+    frame["started"], frame["finished"] = times, [time + 0.9 for time in times]
+    cells = np.empty(len(jobs), dtype=object)
+    for place, job in enumerate(jobs):
+        cells[place] = job
+    frame["job"] = pd.Series(cells, dtype=object)
+    return frame
+
+
+def test_jobs_of_any_kind_have_their_bar_and_a_name():
+    jobs = [*hostile.odd_jobs(), "a$b$c^", "\x00\ud800", "x" * 10**6]
+    plt.close(charts.floor_plan(table_of_jobs(jobs)).figure)
+    ax = charts.attempts(table_of_jobs(jobs[:12]))
+    laid_out(ax)  # draws every label
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert len(labels) == 12 and labels[1:3] == ["[1, 2]", "[1, 2]"] and "Hostile" in labels[0]
+    plt.close(ax.figure)
+
+
+def test_attempts_of_one_job_share_a_row_and_jobs_that_cannot_be_compared_do_not():
+    one = [1, 2]
+    assert same_jobs(["a", one, "a", one, [1, 2], hostile.Hostile(), 1.0, 1]) == [0, 1, 0, 1, 2, 3, 4, 4]
+
+
+def test_a_label_is_short_plain_text_without_formulas():
+    assert label_of("soup") == "soup" and label_of(7) == "7" and label_of(Path("a")) == "a"
+    assert len(label_of("x" * 10**6)) == 120 and label_of("a\tb\nc") == "a b\nc"
+    assert label_of("$x$") == r"\$x\$" and "whose repr" in label_of(hostile.Hostile())
+
+
+def test_what_is_no_table_or_no_axes_is_named_even_if_it_is_hostile():
+    for call in (
+        lambda: charts.floor_plan(hostile.Hostile()),
+        lambda: charts.floor_plan(frame(), ax=hostile.Hostile()),
+        lambda: charts.queue_depth(frame(), bound=hostile.Hostile()),
+        lambda: charts.contact_sheet(hostile.Hostile()),
+        lambda: charts.show(None, hostile.Hostile()),
+        lambda: charts.queue_depth(table_of_jobs([1, 2]).assign(finished=[[1], np.zeros(3)])),
+        lambda: charts.queue_depth(table_of_jobs([1, 2]).assign(started=[np.zeros(2), 1.0])),
+    ):
+        with pytest.raises((TypeError, ValueError), match="not "):
+            call()

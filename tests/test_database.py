@@ -437,7 +437,7 @@ def test_database_url_names_the_server_to_use(shared, monkeypatch):
 
 
 def test_options_of_database_url_are_kept(shared, monkeypatch):
-    monkeypatch.setenv("DATABASE_URL", shared.url + "?options=-c%20work_mem%3D7MB")
+    monkeypatch.setenv("DATABASE_URL", shared.url + "&options=-c%20work_mem%3D7MB")
     with Database() as db, db.connect() as connection:
         assert connection.execute("SHOW work_mem").fetchone() == ("7MB",)
         assert connection.execute("SHOW search_path").fetchone()[0].startswith("worker_pool_")

@@ -4,6 +4,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+import hostile
 import nbformat
 import pytest
 
@@ -456,3 +457,40 @@ def test_a_bottleneck_is_not_the_longest_step_nor_the_smallest_crew():
 def test_a_graph_is_not_done_sooner_than_its_longest_chain():
     assert "gave 3.0, and 2.0" in choosing.check_levels(lambda graph, seconds: sum(seconds.values())).why
     assert "gave 2.0, and 3.0" in choosing.check_levels(lambda graph, seconds: max(seconds.values())).why
+
+
+# What belongs to the reader
+
+
+MODULES = [basic_pool, best_practices, choosing, common_mistakes, dynamic_pool, email_pool, image_pool]
+MODULES += [retrying_pool, start_here, unbounded]
+CHECKS = [getattr(module, name) for module in MODULES for name in vars(module) if name.startswith("check_")]
+
+
+def raises(error):
+    def answer(*args):
+        raise error
+
+    return answer
+
+
+ODD_ANSWERS = {
+    "a hostile object": hostile.Hostile,
+    "a function that returns one": lambda: lambda *args: hostile.Hostile(),
+    "a function that returns a tuple of them": lambda: lambda *args: (hostile.Hostile(), hostile.Hostile()),
+    "a dictionary of them": lambda: {
+        word: hostile.Hostile() for word in [*start_here.KITCHEN, *choosing.HINTS, *common_mistakes.HINTS]
+    },
+    "an error without words": lambda: raises(hostile.HostileError()),
+    "an error of millions of characters": lambda: raises(hostile.LongError()),
+    "an error that quits": lambda: raises(hostile.QuittingError()),
+    "a long text": lambda: "x" * 10**7,
+}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("answer", ODD_ANSWERS)
+def test_a_check_never_raises_and_says_something_short(check, answer):
+    found = check(ODD_ANSWERS[answer]())
+    assert type(found) is Verdict and not found.right
+    assert 0 < len(repr(found)) < 1000

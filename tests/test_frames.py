@@ -1,7 +1,11 @@
 """Tables of attempts, dead letters and crews: what is in them, to the second."""
 
-from helpers.measure import attempts_frame, crew_frame, letters_frame, worker_seconds
-from helpers.pools import Decision, RetryingPool, RetryPolicy
+import hostile
+import numpy as np
+import pytest
+
+from helpers.measure import attempts_frame, crew_frame, letters_frame, to_frame, worker_seconds
+from helpers.pools import Attempt, DeadLetter, Decision, Result, RetryingPool, RetryPolicy
 
 LOG = [
     Decision(10.0, 0, 2, "start", 0, 0.0),
@@ -62,3 +66,53 @@ def test_nothing_makes_empty_tables_with_all_columns():
         "job", "attempt", "worker", "ok", "error", "due", "started", "finished", "late",
     ]  # fmt: skip
     assert len(letters_frame([])) == len(crew_frame([])) == 0
+
+
+# What belongs to the user
+
+
+def failed(job, error, number=1):
+    result = Result(job, 1.0)
+    result.worker, result.attempt, result.started, result.finished = 1, 1, 2.0, 3.0 + number
+    result.value, result.error = None, error
+    return result
+
+
+def letter(job, error):
+    return DeadLetter(job, (Attempt(1, 1, 0.0, 1.0, 2.0, error),), "a reason of a later version", None)
+
+
+def tables_of(jobs, errors):
+    results = [failed(job, error, n) for n, (job, error) in enumerate(zip(jobs, errors, strict=True))]
+    letters = [letter(job, error) for job, error in zip(jobs, errors, strict=True)]
+    return [to_frame(results), attempts_frame(results), letters_frame(letters)]
+
+
+def test_an_error_that_cannot_be_put_into_words_gets_a_placeholder_and_the_table_comes():
+    errors = [ValueError("bad order"), *(error() for error in hostile.ERRORS)]
+    for frame in tables_of(range(len(errors)), errors):
+        assert list(frame["error"][:2]) == [
+            "ValueError: bad order",
+            "HostileError: <HostileError whose str() raised ZeroDivisionError>",
+        ]
+        assert "SystemExit" in frame["error"][2] and frame["error"][3].startswith("NamelessError")
+        assert all(type(cell) is str and len(cell) <= 200 for cell in frame["error"])
+
+
+@pytest.mark.parametrize("many", [1, 2, 16])
+def test_a_job_goes_into_its_cell_untouched_whatever_it_is(many):
+    for jobs in (hostile.odd_jobs()[:many], [[1, 2]] * many, [np.zeros((2, 2)) for _ in range(many)]):
+        for frame in tables_of(jobs, [None] * len(jobs)):
+            assert frame["job"].dtype == object and len(frame) == len(jobs)
+            assert all(cell is job for cell, job in zip(frame["job"].array, jobs, strict=True))
+
+
+@pytest.mark.parametrize("table", [to_frame, attempts_frame, letters_frame, crew_frame])
+def test_a_row_of_another_kind_is_named_even_if_it_is_hostile(table):
+    with pytest.raises(TypeError, match="must be of the kind .*, not <Hostile whose repr"):
+        table([hostile.Hostile()])
+
+
+def test_tables_without_rows_have_the_types_of_tables_with_rows():
+    for empty, full in zip(tables_of([], []), tables_of([1], [ValueError()]), strict=True):
+        assert list(empty.dtypes.items()) == list(full.dtypes.items())

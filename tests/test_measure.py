@@ -4,6 +4,7 @@ import math
 import threading
 import time
 
+import hostile
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -147,3 +148,23 @@ def test_list_schedule_stays_within_grahams_bounds(durations, workers):
     least = max(sum(durations) / workers, max(durations, default=0.0))
     assert least <= list_schedule(durations, workers) * (1 + 1e-9) + 1e-9
     assert list_schedule(durations, workers) <= least * (2 - 1 / workers) * (1 + 1e-9) + 1e-9
+
+
+def test_what_is_no_table_no_pool_or_no_load_is_named_even_if_it_is_hostile():
+    for call, text in (
+        (lambda: in_system(hostile.Hostile()), "the table must be a DataFrame, not <Hostile"),
+        (lambda: sweep(lambda workers, size: hostile.Hostile(), [1]), "make_pool must return a pool, not <Hostile"),
+        (
+            lambda: sweep(lambda workers, size: None, [1], load=hostile.Hostile()),
+            r"load must be one of .* not <Hostile",
+        ),
+    ):
+        with pytest.raises((TypeError, ValueError), match=text):
+            call()
+
+
+def test_a_message_about_a_long_column_is_short():
+    frame = pd.DataFrame({"submitted": ["x"] * 10_000, "finished": 1.0})
+    with pytest.raises(ValueError, match="submitted must hold seconds in each row") as raised:
+        in_system(frame)
+    assert len(str(raised.value)) < 300

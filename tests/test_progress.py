@@ -6,6 +6,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import hostile
 import pytest
 
 from helpers.pools import OutcomeUnknown, PoolClosed, WorkerPool
@@ -99,3 +100,13 @@ print(leftovers())
 def test_a_bar_leaves_no_process_behind():
     run = subprocess.run([sys.executable, "-c", A_BAR], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_hostile_arguments_are_named_in_bounded_words():
+    with WorkerPool(str, workers=1) as pool:
+        with pytest.raises(TypeError, match="results must be a generator, .* not <Hostile whose repr"):
+            progress(hostile.Hostile(), pool)
+        stream = pool.stream([1])
+        with pytest.raises(TypeError, match="pool must be the pool .* not <Hostile whose repr"):
+            progress(stream, hostile.Hostile())
+        stream.close()

@@ -11,6 +11,7 @@ from helpers.charts.style import (
     GREY,
     INK,
     VERMILLION,
+    label_of,
     legend_above,
     log_axis,
     need,
@@ -19,6 +20,7 @@ from helpers.charts.style import (
     styled,
 )
 from helpers.charts.sweeps import LOOKS, Look, loads
+from helpers.measure.words import describe
 
 
 def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -83,8 +85,8 @@ def ways(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             for row, case in enumerate(cases):
                 here = table[table["case"] == case]
                 if name in set(here["way"]):
-                    _way(axes, here, str(name), row, look)
-        axes.set_yticks(range(len(cases)), cases)
+                    _way(axes, here, name, row, look)
+        axes.set_yticks(range(len(cases)), [label_of(case) for case in cases])
         axes.set_ylim(len(cases) - 0.5, -0.5)  # the first case on top
         low, high = axes.get_xlim()
         axes.set_xlim(low, high * (high / low) ** 0.12)  # room for the last time
@@ -96,7 +98,7 @@ def ways(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return axes
 
 
-def _way(ax: Axes, here: pd.DataFrame, name: str, row: int, look: Look) -> None:
+def _way(ax: Axes, here: pd.DataFrame, name: Any, row: int, look: Look) -> None:
     """One way of one case: a line from 1 to its marker, its runs, and its time in words."""
     names = list(dict.fromkeys(here["way"]))
     times = here.groupby("way")["seconds"].median()
@@ -106,7 +108,7 @@ def _way(ax: Axes, here: pd.DataFrame, name: str, row: int, look: Look) -> None:
     runs = here.loc[here["way"] == name, "seconds"] / times[names[0]]
     ax.plot(runs.tolist(), [place] * len(runs), ".", color=INK, markersize=4, zorder=3, label="_runs")
     style: dict[str, Any] = {"color": look.colour, "markersize": 9, "linestyle": "none", "markeredgewidth": 1.6}
-    ax.plot([at], [place], marker=look.marker, markerfacecolor="white", label=name, **style)
+    ax.plot([at], [place], marker=look.marker, markerfacecolor="white", label=label_of(name), **style)
     beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": "small"}
     ax.annotate(_time(float(times[name])), (max(at, 1.0, float(runs.max())), place), (10, 0), **beside)
 
@@ -131,13 +133,13 @@ def signs(table: pd.DataFrame, kinds: Sequence[str], *, ax: Axes | None = None) 
     """
     need(table, "mistake", "sign")
     if unknown := sorted(set(table["sign"]) - set(kinds)):
-        raise ValueError(f"{unknown[0]!r} is none of the kinds {list(kinds)}")
+        raise ValueError(f"{describe(unknown[0])} is none of the kinds {describe(list(kinds))}")
     rows = range(len(table))
     counts = [int((table["sign"] == kind).sum()) for kind in kinds]
     with styled(ax, size=(8.0, 1.2 + 0.27 * len(table))) as axes:
         axes.plot([list(kinds).index(sign) for sign in table["sign"]], rows, "s", color=VERMILLION, markersize=10)
-        axes.set_xticks(range(len(kinds)), [f"{kind}\n{n}" for kind, n in zip(kinds, counts, strict=True)])
-        axes.set_yticks(rows, table["mistake"].tolist())
+        axes.set_xticks(range(len(kinds)), [f"{label_of(kind)}\n{n}" for kind, n in zip(kinds, counts, strict=True)])
+        axes.set_yticks(rows, [label_of(mistake) for mistake in table["mistake"]])
         axes.xaxis.tick_top()
         axes.set(xlim=(-0.5, len(kinds) - 0.5), ylim=(len(table) - 0.5, -0.5), title="What it looks like from outside")
         axes.tick_params(length=0)

@@ -8,6 +8,7 @@ from helpers.charts.style import (
     INK,
     SKY,
     VERMILLION,
+    label_of,
     legend_above,
     need,
     numbers,
@@ -75,7 +76,7 @@ def cost(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         points = zip(MARKERS, table["pool"], table["worker_seconds"], table["latency"], strict=False)
         for marker, pool, paid, latency in points:
             axes.plot(paid, latency, marker=marker, color=BLUE, markersize=10, linestyle="none")
-            axes.annotate(str(pool), (paid, latency), (10, 6), textcoords="offset points", color=INK)
+            axes.annotate(label_of(pool), (paid, latency), (10, 6), textcoords="offset points", color=INK)
         axes.set(title="What it costs, what it gains", xlabel="Worker-seconds paid for", ylabel="p95 of latency (s)")
         axes.set_xlim(0, 1.3 * float(table["worker_seconds"].max()))
         axes.set_ylim(0, 1.2 * float(table["latency"].max()))

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from helpers.charts.style import STYLE, root_figure
+from helpers.measure.words import describe
 
 DPI = 144  # pixels an inch: one and a half for each pixel on the page, so that it is sharp on dense screens
 
@@ -22,8 +23,8 @@ def show(ax: Axes, alt: str) -> None:
     """
     from IPython.display import display  # only here: the charts themselves work without IPython
 
-    if not isinstance(alt, str):
-        raise TypeError(f"alt must be a sentence, not {alt!r}")
+    if not issubclass(type(alt), str):
+        raise TypeError(f"alt must be a sentence, not {describe(alt)}")
     words = " ".join(alt.split())
     if not words:
         raise ValueError("alt is empty: say in a sentence what the picture shows")

@@ -8,6 +8,7 @@ from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, FancyBboxPatch,
 from matplotlib.path import Path
 
 from helpers.charts.style import GREY, INK, ORANGE, SKY, YELLOW, styled
+from helpers.measure.words import describe
 
 Point = tuple[float, float]
 
@@ -127,10 +128,10 @@ def series_map(ready: Collection[int] = (0, 1, 2), ax: Axes | None = None) -> Ax
     Raises:
         ValueError: for a number in `ready` that is no notebook.
     """
-    if not isinstance(ready, Collection):
-        raise TypeError(f"ready must be numbers of notebooks, not {ready!r}")
-    if unknown := sorted(set(ready) - set(range(LAST + 1))):
-        raise ValueError(f"there is no notebook {unknown[0]}: they go from 0 to {LAST}")
+    if not issubclass(type(ready), Collection):
+        raise TypeError(f"ready must be numbers of notebooks, not {describe(ready)}")
+    if unknown := [number for number in ready if number not in range(LAST + 1)]:
+        raise ValueError(f"there is no notebook {describe(unknown[0])}: they go from 0 to {LAST}")
     with styled(ax, size=(9.0, 6.4)) as axes:
         axes.set(xlim=(0, 18), ylim=(0.1, 12.4), aspect="equal")
         axes.set_axis_off()

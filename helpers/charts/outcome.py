@@ -17,6 +17,7 @@ from helpers.charts.style import (
     SKY,
     VERMILLION,
     YELLOW,
+    label_of,
     laid_out,
     need,
     numbers,
@@ -25,6 +26,7 @@ from helpers.charts.style import (
     styled,
     whole_numbers,
 )
+from helpers.measure.words import describe
 
 SUCCEEDED = "succeeded"
 FEW = 3  # runs that a line of the legend has room to name
@@ -62,7 +64,7 @@ def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         looks = {SUCCEEDED: (GREEN, ""), **looks}
     with styled(ax, size=(8.0, 1.7 + 0.6 * len(counts) + 0.28 * len(looks))) as axes:
         parts = stacked(axes, counts, looks)
-        axes.set_yticks(range(len(counts)), [textwrap.fill(str(run), 22) for run in counts.index])
+        axes.set_yticks(range(len(counts)), [textwrap.fill(label_of(run), 22) for run in counts.index])
         axes.set(title="What became of the jobs", xlabel="Jobs", ylim=(len(counts) - 0.5, -0.5))
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
@@ -89,8 +91,8 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
     """
     need(table, "way", "rate")
     numbers(table, "rate", above=0)
-    if not isinstance(unit, str) or not unit:
-        raise TypeError(f"unit must be words for the axis, not {unit!r}")
+    if not issubclass(type(unit), str) or not unit:
+        raise TypeError(f"unit must be words for the axis, not {describe(unit)}")
     median = table.groupby("way", sort=False)["rate"].median()
     places = {way: place for place, way in enumerate(median.index)}
     with styled(ax, size=(8.0, 1.4 + 0.62 * len(median))) as axes:
@@ -104,9 +106,9 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
             words = f"{rate:,.3g}" if rate < 100 else f"{rate:,.0f}"
             axes.annotate(words, (most, place), (8, 0), textcoords="offset points", va="center")  # right of all dots
         axes.plot(table["rate"], table["way"].map(places), ".", color=INK, markersize=7)
-        axes.set_yticks(range(len(median)), [textwrap.fill(str(way), 34) for way in median.index])
+        axes.set_yticks(range(len(median)), [textwrap.fill(label_of(way), 34) for way in median.index])
         scale = ", log scale" if axes.get_xscale() == "log" else ""
-        axes.set_xlabel(f"{unit[:1].upper()}{unit[1:]} (a dot is a run, the bar their median{scale})")
+        axes.set_xlabel(f"{label_of(unit[:1].upper() + unit[1:])} (a dot is a run, the bar their median{scale})")
         axes.set(title="How fast each way is", ylim=(len(median) - 0.5, -0.5))
         axes.xaxis.set_major_formatter(FuncFormatter(plain))
         axes.tick_params(axis="y", length=0)
@@ -131,10 +133,10 @@ def legend_text(kind: str, jobs: "pd.Series[int]") -> str:
     if len(jobs) == 1:
         counts = f": {jobs.sum():,}"
     elif len(jobs) <= FEW:
-        counts = ": " + ", ".join(f"{n:,} ({run})" for run, n in jobs.items() if n)
+        counts = ": " + ", ".join(f"{n:,} ({label_of(run)})" for run, n in jobs.items() if n)
     else:
         counts = ""
-    return textwrap.fill(f"{kind}{counts}", 76)
+    return textwrap.fill(f"{label_of(kind, 200)}{counts}", 76)
 
 
 def write_counts(ax: Axes, part: BarContainer) -> None:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from PIL import Image, ImageOps
 
 from helpers.charts.style import GREY, INK, VERMILLION, styled
+from helpers.measure.words import describe
 
 Source = str | os.PathLike[str] | Image.Image
 
@@ -81,17 +82,17 @@ def small(source: Source) -> tuple[Image.Image, tuple[int, int]]:
 
 def _rows(pictures: Sequence[Any], length: int, columns: int) -> int:
     """How many rows of the grid they fill, each a tuple of `length`."""
-    if not isinstance(pictures, Sequence):
-        raise TypeError(f"pictures must be a list of tuples, not {pictures!r}")
+    if not issubclass(type(pictures), Sequence):
+        raise TypeError(f"pictures must be a list of tuples, not {describe(pictures)}")
     if not pictures:
         raise ValueError("there are no pictures to show")
-    if isinstance(columns, bool) or not isinstance(columns, int):
-        raise TypeError(f"columns must be a whole number of at least 1, not {columns!r}")
+    if type(columns) is bool or not issubclass(type(columns), int):
+        raise TypeError(f"columns must be a whole number of at least 1, not {describe(columns)}")
     if columns < 1:
-        raise ValueError(f"columns must be a whole number of at least 1, not {columns!r}")
+        raise ValueError(f"columns must be a whole number of at least 1, not {describe(columns)}")
     for one in pictures:
-        if not isinstance(one, tuple) or len(one) != length:
-            raise TypeError(f"each of the pictures must be a tuple of {length}, words first, not {one!r}")
+        if not issubclass(type(one), tuple) or len(one) != length:
+            raise TypeError(f"each of the pictures must be a tuple of {length}, words first, not {describe(one)}")
     return -(-len(pictures) // columns)
 
 

@@ -14,14 +14,17 @@ from helpers.charts.style import (
     ORANGE,
     SKY,
     VERMILLION,
+    label_of,
     legend_above,
     need,
     numbers,
     positive,
+    same_jobs,
     styled,
     whole_numbers,
 )
 from helpers.charts.timelines import SECONDS
+from helpers.measure.words import describe
 
 PIECES = 100_000  # of time: more than any picture can show
 MOST = 40  # jobs that have room for a row each
@@ -39,7 +42,7 @@ def attempts(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     need(frame, "job", "attempt", "ok", "started", "finished")
     numbers(frame, "attempt", "started", "finished")
-    rows = frame.groupby("job", sort=False)
+    rows = frame.groupby(same_jobs(frame["job"]), sort=False)
     if len(rows) > MOST:
         raise ValueError(f"the frame has {len(rows)} jobs; a chart has room for {MOST}")
     with styled(ax, size=(8.0, 1.6 + 0.26 * len(rows))) as axes:
@@ -51,7 +54,7 @@ def attempts(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             for (begin, end), ok in zip(spans, tries["ok"], strict=True):
                 colour, hatch = (SKY, "") if ok else (VERMILLION, "////")
                 axes.barh(row, end - begin, left=begin, color=colour, hatch=hatch, edgecolor="white", height=0.7)
-        axes.set_yticks(range(len(rows)), [str(job) for job, _ in rows])
+        axes.set_yticks(range(len(rows)), [label_of(some["job"].iloc[0]) for _, some in rows])
         axes.set(title="Attempts", xlabel=SECONDS, ylabel="Job", xlim=(0, None), ylim=(len(rows) - 0.4, -0.6))
         axes.grid(True, axis="x")
         ok = Patch(facecolor=SKY, label="ok")
@@ -103,7 +106,7 @@ def arrivals(table: pd.DataFrame, *, bin_width: float, limit: float | None = Non
     positive("limit", limit)
     if table["seconds"].max() / bin_width > PIECES:
         raise ValueError(
-            f"bin_width must make at most {PIECES:,} pieces of {table['seconds'].max():g} s, not {bin_width!r}"
+            f"bin_width must make at most {PIECES:,} pieces of {table['seconds'].max():g} s, not {describe(bin_width)}"
         )
     runs = table.groupby("run", sort=False)["seconds"]
     if len(runs) > len(RUNS):
@@ -113,7 +116,7 @@ def arrivals(table: pd.DataFrame, *, bin_width: float, limit: float | None = Non
         most = limit or 1.0
         for (name, times), (colour, line) in zip(runs, RUNS, strict=False):
             counts = np.histogram(times, edges)[0]
-            axes.stairs(counts, edges, color=colour, linestyle=line, linewidth=1.8, label=str(name))
+            axes.stairs(counts, edges, color=colour, linestyle=line, linewidth=1.8, label=label_of(name))
             most = max(most, counts.max())
         if limit is not None:
             axes.axhline(limit, color=GREY, linestyle=":", linewidth=2, label=f"{limit:g} can be answered")

@@ -5,6 +5,7 @@ page printed in grey still reads. Colours: M. Okabe and K. Ito, "Color Universal
 """
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
@@ -22,6 +23,8 @@ from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, DrawingArea
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from helpers.measure.words import describe
+
 INK, GREY = "#222222", "#6b6b6b"
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
@@ -30,14 +33,52 @@ STYLE = "helpers.charts.series"  # series.mplstyle beside this file
 PIECE = 32.0  # points: the piece of a line that stands before its label
 
 
+LABEL = 120  # characters of a user's object on a chart
+
+
+def label_of(value: Any, limit: int = LABEL) -> str:
+    """Return `str(value)` as a chart can show it: at most `limit` characters, without control characters and formulas.
+
+    Line ends stay. If `str(value)` raises, the result is what `describe` says of the value. Dollar signs are escaped,
+    because Matplotlib takes the text between two of them for a formula, and fails if it is none.
+    """
+    try:
+        text = str.__str__(str(value))
+    except KeyboardInterrupt:
+        raise  # it may be the Stop button
+    except BaseException:
+        text = describe(value, limit)
+    if len(text) > limit:
+        text = f"{text[: limit - 1]}…"
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text).replace("$", r"\$")
+
+
+def same_jobs(jobs: Iterable[Any]) -> list[int]:
+    """Number the jobs from 0 in the order in which they first appear; equal jobs get the same number.
+
+    Jobs that cannot be hashed or compared, such as lists and arrays, are the same only if they are one object.
+    """
+    known: dict[Any, int] = {}
+    found = []
+    for job in jobs:
+        try:
+            number = known.setdefault(job, len(known))
+        except KeyboardInterrupt:
+            raise  # it may be the Stop button
+        except BaseException:
+            number = known.setdefault(("not comparable", id(job)), len(known))
+        found.append(number)
+    return found
+
+
 @contextmanager
 def styled(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Iterator[Axes]:
     """Draw in the style of the series: on `ax` if there is one, else on a new figure of `size` (inches).
 
     Matplotlib's settings are as they were afterwards. If the drawing raises, a figure made here is closed again.
     """
-    if ax is not None and not isinstance(ax, Axes):
-        raise TypeError(f"ax must be the Axes to draw on, not {ax!r}")
+    if ax is not None and not issubclass(type(ax), Axes):
+        raise TypeError(f"ax must be the Axes to draw on, not {describe(ax)}")
     with plt.style.context(STYLE):
         if ax is not None:
             yield ax
@@ -52,11 +93,12 @@ def styled(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Itera
 
 def need(table: pd.DataFrame, *columns: str) -> None:
     """Raise `ValueError` that names every missing column or says that there are no rows, `TypeError` for no table."""
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"the table must be a DataFrame, not {table!r}")
+    if not issubclass(type(table), pd.DataFrame):  # isinstance() may run the user's own code
+        raise TypeError(f"the table must be a DataFrame, not {describe(table)}")
     missing = [column for column in columns if column not in table]
     if missing:
-        raise ValueError(f"the table has no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+        found = ", ".join(label_of(name, 40) for name in list(table.columns)[:20])
+        raise ValueError(f"the table has no column {', '.join(missing)}; it has {found}")
     if table.empty:
         raise ValueError("the table has no rows: there is nothing to draw")
 
@@ -69,19 +111,24 @@ def numbers(
     rule = next((words for words, bound in bounds.items() if math.isfinite(bound)), "a finite number")
     for column in columns:
         for value in table[column]:
-            if not (gaps and pd.isna(value)) and not (_finite(value) and value >= least and value > above):
-                raise ValueError(f"{column} must be {rule} in every row of the table, not {value!r}")
+            if not (gaps and _missing(value)) and not (_finite(value) and value >= least and value > above):
+                raise ValueError(f"{column} must be {rule} in every row of the table, not {describe(value)}")
 
 
 def positive(name: str, value: float | None) -> None:
     """Raise `ValueError` unless `value` is None or more than 0 and finite, `TypeError` if it is no number."""
     if value is not None and not (_finite(value) and value > 0):
-        kind = ValueError if isinstance(value, Real) else TypeError
-        raise kind(f"{name} must be more than 0, not {value!r}")
+        kind = ValueError if issubclass(type(value), Real) else TypeError
+        raise kind(f"{name} must be more than 0, not {describe(value)}")
+
+
+def _missing(value: Any) -> bool:
+    kind = type(value)  # pd.isna() would look into a list or an array
+    return value is None or value is pd.NA or value is pd.NaT or (issubclass(kind, float) and math.isnan(value))
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return issubclass(type(value), Real) and type(value) is not bool and abs(value) <= sys.float_info.max
 
 
 def plain(value: float, _: object = None) -> str:
@@ -148,8 +195,8 @@ def legend_above(ax: Axes, handles: Sequence[Artist | BarContainer] | None = Non
 
 def root_figure(ax: Axes) -> Figure:
     """The whole figure that `ax` is on, also from within a subfigure. Raises `TypeError` if `ax` is no Axes."""
-    if not isinstance(ax, Axes):
-        raise TypeError(f"ax must be the Axes that a chart returned, not {ax!r}")
+    if not issubclass(type(ax), Axes):
+        raise TypeError(f"ax must be the Axes that a chart returned, not {describe(ax)}")
     figure = ax.figure
     while not isinstance(figure, Figure):
         figure = figure.figure

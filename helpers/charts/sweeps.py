@@ -24,6 +24,7 @@ from helpers.charts.style import (
     SKY,
     VERMILLION,
     end_labels,
+    label_of,
     legend_above,
     limit_line,
     log_axis,
@@ -33,6 +34,7 @@ from helpers.charts.style import (
     positive,
     styled,
 )
+from helpers.measure.words import describe
 
 WORKERS = "Workers"
 
@@ -108,13 +110,15 @@ def ideal_line(ax: Axes, table: pd.DataFrame, ideal: float, cores: int | None) -
 
 def mark_workers(ax: Axes, marks: Mapping[float, str] | None) -> None:
     """An upright line at each worker count of `marks`, with its words above it, where no curve is."""
-    if marks is not None and not isinstance(marks, Mapping):
-        raise TypeError(f"marks must be words at worker counts, as in {{20: '20 connections'}}, not {marks!r}")
+    if marks is not None and not issubclass(type(marks), Mapping):
+        raise TypeError(f"marks must be words at worker counts, as in {{20: '20 connections'}}, not {describe(marks)}")
     for place, words in (marks or {}).items():
         positive("marks", place)
-        ax.axvline(place, color=VERMILLION, linestyle=(0, (2, 2)), linewidth=1.6, label=f"_{words}")
+        ax.axvline(place, color=VERMILLION, linestyle=(0, (2, 2)), linewidth=1.6, label=f"_{label_of(words)}")
         above = ("data", "axes fraction")
-        ax.annotate(words, (place, 1.0), (0, 4), xycoords=above, textcoords="offset points", ha="center", va="bottom")
+        ax.annotate(
+            label_of(words), (place, 1.0), (0, 4), xycoords=above, textcoords="offset points", ha="center", va="bottom"
+        )
 
 
 def efficiency(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -158,8 +162,8 @@ def latency(
     Raises:
         ValueError: for a missing column, an empty table, another percentile, or a mark that is not positive.
     """
-    if not isinstance(parts, Sequence) or not parts or set(parts) - set(PARTS):
-        raise ValueError(f"parts must be some of {list(PARTS)}, not {parts!r}")
+    if not issubclass(type(parts), Sequence) or not parts or set(parts) - set(PARTS):
+        raise ValueError(f"parts must be some of {list(PARTS)}, not {describe(parts)}")
     columns = [f"p{part}" for part in parts]
     need(table, "workers", *columns)
     numbers(table, "workers", above=0)
@@ -225,7 +229,7 @@ def loads(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Look]]:
         yield "", table, LOOKS[0]
         return
     for name, look in zip(names, LOOKS, strict=False):
-        yield str(name), table[table["load"] == name], look
+        yield label_of(name), table[table["load"] == name], look
 
 
 def median_line(ax: Axes, rows: pd.DataFrame, column: str, look: Look, name: str) -> Line2D:

@@ -15,6 +15,7 @@ from helpers.charts.style import (
     PURPLE,
     SKY,
     VERMILLION,
+    label_of,
     laid_out,
     legend_above,
     limit_line,
@@ -24,6 +25,7 @@ from helpers.charts.style import (
     styled,
     whole_numbers,
 )
+from helpers.measure.words import describe
 
 SECONDS = "Time since the start (s)"
 SAMPLE = ["seconds", "threads", "memory", "connections"]
@@ -92,7 +94,7 @@ def name_bars(ax: Axes, ran: pd.DataFrame) -> None:
         if right - left < SHORT or abs(top - bottom) < SHORT:
             continue  # not even one letter fits: thousands of jobs cost no time here
         back = None if ok else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # letters on a hatch do not read
-        text = ax.text((start + end) / 2, worker, str(job), ha="center", va="center", fontsize=9.5, bbox=back)
+        text = ax.text((start + end) / 2, worker, label_of(job), ha="center", va="center", fontsize=9.5, bbox=back)
         box = text.get_window_extent()
         if box.width + 6 > right - left or box.height > abs(top - bottom):
             text.remove()
@@ -107,8 +109,8 @@ def mark_short_failures(ax: Axes, failed: pd.DataFrame) -> None:
     if len(short) > FEW:
         return
     for job, x, y in zip(short["job"], *places, strict=True):
-        if len(str(job)) <= FEW:
-            ax.annotate(str(job), (x, y), (8, 0), textcoords="offset points", va="center", fontsize=9.5)
+        if len(name := label_of(job)) <= FEW:
+            ax.annotate(name, (x, y), (8, 0), textcoords="offset points", va="center", fontsize=9.5)
 
 
 def queue_depth(frame: pd.DataFrame, *, bound: int | None = None, ax: Axes | None = None) -> Axes:
@@ -168,7 +170,7 @@ def progress(frame: pd.DataFrame, *, ideal: float | None = None, ax: Axes | None
         end = float(frame["finished"].max())
         for name, (colour, line) in zip(names, OUTCOMES, strict=False):
             times = sorted(frame["finished"][kinds == name])
-            label = f"{name}: {len(times):,}"
+            label = f"{label_of(name)}: {len(times):,}"
             counts = [*range(len(times) + 1), len(times)]
             axes.step([0.0, *times, end], counts, where="post", color=colour, linestyle=line, label=label)
         axes.set(title="Progress", xlabel=SECONDS, ylabel="Jobs ended", xlim=(0, None), ylim=(0, None))
@@ -201,7 +203,7 @@ def naive_run(
         if not isinstance(samples, Sequence) or not all(
             isinstance(s, tuple) and len(s) == len(SAMPLE) for s in samples
         ):
-            raise TypeError(f"samples must be a table or tuples of {', '.join(SAMPLE)}, not {samples!r}")
+            raise TypeError(f"samples must be a table or tuples of {', '.join(SAMPLE)}, not {describe(samples)}")
         samples = pd.DataFrame(list(samples), columns=SAMPLE)
     table = samples
     need(table, *SAMPLE)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from helpers.exercises.verdict import Verdict, expect
+from helpers.exercises.verdict import Verdict, expect, never_raises
+from helpers.pools.words import describe
 
 TOOLS = ("loop", "pool", "asyncio", "pipeline", "graph", "pace")
 HINTS = {  # the tool, and a question that leads to it
@@ -19,21 +20,23 @@ HINTS = {  # the tool, and a question that leads to it
 }
 
 
+@never_raises
 def check_choices(answer: Any) -> Verdict:
     """Which tool for which work."""
     if not isinstance(answer, Mapping):
-        return Verdict(False, f"a dictionary is wanted, this is {answer!r}")
+        return Verdict(False, f"a dictionary is wanted, this is {describe(answer)}")
     for case, (tool, hint) in HINTS.items():
         found = answer.get(case, ...)
         if found is ...:
             return Verdict(False, f"“{case}” has no answer so far.")
         if found not in TOOLS:
-            return Verdict(False, f"“{case}”: the answer is one of {', '.join(TOOLS)}, not {found!r}.")
+            return Verdict(False, f"“{case}”: the answer is one of {', '.join(TOOLS)}, not {describe(found)}.")
         if found != tool:
             return Verdict(False, f"“{case}”: {hint}")
     return Verdict(True, "you asked what is limited, and who knows it.")
 
 
+@never_raises
 def check_slowest(answer: Any) -> Verdict:
     """slowest(stages): the name of the bottleneck; stages maps a name to (seconds a dish, workers)."""
     cases: list[tuple[tuple[Any, ...], Any]] = [
@@ -44,6 +47,7 @@ def check_slowest(answer: Any) -> Verdict:
     return expect(answer, cases, "the place that lets the fewest through, not the one that takes the longest.")
 
 
+@never_raises
 def check_levels(answer: Any) -> Verdict:
     """least_time(graph, seconds): the length of the longest chain, seconds."""
     diamond = {"b": ["a"], "c": ["a"], "d": ["b", "c"]}

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
-from helpers.exercises.verdict import Verdict, attempt
+from helpers.exercises.verdict import Verdict, attempt, never_raises
+from helpers.pools.words import describe
 
 HINTS = {  # what becomes of it, and where to look if the answer is another
     "five cooks, one None on a plain queue, then join all": ("hangs", "how many cooks does one None send home?"),
@@ -16,21 +17,23 @@ HINTS = {  # what becomes of it, and where to look if the answer is another
 }
 
 
+@never_raises
 def check_endings(answer: Any) -> Verdict:
     """What becomes of each: hangs, loses, refused or fine."""
     if not isinstance(answer, Mapping):
-        return Verdict(False, f"a dictionary is wanted, this is {answer!r}")
+        return Verdict(False, f"a dictionary is wanted, this is {describe(answer)}")
     for case, (ending, hint) in HINTS.items():
         found = answer.get(case, ...)
         if found is ...:
             return Verdict(False, f"“{case}” has no answer so far.")
         if found not in ("hangs", "loses", "refused", "fine"):
-            return Verdict(False, f"“{case}”: the answer is one of hangs, loses, refused, fine, not {found!r}.")
+            return Verdict(False, f"“{case}”: the answer is one of hangs, loses, refused, fine, not {describe(found)}.")
         if found != ending:
             return Verdict(False, f"“{case}”: {hint}")
     return Verdict(True, "two lose something and say nothing. Those are the ones to fear.")
 
 
+@never_raises
 def check_tasks(answer: Any) -> Verdict:
     """tasks(numbers): a function a number, which returns its square."""
     for numbers, squares in (([1, 2, 3], [1, 4, 9]), ([7], [49]), ([], [])):
@@ -41,10 +44,11 @@ def check_tasks(answer: Any) -> Verdict:
         if problem is not None:
             return Verdict(False, f"calling what tasks({numbers}) returned: {problem}")
         if found != squares:
-            return Verdict(False, f"the tasks of {numbers} gave {found!r}, and {squares!r} is expected.")
+            return Verdict(False, f"the tasks of {numbers} gave {describe(found)}, and {squares!r} is expected.")
     return Verdict(True, "each has its own number with it.")
 
 
+@never_raises
 def check_gather(answer: Any) -> Verdict:
     """gather(futures): (values, errors), each in the order of the futures, nothing swallowed."""
     burnt, raw = ValueError("burnt"), KeyError("raw")
@@ -58,11 +62,13 @@ def check_gather(answer: Any) -> Verdict:
         if problem is not None:
             return Verdict(False, f"{what}: {problem}")
         if not isinstance(found, tuple) or len(found) != 2:
-            return Verdict(False, f"{what}: (values, errors) is wanted, not {found!r}.")
+            return Verdict(False, f"{what}: (values, errors) is wanted, not {describe(found)}.")
         if list(found[0]) != values:
-            return Verdict(False, f"{what}: the values are {found[0]!r}, and {values!r} is expected.")
+            return Verdict(False, f"{what}: the values are {describe(found[0])}, and {values!r} is expected.")
         if len(found[1]) != len(errors) or not all(map(_is, found[1], errors)):
-            return Verdict(False, f"{what}: {len(errors)} errors in their order are expected, not {found[1]!r}.")
+            return Verdict(
+                False, f"{what}: {len(errors)} errors in their order are expected, not {describe(found[1])}."
+            )
     return Verdict(True, "whatever went wrong is in the list, and what went well was not lost for it.")
 
 

@@ -4,9 +4,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from helpers.exercises.verdict import Verdict, attempt, expect
+from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 
 
+@never_raises
 def check_hire(answer: Any) -> Verdict:
     """hire(queued, workers, backlog, most): how many to hire now."""
     cases = [
@@ -78,6 +79,7 @@ class Crew:
         self._count = value
 
 
+@never_raises
 def check_leave(answer: Any) -> Verdict:
     """leave(crew): True, and one fewer, if there are more than the minimum."""
     for count, minimum in ((3, 2), (10, 2), (2, 2), (5, 1)):
@@ -98,6 +100,7 @@ def check_leave(answer: Any) -> Verdict:
     return Verdict(True, "look and step under one lock: nobody can come in between.")
 
 
+@never_raises
 def check_worker_seconds(answer: Any) -> Verdict:
     """worker_seconds(changes, end): what a crew costs. changes: (time, workers from then on)."""
     cases = [

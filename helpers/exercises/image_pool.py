@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from helpers.exercises.verdict import Verdict, attempt, expect
+from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 
 
+@never_raises
 def check_fit(answer: Any) -> Verdict:
     """fit(width, height, box_width, box_height): the size of a picture in its box."""
     cases = [
@@ -21,6 +22,7 @@ def check_fit(answer: Any) -> Verdict:
     return expect(answer, cases, "the tighter side decides, nothing grows, nothing vanishes.")
 
 
+@never_raises
 def check_safe_write(answer: Any) -> Verdict:
     """write_whole(path, parts): all of the parts, or nothing changed."""
     with tempfile.TemporaryDirectory(prefix="exercise-") as folder:
@@ -58,6 +60,7 @@ def _parts_that_fail() -> Iterator[bytes]:
     raise RuntimeError("the power is gone")
 
 
+@never_raises
 def check_seconds_needed(answer: Any) -> Verdict:
     """seconds_needed(pictures, each, workers, cores): the least time for work that computes."""
     cases = [

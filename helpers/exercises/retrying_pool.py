@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from helpers.exercises.verdict import Verdict, expect
+from helpers.exercises.verdict import Verdict, expect, never_raises
 
 
+@never_raises
 def check_wait(answer: Any) -> Verdict:
     """wait(attempt, base, cap, draw): seconds until the next attempt, with full jitter; draw is from 0 to 1."""
     cases = [
@@ -18,6 +19,7 @@ def check_wait(answer: Any) -> Verdict:
     return expect(answer, cases, "doubled, capped before it overflows, and then anything from nothing to that.")
 
 
+@never_raises
 def check_again(answer: Any) -> Verdict:
     """again(method, answer): is it safe, and is it of use, to ask again? answer: a status, or None if none came."""
     cases = [
@@ -35,6 +37,7 @@ def check_again(answer: Any) -> Verdict:
     )
 
 
+@never_raises
 def check_letters(answer: Any) -> Verdict:
     """letters(jobs, failing, attempts): how many dead letters to expect."""
     cases = [

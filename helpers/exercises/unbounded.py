@@ -4,9 +4,10 @@ import threading
 import time
 from typing import Any
 
-from helpers.exercises.verdict import Verdict, attempt, expect
+from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 
 
+@never_raises
 def check_refused(answer: Any) -> Verdict:
     """refused(jobs, limit): how many of `jobs` connections that are all wanted at one moment a server must refuse."""
     cases = [((250, 100), 150), ((10_000, 100), 9_900), ((100, 100), 0), ((5, 100), 0)]
@@ -33,6 +34,7 @@ class Counter:
         return job * 10
 
 
+@never_raises
 def check_semaphore(answer: Any) -> Verdict:
     """bounded(handler, jobs, limit): a thread a job, but never more than `limit` handlers at a time."""
     jobs, limit = list(range(60)), 4
@@ -49,6 +51,7 @@ def check_semaphore(answer: Any) -> Verdict:
     return Verdict(True, f"{len(jobs)} jobs, never more than {limit} at a time. (How many threads did you start?)")
 
 
+@never_raises
 def check_gentle(answer: Any) -> Verdict:
     """gentle(handler, jobs): the value of every job, by job, with five workers."""
     jobs = list(range(40))

@@ -1,4 +1,4 @@
-"""From results to tidy tables, from a pool to a sweep over its worker counts, and the laws that explain both."""
+"""Measure pools: tables of results, sweeps over the number of workers, and the laws that explain the figures."""
 
 from helpers.measure.frames import attempts_frame, crew_frame, letters_frame, to_frame, worker_seconds
 from helpers.measure.laws import in_system, list_schedule, littles_law, utilisation

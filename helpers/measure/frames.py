@@ -1,16 +1,21 @@
-"""What pools hand back as DataFrames: a row a result, an attempt, a dead letter, or a decision about the crew.
+"""Turn what pools return into DataFrames: one row per result, attempt, dead letter, or change of the number of workers.
 
-All times are seconds from `zero` on the pool's clock, or from the earliest in the table: give two tables that are to be
-drawn together the same. All columns are there even if there are no rows.
+All times are in seconds. They count from `zero`, an instant on the pool's clock, or from the earliest instant in the
+table. Give two tables that are drawn together the same `zero`. Every table has all its columns, even without rows.
+
+Jobs and errors belong to the user. A job goes into its cell untouched: no method of it is called, so lists, arrays,
+and objects with methods that raise are safe. An error goes into its cell as at most 200 characters of text.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from helpers.pools import DeadLetter, Decision, Result, checks
+from helpers.pools.words import describe, describe_error
 
 Row = TypeVar("Row")
 
@@ -30,13 +35,14 @@ COLUMNS = {
 
 
 def to_frame(results: Iterable[Result[Any, Any]], *, zero: float | None = None) -> pd.DataFrame:
-    """A row a result, in the order in which the jobs finished; all columns are there even if there are no rows.
+    """Return a table with one row per result, in the order in which the jobs finished.
 
-    job; worker (<NA> if no worker took it); attempt; ok; error ("ValueError: bad order", None if ok); submitted,
-    started (NaN if it never started), finished: seconds since `zero`, else since the earliest `submitted`; wait,
-    duration, latency: seconds.
+    Columns: job; worker (<NA> if no worker took the job); attempt; ok; error ("ValueError: bad order", None if ok);
+    submitted, started (NaN if the job never started), and finished, in seconds since `zero` or, without `zero`, since
+    the earliest `submitted`; wait, duration, and latency, in seconds.
 
-    Raises, as all functions here do, TypeError or ValueError for rows that are of no such kind, or a zero that is none.
+    Like all functions of this module, it raises TypeError or ValueError if the argument holds anything but finished
+    results (attempts, letters, decisions), or if `zero` is not a finite number.
     """
     rows = sorted(_finished(results), key=lambda r: r.finished)
     _check_zero(zero)
@@ -55,7 +61,7 @@ def to_frame(results: Iterable[Result[Any, Any]], *, zero: float | None = None) 
         "duration": [r.duration for r in rows],
         "latency": [r.latency for r in rows],
     }
-    return pd.DataFrame({name: pd.Series(columns[name], dtype=kind) for name, kind in COLUMNS.items()})
+    return _frame(columns, COLUMNS)
 
 
 ATTEMPTS = {
@@ -72,10 +78,10 @@ ATTEMPTS = {
 
 
 def attempts_frame(results: Iterable[Result[Any, Any]]) -> pd.DataFrame:
-    """A row an attempt, in the order in which they were made.
+    """Return a table with one row per attempt, in the order in which the attempts started.
 
-    job; attempt (from 1); worker; ok; error; due (when it might be made), started, finished, and late (started - due):
-    seconds. Jobs that no worker ever took have no row.
+    Columns: job; attempt (from 1); worker; ok; error; due (when the attempt was allowed to start), started, finished,
+    and late (started - due), in seconds since the earliest `due`. A job that no worker ever took has no row.
     """
     made = sorted(((a, r.job) for r in _finished(results) for a in r.attempts), key=lambda pair: pair[0].started)
     zero = min((a.due for a, _ in made), default=0.0)
@@ -90,21 +96,43 @@ def attempts_frame(results: Iterable[Result[Any, Any]]) -> pd.DataFrame:
         "finished": [a.finished - zero for a, _ in made],
         "late": [a.started - a.due for a, _ in made],
     }
-    return pd.DataFrame({name: pd.Series(columns[name], dtype=kind) for name, kind in ATTEMPTS.items()})
+    return _frame(columns, ATTEMPTS)
+
+
+LETTERS = {
+    "job": "object",
+    "attempts": "int64",
+    "reason": "object",
+    "error": "object",
+    "seconds": "float64",
+    "redriven": "bool",
+}
 
 
 def letters_frame(letters: Iterable[DeadLetter]) -> pd.DataFrame:
-    """A row a dead letter: job, attempts (how many), reason, error (of the last one), seconds, redriven.
+    """Return a table with one row per dead letter.
 
-    seconds: from the start of the first attempt to the end of the last; redriven: it had been a dead letter before.
+    Columns: job; attempts (how many); reason (why there was no further attempt); error (of the last attempt); seconds
+    (from the start of the first attempt to the end of the last); redriven (True if the job had been a dead letter
+    before).
     """
     letters = _rows("letters", letters, DeadLetter)
-    rows = [(x.job, len(x.attempts), x.reason, _words(x.error), _span(x), x.redriven_from is not None) for x in letters]
-    return pd.DataFrame(rows, columns=["job", "attempts", "reason", "error", "seconds", "redriven"])
+    columns: dict[str, list[Any]] = {
+        "job": [x.job for x in letters],
+        "attempts": [len(x.attempts) for x in letters],
+        "reason": [x.reason for x in letters],
+        "error": [_words(x.error) for x in letters],
+        "seconds": [_span(x) for x in letters],
+        "redriven": [x.redriven_from is not None for x in letters],
+    }
+    return _frame(columns, LETTERS)
 
 
 def crew_frame(decisions: Iterable[Decision], *, zero: float | None = None) -> pd.DataFrame:
-    """A row a change of the crew: time (s), before, after (workers), reason, queued (jobs), oldest_wait (s)."""
+    """Return a table with one row per change of the number of workers, in the order of the decisions.
+
+    Columns: time (seconds); before and after (workers); reason; queued (jobs); oldest_wait (seconds).
+    """
     _check_zero(zero)
     frame = pd.DataFrame(_rows("decisions", decisions, Decision), columns=list(Decision._fields))
     if len(frame):
@@ -113,9 +141,10 @@ def crew_frame(decisions: Iterable[Decision], *, zero: float | None = None) -> p
 
 
 def worker_seconds(decisions: Iterable[Decision], until: float) -> float:
-    """What a crew has cost from its first decision to `until` (the pool's clock, seconds): the sum of its presence.
+    """Return what the workers have cost, in worker-seconds: the sum of the time that each of them existed.
 
-    Raises ValueError if there is no decision, or `until` lies before the last one.
+    The time runs from the first decision to `until` (seconds on the pool's clock). Raises ValueError if there is no
+    decision, or if `until` lies before the last one.
     """
     log = _rows("decisions", decisions, Decision)
     if not log:
@@ -125,20 +154,36 @@ def worker_seconds(decisions: Iterable[Decision], until: float) -> float:
     return sum(decision.after * (end - decision.time) for decision, end in zip(log, ends, strict=True))
 
 
+def _frame(columns: Mapping[str, list[Any]], kinds: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame({name: _column(columns[name], kind) for name, kind in kinds.items()})
+
+
+def _column(values: list[Any], kind: str) -> "pd.Series[Any]":
+    if kind != "object":
+        return pd.Series(values, dtype=kind)
+    # One by one: given the whole list, pandas and numpy would look into each value, and call its `len`, iterate over
+    # it, or ask it for an array.
+    cells = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        cells[place] = value
+    return pd.Series(cells, dtype=kind)
+
+
 def _words(error: BaseException | None) -> str | None:
-    return None if error is None else f"{type(error).__name__}: {error}"
+    return None if error is None else describe_error(error)
 
 
 def _span(letter: DeadLetter) -> float:
-    return letter.attempts[-1].finished - letter.attempts[0].started
+    """Seconds from the first attempt to the last; 0.0 if there was none."""
+    return letter.attempts[-1].finished - letter.attempts[0].started if letter.attempts else 0.0
 
 
 def _rows(name: str, things: Iterable[Row], kind: type[Row]) -> list[Row]:
-    """The things as a list. Raises TypeError that names the first that is not of that kind."""
+    """Return the things as a list. Raises TypeError that names the first one of another kind."""
     rows = list(checks.iterable(name, things))
     for row in rows:
-        if not isinstance(row, kind):
-            raise TypeError(f"{name} must be of the kind {kind.__name__}, not {row!r}")
+        if not issubclass(type(row), kind):  # isinstance() may run the row's own code
+            raise TypeError(f"{name} must be of the kind {kind.__name__}, not {describe(row)}")
     return rows
 
 
@@ -146,7 +191,7 @@ def _finished(results: Iterable[Result[Any, Any]]) -> list[Result[Any, Any]]:
     rows = _rows("results", results, Result)
     for result in rows:
         if not hasattr(result, "finished"):
-            raise ValueError(f"results must have finished, not {result!r}")
+            raise ValueError(f"results must have finished, not {describe(result)}")
     return rows
 
 
@@ -156,9 +201,15 @@ def _check_zero(zero: Any) -> None:
 
 
 def need(frame: pd.DataFrame, *columns: str) -> None:
-    """Raises ValueError that names the columns the table lacks, TypeError if it is no table."""
-    if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"the table must be a DataFrame, not {frame!r}")
+    """Raise ValueError that names the columns that the table lacks, TypeError if it is not a table."""
+    if not issubclass(type(frame), pd.DataFrame):
+        raise TypeError(f"the table must be a DataFrame, not {describe(frame)}")
     missing = [name for name in columns if name not in frame.columns]
     if missing:
-        raise ValueError(f"the table lacks the columns {missing}; it has {list(frame.columns)}")
+        raise ValueError(f"the table lacks the columns {missing}; it has {names_of(frame)}")
+
+
+def names_of(frame: pd.DataFrame) -> str:
+    """Return the names of at most 20 columns of a table, as an error message shows them."""
+    names = [describe(name, 40) for name in list(frame.columns)[:20]]
+    return f"[{', '.join(names)}{', …' if len(frame.columns) > 20 else ''}]"

@@ -1,4 +1,4 @@
-"""The same jobs with 1, 2, 5, … workers: throughput and latency as a tidy table."""
+"""Run the same jobs with 1, 2, 5, … workers, and return throughput and latency as a table."""
 
 import math
 import time
@@ -11,10 +11,11 @@ import pandas as pd
 from helpers.measure.frames import to_frame
 from helpers.pools import Result, WorkerPool
 from helpers.pools.checks import function, iterable, number, whole_number
+from helpers.pools.words import describe
 
 MakePool = Callable[[int, int], WorkerPool[Any, Any]]
 
-# Jobs in the pool for every worker. Both models are closed: a new job comes in whenever one has left.
+# Jobs in the pool per worker. Both models are closed: a new job is submitted whenever one has finished.
 LOADS = {"batch": 1, "stream": 3}
 
 
@@ -28,28 +29,30 @@ def sweep(
     load: str = "batch",
     ideal: float | None = None,
 ) -> pd.DataFrame:
-    """Measure a pool at each worker count: a row for each (workers, repeat).
+    """Measure a pool at each number of workers and return a table with one row per (workers, repeat).
 
     Args:
-        make_pool: make_pool(workers, queue_size) -> a pool, which is shut down when its point is measured.
-        jobs:      what it is given; with `seconds` they start anew when they run out.
-        workers:   the worker counts.
-        repeats:   how often; in turns, all worker counts once before any comes twice, so that a slow spell of the
-                   machine hits them all.
-        seconds:   how long each point is measured, or a mapping from workers to that; None: as long as the jobs last.
-        load:      "batch": as many jobs in the pool as workers, so that none waits; "stream": three times as many, so
-                   that always two wait for each that runs. State which when you quote a latency.
-        ideal:     mean service time of the job itself, seconds, if you know it.
+        make_pool: called as make_pool(workers, queue_size); returns a pool, which is shut down after its measurement.
+        jobs:      the jobs to submit. With `seconds`, they start again from the first when they run out.
+        workers:   the numbers of workers to measure.
+        repeats:   the number of measurements for each number of workers. All numbers of workers are measured once
+                   before any is measured again, so that a slow phase of the machine affects all of them.
+        seconds:   the length of each measurement, or a mapping from the number of workers to that length. None means
+                   until the jobs run out.
+        load:      "batch" keeps as many jobs in the pool as there are workers, so that no job waits. "stream" keeps
+                   three times as many, so that two jobs wait per running job. Name the load when you quote a latency.
+        ideal:     the mean service time of the job itself in seconds, if you know it.
 
-    What is measured: the time from when the jobs brought first are all out (by then each job in the pool was brought
-    because another had left: the steady state) until the last one that finishes within `seconds` from then, or until
-    the first one, if even that takes longer; with seconds=None, until the last job is brought. What finishes later has
-    an emptying kitchen to itself and is left out.
+    The measurement covers the steady state, in which each job was submitted because another one had finished. It begins
+    when the jobs that filled the pool have all finished. It ends with the last job that finishes within `seconds` from
+    then (or with the first job, if that takes longer), or, with seconds=None, when the last job has been submitted.
+    Later jobs are left out, because they run in a pool that is emptying.
 
-    Columns: workers; repeat, from 1; load; jobs that finished in that time; seconds, its length; throughput, jobs/s;
-    latency p50, p95, p99 and latency_mean, wait_p50, wait_p95, service_p50, service_p95, service_mean, all in seconds;
-    efficiency = throughput x ideal / workers: the part of the physical limit workers / ideal. Without `ideal` it is
-    computed with service_mean, and then does not show a bottleneck that workers share: waiting for that is service too.
+    Columns: workers; repeat, from 1; load; jobs that finished in the measured time; seconds, its length; throughput in
+    jobs/s; latency p50, p95, p99, and latency_mean, wait_p50, wait_p95, service_p50, service_p95, service_mean, all in
+    seconds; efficiency = throughput x ideal / workers, the share of the physical limit workers / ideal that the pool
+    reached. Without `ideal`, efficiency is computed with service_mean. Then it does not show a bottleneck that the
+    workers share, because waiting for that bottleneck counts as service time too.
 
     Raises TypeError or ValueError for bad arguments, ValueError if there are too few jobs to measure anything.
     """
@@ -57,8 +60,8 @@ def sweep(
     counts = [whole_number("workers", count) for count in iterable("workers", workers)]
     if not counts:
         raise ValueError("workers must name at least one worker count, not none")
-    if not isinstance(load, str) or load not in LOADS:
-        raise ValueError(f"load must be one of {list(LOADS)}, not {load!r}")
+    if not issubclass(type(load), str) or load not in LOADS:
+        raise ValueError(f"load must be one of {list(LOADS)}, not {describe(load)}")
     lengths = {count: _length(seconds, count) for count in counts}
     if ideal is not None:
         _positive("ideal", ideal)
@@ -74,13 +77,13 @@ def sweep(
 
 
 def _steady(make_pool: MakePool, jobs: list[Any], workers: int, inside: int, seconds: float | None) -> pd.DataFrame:
-    """The results of the steady state, and `begin`, the instant at which it begins, as an attribute of the table."""
+    """Return the results of the steady state as a table. Its attrs["seconds"] is the length of the measured time."""
     source: Iterator[Any] = iter(jobs) if seconds is None else cycle(jobs)
     measured: list[Result[Any, Any]] = []
     begin, end = math.inf, math.inf
     pool = make_pool(workers, inside)
-    if not isinstance(pool, WorkerPool):
-        raise TypeError(f"make_pool must return a pool, not {pool!r}")
+    if not issubclass(type(pool), WorkerPool):
+        raise TypeError(f"make_pool must return a pool, not {describe(pool)}")
     with pool:
         for job in islice(source, inside):
             pool.submit(job)
@@ -96,11 +99,11 @@ def _steady(make_pool: MakePool, jobs: list[Any], workers: int, inside: int, sec
                 break
             if time.monotonic() > end and measured:
                 break
-        pool.force_shutdown()  # the rest is not measured: the next point need not wait for it
+        pool.force_shutdown()  # the other jobs are not measured, so the next measurement need not wait for them
     if not measured:
         raise ValueError(
             f"nothing to measure with {workers} workers: {len(jobs)} jobs were given, seconds={seconds}; the first "
-            f"{inside} fill the pool. Give more of them, or a longer time"
+            f"{inside} fill the pool. Give more jobs or a longer time"
         )
     frame = to_frame(measured)
     frame.attrs["seconds"] = max(r.finished for r in measured) - begin

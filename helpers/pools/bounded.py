@@ -1,4 +1,4 @@
-"""The cure in one call: `run_unbounded`'s twin with a pool, for a list of jobs and nothing else to say."""
+"""`run_bounded`: the counterpart of `run_unbounded` that runs a list of jobs in a pool, in one call."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -13,9 +13,10 @@ Value = TypeVar("Value")
 def run_bounded(
     handler: Callable[[Job], Value], jobs: Iterable[Job], *, workers: int = 5, queue_size: int = 100
 ) -> list[Result[Job, Value]]:
-    """Every job by one of `workers` threads; a `Result` for each, in the order in which they finished.
+    """Run every job in one of `workers` threads and return one `Result` per job, in the order in which they finished.
 
-    Raises what `WorkerPool` raises for bad arguments. For results while they come, use `WorkerPool.stream`.
+    At most `queue_size` jobs wait in the queue; `jobs` is read no faster than there is room. Raises what `WorkerPool`
+    raises for bad arguments, and what `jobs` raises. To read results while the jobs run, use `WorkerPool.stream`.
     """
     with WorkerPool(handler, workers=workers, queue_size=queue_size) as pool:
         return list(pool.stream(jobs))

@@ -32,9 +32,9 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from . import checks
+from .image_file import FORMATS, MAX_PIXELS, MAX_WEBP_PIXELS, is_of_system, read
 from .image_metadata import MAX_PROFILE, ORIENTATION
 from .policy import RetryPolicy
-from .image_file import FORMATS, MAX_PIXELS, MAX_WEBP_PIXELS, is_of_system, read
 from .result import JobCancelled
 from .retrying import RetryingPool
 from .words import LIMIT, describe, describe_error

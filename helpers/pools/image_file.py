@@ -91,7 +91,9 @@ def _reduced(file: Image.Image, box: tuple[int, int]) -> Image.Image:
         if file.size != file.im.size:  # Pillow has exchanged the two for an orientation that does not count
             picture = file.copy()
         profile = picture.info.get("icc_profile")
-        picture = image_pixels.plain(picture)  # before the size changes, because the indexes of a palette have no average
+        picture = image_pixels.plain(
+            picture
+        )  # before the size changes, because the indexes of a palette have no average
         picture.info = {"icc_profile": profile}
     picture.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=1.0)
     return picture

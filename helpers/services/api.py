@@ -80,7 +80,7 @@ class Api:
     """A rate-limited HTTP API that lives as long as its `with`.
 
         with Api(rate=100, burst=20) as api:
-            httpx.get(f"{api.url}/users/7").json()      # {"id": 7, "name": "User 7"}
+            httpx.get(f"{api.url}/users/7", trust_env=False).json()      # {"id": 7, "name": "User 7"}
             api.counts()                                # {200: 1}
 
     GET /users/{id} answers 200 after `latency` seconds, or, at once, 429 to a client that has no token and 403 to

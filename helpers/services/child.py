@@ -27,8 +27,13 @@ import weakref
 from collections.abc import Callable
 from typing import IO, Any
 
+from helpers.services.environment import for_python
+from helpers.services.words import describe
+
 POLL = 0.2  # seconds between two looks at the parent's id
 STOPPING = 30.0  # seconds that a guardian has to clean up before it is killed
+CHECK_TEMPORARY = "Set TMPDIR (on Windows: TEMP) to a folder that exists and that you can write to."
+CHECK_MACHINE = "Check that there is free memory, disk space and room for another process, then try again."
 
 
 class ServiceError(RuntimeError):
@@ -39,9 +44,17 @@ class Child:
     """A process that runs `python -m module`, and is sent `request` to begin with."""
 
     def __init__(self, module: str, request: object) -> None:
-        printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _end
+        self._command = f"{sys.executable} -P -m {module}"
+        try:
+            printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _end
+        except OSError as error:
+            raise ServiceError(f"no temporary file for `{self._command}`: {error}. {CHECK_TEMPORARY}") from error
         self._printed: IO[bytes] = printed
-        self.process = _start(module, printed)
+        try:
+            self.process = _start(module, printed)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in a folder of sys.path
+            printed.close()
+            raise ServiceError(f"`{self._command}` could not be started: {error}. {CHECK_MACHINE}") from error
         self._owner = os.getpid()
         # `finalize` runs once, whoever is first to call it: `stop`, the garbage collector or the interpreter's end.
         self._end = weakref.finalize(self, _end, self.process, printed)
@@ -51,28 +64,48 @@ class Child:
             self.process.stdin.flush()
 
     def receive(self, timeout: float) -> Any:
-        """The next report. If it is an exception, it is raised.
+        """Return the next report, or raise it if it is an exception.
 
-        Raises ServiceError if the child ends instead, or reports nothing for `timeout` seconds, which ends it.
+        Raises ServiceError, with the command and the end of its output, if the child ends instead, reports something
+        that cannot be read, or reports nothing for `timeout` seconds, which ends it.
         """
         assert self.process.stdout is not None
+        too_late = threading.Event()
+
+        def give_up() -> None:
+            too_late.set()
+            self.process.kill()
+
         # Not every platform can read a pipe with a time-out. But on each, a killed child's pipe ends.
-        alarm = threading.Timer(timeout, self.process.kill)
+        alarm = threading.Timer(timeout, give_up)
         alarm.daemon = True
         alarm.start()
         try:
             report = pickle.load(self.process.stdout)
-        except (EOFError, pickle.UnpicklingError):
-            status = self.process.wait()
-            self._printed.seek(0)
-            last_words = self._printed.read()[-2000:].decode(errors="replace").strip()
-            raise ServiceError(f"the service ended (status {status}) before it answered\n{last_words}") from None
+        except Exception as error:  # not only EOFError: a report that cannot be rebuilt raises whatever it likes
+            raise self._silence(error, timeout, too_late) from None
         finally:
             alarm.cancel()
-            alarm.join()  # it is gone when we are
+            alarm.join()  # the timer's thread must not outlive this call
         if isinstance(report, BaseException):
             raise report
         return report
+
+    def _silence(self, error: Exception, timeout: float, too_late: threading.Event) -> ServiceError:
+        """Say why there is no report, given what reading it raised and whether `timeout` seconds were over."""
+        unreadable = not isinstance(error, EOFError | pickle.UnpicklingError)
+        if unreadable:  # otherwise the child ends by itself, and its exit status says why; or the alarm kills it
+            self.process.kill()
+        status = self.process.wait()
+        self._printed.seek(0)
+        last_words = self._printed.read()[-2000:].decode(errors="replace").strip()
+        if unreadable:
+            what, then = f"sent a report that cannot be read ({describe(error)})", CHECK_MACHINE
+        elif too_late.is_set():
+            what, then = f"was ended {timeout:g} s after its start, before it answered", "On a slow machine, try again."
+        else:
+            what, then = f"ended (status {status}) before it answered", CHECK_MACHINE
+        return ServiceError(f"the service `{self._command}` {what}. {then} Its output:\n{last_words or '(none)'}")
 
     def stop(self) -> bool:
         """Have the child clean up and end; return when it has. May be called twice.
@@ -85,7 +118,7 @@ class Child:
 
 def _start(module: str, printed: IO[bytes]) -> "subprocess.Popen[bytes]":
     """A process in a group of its own, out of reach of our signals, that can import what we can import."""
-    environment = dict(os.environ)
+    environment = for_python()
     # '' in sys.path stands for the current folder. -P: the child need not put it there a second time, in front.
     environment["PYTHONPATH"] = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
     executable, flags = sys.executable, 0

@@ -9,7 +9,8 @@ It runs beside us, under a guardian process (see `child`) that stops it for cert
 
 import os
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from types import TracebackType
@@ -18,8 +19,10 @@ from typing import Any, NamedTuple, Self
 import psycopg
 
 from helpers.services.child import Child, ServiceError
+from helpers.services.environment import put_back, set_aside
 from helpers.services.postgres import clean_up
 from helpers.services.sandbox import check_number, check_url, check_whole
+from helpers.services.words import describe
 
 POSTGRESQL = ("postgresql://", "postgres://")
 START_SECONDS = 300.0  # until a start is given up: the first one ever makes a data directory, on any laptop
@@ -50,6 +53,7 @@ class Database:
         self._max_connections = max_connections
         self._child: Child | None = None
         self._answer: dict[str, Any] | None = None
+        self._restore_environment: Callable[[], object] | None = None
         self._in_use = threading.Lock()  # held from __enter__ to __exit__: at most one server belongs to this object
 
     @property
@@ -85,6 +89,10 @@ class Database:
         try:
             address = os.environ.get("DATABASE_URL")
             request = {"url": address} if address else {"max_connections": self._max_connections}
+            if not address:
+                # Also run by the garbage collector, for a Database whose `with` is never left.
+                self._restore_environment = weakref.finalize(self, put_back, id(self))
+                set_aside(id(self))
             self._child = Child("helpers.services.postgres", request)
             self._answer = self._child.receive(START_SECONDS)
         except BaseException:
@@ -105,6 +113,8 @@ class Database:
             if child is not None and child.stop() and answer is not None:
                 clean_up(answer)
         finally:
+            if self._restore_environment is not None:
+                self._restore_environment()
             self._in_use.release()
 
     @property
@@ -189,8 +199,8 @@ def inactive_users(
     Raises TypeError or ValueError for arguments that break their rule, and psycopg's errors as they are.
     """
     check_url(url, *POSTGRESQL)
-    if not isinstance(today, date):
-        raise TypeError(f"today must be a date, not {today!r}")
+    if not issubclass(type(today), date):
+        raise TypeError(f"today must be a date, not {describe(today)}")
     check_whole("days", days, most=(today - date.min).days)  # there is no day before the first
     check_whole("batch", batch)
     if limit is not None:

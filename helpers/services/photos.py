@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from helpers.services.sandbox import check_number, check_path, check_whole
+from helpers.services.words import describe
 
 PHOTOS = Path(__file__).parents[2] / "data" / "photos"
 
@@ -70,8 +71,8 @@ def write_photo(
     """
     check_path("path", path)
     check_whole("quality", quality, most=100)
-    if orientation not in list(SIDEWAYS):
-        raise ValueError(f"orientation must be one of {list(SIDEWAYS)}, not {orientation!r}")
+    if not issubclass(type(orientation), int) or orientation not in SIDEWAYS:  # 6.0 and numpy arrays are refused too
+        raise ValueError(f"orientation must be one of {list(SIDEWAYS)}, not {describe(orientation)}")
     return _save(make_photo(seed, width, height), Path(path), quality, orientation)
 
 
@@ -88,7 +89,7 @@ def make_photos(
     for name, value, most in (("count", count, None), ("width", width, BASE_SIZE[0]), ("height", height, BASE_SIZE[1])):
         check_whole(name, value)
         if most is not None and value > most:
-            raise ValueError(f"{name} must be at most {most}, not {value}")
+            raise ValueError(f"{name} must be at most {most}, not {describe(value)}")
     return _make_photos(Path(folder), count, width, height, seed)
 
 
@@ -104,7 +105,7 @@ def truncate(source: str | os.PathLike[str], target: str | os.PathLike[str], sha
     check_path("target", target)
     check_number("share", share, least=0)
     if share > 1:
-        raise ValueError(f"share must be at most 1, not {share!r}")
+        raise ValueError(f"share must be at most 1, not {describe(share)}")
     content = Path(source).read_bytes()
     Path(target).write_bytes(content[: int(len(content) * share)])
     return Path(target)

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from helpers.services.child import Parent, ServiceError
+from helpers.services.child import CHECK_TEMPORARY, Parent, ServiceError
+from helpers.services.environment import database_url, for_programs
+from helpers.services.words import describe, shorten
 
 if TYPE_CHECKING:
     import psycopg
@@ -33,7 +36,13 @@ USERS = Path(__file__).parents[2] / "data" / "users.csv"
 HOST = "127.0.0.1"
 START_SECONDS = 30  # after which a server that does not answer is given up
 TOOL_SECONDS = 120  # the same for initdb, which a virus scanner can hold up for long
+LONGEST_PATH = 800  # bytes of the temporary folder's path: PostgreSQL cuts a path at 1,024, and ours go deeper
 STOP_SECONDS = 5  # before the next, harsher way to stop is tried
+
+WHAT_TO_DO = (
+    "Read the output below first. If it does not help, delete the folder worker-pool-notebooks-* in the temporary "
+    "folder and try again, or set DATABASE_URL to the postgresql:// URI of another server."
+)
 
 CREATE_USERS = """
     CREATE TABLE users (
@@ -69,13 +78,20 @@ def main() -> None:
     gone: SimpleQueue[None] = SimpleQueue()
     parent = Parent(when_gone=lambda: gone.put(None))
     request = parent.request
+    if sys.platform != "win32":
+        os.umask(0o022)  # the reader's may hide from PostgreSQL's account what we make for it
     service = schema(request["url"]) if "url" in request else server(request["max_connections"])
     try:
         with service as answer:
             parent.send(answer)
             gone.get()
-    except Exception as error:
+    except ServiceError as error:
         parent.send(error)
+    except Exception as error:
+        if "url" in request:  # the reader's own server: psycopg's error says more than we could
+            parent.send(error)
+        else:
+            parent.send(ServiceError(f"PostgreSQL could not be started: {shorten(repr(error), 1500)}. {WHAT_TO_DO}"))
 
 
 # A server of our own
@@ -90,9 +106,9 @@ def server(max_connections: int) -> Iterator[dict[str, Any]]:
         unpack(archive, place)
         with running(programs, place, max_connections) as port:
             yield {
-                "url": f"postgresql://reader@{HOST}:{port}/workshop",
+                "url": database_url("reader", port, "workshop"),
                 # A replication connection is not among max_connections: it comes in even when the server is full.
-                "observer": f"postgresql://observer@{HOST}:{port}/workshop?replication=database",
+                "observer": database_url("observer", port, "workshop", replication="database"),
                 "max_connections": max_connections,
                 "programs": programs,
                 "place": place,
@@ -156,17 +172,33 @@ def readable_copy(programs: Path) -> Path:
 
 
 def workplace() -> Path:
-    """Our folder in the temporary folder. Raises ServiceError if it is somebody else's."""
-    base = Path(tempfile.gettempdir())
-    if account() and not everybody_reads(base):
-        base = Path("/tmp")
+    """Return our folder in the temporary folder; it is made if needed. Raises ServiceError if we cannot have one."""
+    base = temporary_folder()
     user = os.geteuid() if sys.platform != "win32" else "user"  # Windows has a temporary folder for each user
     place = base / f"worker-pool-notebooks-{user}"
-    with contextlib.suppress(FileExistsError):
-        place.mkdir(0o711 if account() else 0o700)
+    try:
+        place.mkdir()
+        place.chmod(0o711 if account() else 0o700)  # whatever the umask: PostgreSQL's account must get through
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ServiceError(f"the folder {place} cannot be made: {error}. {CHECK_TEMPORARY}") from error
     if sys.platform != "win32" and (place.is_symlink() or place.stat().st_uid != user):
         raise ServiceError(f"{place} belongs to somebody else: set TMPDIR to a folder of your own")
     return place
+
+
+def temporary_folder() -> Path:
+    """Return the temporary folder, or /tmp if PostgreSQL could not work in the one that TMPDIR names."""
+    try:
+        base = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise ServiceError(f"PostgreSQL needs a temporary folder: {error}. {CHECK_TEMPORARY}") from error
+    if sys.platform == "win32":
+        return base
+    # pg_ctl and initdb put paths between double quotes into a shell command, where these characters have a meaning.
+    odd = set('"$`\\\n') & set(str(base)) or len(os.fsencode(base)) > LONGEST_PATH
+    return Path("/tmp") if odd or (account() and not everybody_reads(base)) else base
 
 
 @contextlib.contextmanager
@@ -219,10 +251,10 @@ def make_template(programs: Path, archive: Path) -> None:
         with (data / "postgresql.conf").open("a") as settings:
             settings.write(SETTINGS)
         with running(programs, place, max_connections=5) as port:
-            with psycopg.connect(f"postgresql://postgres@{HOST}:{port}/template1", autocommit=True) as connection:
+            with psycopg.connect(database_url("postgres", port, "template1"), autocommit=True) as connection:
                 for statement in ROLES:
                     connection.execute(statement)
-            with psycopg.connect(f"postgresql://reader@{HOST}:{port}/workshop", autocommit=True) as connection:
+            with psycopg.connect(database_url("reader", port, "workshop"), autocommit=True) as connection:
                 load_users(connection)
         (data / "pg_hba.conf").write_text(MAY_CONNECT)
         packed = place / "packed"
@@ -316,9 +348,7 @@ def kill(pid: int) -> None:
 
 def tool(programs: Path, place: Path, seconds: float, name: str, *arguments: str) -> None:
     """Run one of PostgreSQL's programs. Raises ServiceError, with the ends of its output and of the server's log."""
-    # No PGPORT or PGDATA of the reader's, and no language but English: notebooks compare what the server says.
-    environment = {key: value for key, value in os.environ.items() if not key.upper().startswith("PG")}
-    environment.update(LC_ALL="C", PGCTLTIMEOUT=str(int(seconds)))
+    environment = for_programs() | {"PGCTLTIMEOUT": str(int(seconds))}
     command = [str(programs / name), *arguments]
     # Into a file: the server inherits a pipe, and whoever reads that to its end would wait for the server's.
     with open(place / "tool.log", "w+b") as output:
@@ -340,10 +370,14 @@ def tool(programs: Path, place: Path, seconds: float, name: str, *arguments: str
             status = f"none: {error}"
         if status != 0:
             output.seek(0)
-            said = output.read()[-1500:].decode(errors="replace")
+            said = output.read()[-1500:].decode(errors="replace").strip()
             log = place / "server.log"
-            logged = log.read_bytes()[-1500:].decode(errors="replace") if log.exists() else ""
-            raise ServiceError(f"PostgreSQL: {name} failed, exit status {status}\n{said}\n{logged}".strip())
+            logged = log.read_bytes()[-1500:].decode(errors="replace").strip() if log.exists() else ""
+            raise ServiceError(
+                f"PostgreSQL: {name} failed, exit status {status}. {WHAT_TO_DO}\n"
+                f"command: {shorten(shlex.join(command), 500)}\noutput: {said or '(none)'}\n"
+                f"server log: {logged or '(none)'}"
+            )
 
 
 # A server that is there already
@@ -358,9 +392,10 @@ def schema(url: str) -> Iterator[dict[str, Any]]:
     import psycopg
 
     if urlsplit(url).scheme not in ("postgresql", "postgres"):
-        raise ValueError(f"DATABASE_URL must be a postgresql:// URI, not {url!r}")
+        raise ValueError(f"DATABASE_URL must be a postgresql:// URI, not {describe(url)}")
     name = f"worker_pool_{secrets.token_hex(6)}"
-    options = psycopg.conninfo.conninfo_to_dict(url).get("options") or ""
+    # A URI without options leaves them to PGOPTIONS, and ours would replace those: keep them.
+    options = psycopg.conninfo.conninfo_to_dict(url).get("options", os.environ.get("PGOPTIONS")) or ""
     ours = quote(f"{options} -c search_path={name}".strip(), safe="")
     # Of two `options` in a URI the last one counts.
     inside = f"{url}{'&' if urlsplit(url).query else '?'}options={ours}"

@@ -32,6 +32,9 @@ from typing import IO, Any, NamedTuple
 
 import psutil
 
+from helpers.services.environment import for_python
+from helpers.services.words import class_name, describe, text_of
+
 try:
     import resource
 except ImportError:  # Windows has no such limits; the report says so
@@ -169,10 +172,12 @@ def error_kind(error: BaseException) -> str:
     It is the name of the class and the last part of the message that says something. Addresses, ports, URLs and ids
     are left out, other numbers become N; the code of an HTTP or SMTP answer stays. Never raises.
     """
-    name = type(error).__name__
+    name: str = class_name(type(error))
     try:
-        lines = str(error).strip().splitlines()
-    except Exception:  # an exception whose __str__ is broken is still one of its class
+        lines = str.__str__(str(error)).strip().splitlines()
+    except BaseException as problem:  # an exception whose __str__ is broken is still one of its class
+        if isinstance(problem, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise  # it may be the Stop button
         return name
     meaning = _meaning(lines[0][:1000]) if lines else ""
     return f"{name}: {meaning}" if meaning else name
@@ -201,8 +206,8 @@ def _quiet(line: str) -> str:
 def check_number(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> None:
     """Raises TypeError if `value` is no int or float, ValueError if it is not finite or too small."""
     rule = f"more than {above}" if above is not None else f"at least {least}"
-    message = f"{name} must be a finite number, {rule}, not {value!r}"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    message = f"{name} must be a finite number, {rule}, not {describe(value)}"
+    if type(value) is bool or not issubclass(type(value), int | float):  # isinstance() may run the value's own code
         raise TypeError(message)
     low = (above is not None and value <= above) or (least is not None and value < least)
     if low or not value <= sys.float_info.max:  # NaN as well
@@ -211,25 +216,25 @@ def check_number(name: str, value: Any, *, above: float | None = None, least: fl
 
 def check_whole(name: str, value: Any, *, least: int = 1, most: int = sys.maxsize) -> None:
     """Raises TypeError if `value` is no int (True is none), ValueError if it is not from `least` to `most`."""
-    message = f"{name} must be a whole number of at least {least}, not {value!r}"
-    if isinstance(value, bool) or not isinstance(value, int):
+    message = f"{name} must be a whole number of at least {least}, not {describe(value)}"
+    if type(value) is bool or not issubclass(type(value), int):
         raise TypeError(message)
     if value < least:
         raise ValueError(message)
     if value > most:
-        raise ValueError(f"{name} must be a whole number of at most {most}, not {value!r}")
+        raise ValueError(f"{name} must be a whole number of at most {most}, not {describe(value)}")
 
 
 def check_path(name: str, value: Any) -> None:
     """Raises TypeError if `value` is no path."""
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} must be a path, not {value!r}")
+    if not issubclass(type(value), str | os.PathLike):
+        raise TypeError(f"{name} must be a path, not {describe(value)}")
 
 
 def check_url(value: Any, *schemes: str) -> None:
     """Raises TypeError if `value` is no text, ValueError if it begins with none of `schemes`."""
-    message = f"url must be text that begins with {' or '.join(schemes)}, not {value!r}"
-    if not isinstance(value, str):
+    message = f"url must be text that begins with {' or '.join(schemes)}, not {describe(value)}"
+    if not issubclass(type(value), str):
         raise TypeError(message)
     if not value.startswith(schemes):
         raise ValueError(message)
@@ -284,19 +289,21 @@ class _ByName(pickle.Pickler):
 
 def _pack(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     if not callable(function):
-        raise TypeError(f"function must be callable, not {function!r}")
+        raise TypeError(f"function must be callable, not {describe(function)}")
     if inspect.iscoroutinefunction(function):
-        raise TypeError(f"function must be a plain function: nobody awaits the coroutine of {function!r}")
+        raise TypeError(f"function must be a plain function: nobody awaits the coroutine of {describe(function)}")
     buffer = io.BytesIO()
     try:
         _ByName(buffer).dump((function, args, kwargs))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise TypeError(f"function and arguments must be picklable, to be sent to the sandbox: {error}") from error
+        raise TypeError(
+            f"function and arguments must be picklable, to be sent to the sandbox: {text_of(error)}"
+        ) from error
     return buffer.getvalue()
 
 
 def _start(argument: str, answer: IO[bytes], complaints: IO[bytes]) -> "subprocess.Popen[bytes]":
-    executable, environment, flags = sys.executable, dict(os.environ), 0
+    executable, environment, flags = sys.executable, for_python(), 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
         # A virtual environment's python.exe only starts another one; as multiprocessing does, start that one directly,
@@ -485,24 +492,31 @@ def _call(
 
 def _outcome(value: Any) -> dict[str, Any]:
     """The tally of a collection of results; for anything else its pickle, if it has one."""
-    if isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping) and len(value):
-        try:
-            errors = [item.error for item in value]
-        except Exception:
-            pass  # no results
-        else:
-            kinds = Counter(error_kind(error) for error in errors if error is not None)
-            failed = kinds.total()
-            return {
-                "jobs": len(errors),
-                "succeeded": len(errors) - failed,
-                "failed": failed,
-                "errors": dict(kinds.most_common()),
-            }
+    errors = _errors_of(value)
+    if errors:
+        kinds = Counter(error_kind(error) for error in errors if error is not None)
+        failed = kinds.total()
+        return {
+            "jobs": len(errors),
+            "succeeded": len(errors) - failed,
+            "failed": failed,
+            "errors": dict(kinds.most_common()),
+        }
     try:
         return {"value": pickle.dumps(value)}
-    except Exception:
+    except BaseException:  # raised by the value's own code: nothing of it may keep the child from reporting
         return {"value": None}
+
+
+def _errors_of(value: Any) -> list[Any]:
+    """The `error` of each item if `value` is a collection of results; an empty list if it is anything else."""
+    kind = type(value)  # isinstance() may run the value's own code
+    if not issubclass(kind, Collection) or issubclass(kind, str | bytes | Mapping):
+        return []
+    try:
+        return [item.error for item in value]
+    except BaseException:  # no results, or a collection that cannot be read
+        return []
 
 
 class _Limits:

@@ -22,6 +22,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from helpers.services.child import Child, Parent, ServiceError
 from helpers.services.sandbox import check_number, check_whole, raise_open_files
+from helpers.services.words import describe
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0  # what a cold disk and a virus scanner may need to start Python
@@ -82,7 +83,7 @@ class MailServer:
     """An SMTP server that lives as long as its `with`.
 
         with MailServer(max_connections=20, transient=0.05) as server:
-            smtplib.SMTP(server.host, server.port)
+            smtplib.SMTP(server.host, server.port, local_hostname="localhost")
             server.mailbox()            # every mail it has taken
 
     After `latency_of` seconds a mail is answered as its recipient's `fate_of` says: with 250; with 451 to its content
@@ -125,10 +126,10 @@ class MailServer:
         for name, limit in (limits | {"port": port}).items():
             if limit is not None:
                 check_whole(name, limit)
-        if not isinstance(smtputf8, bool):
-            raise TypeError(f"smtputf8 must be True or False, not {smtputf8!r}")
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise TypeError(f"seed must be a whole number, not {seed!r}")
+        if type(smtputf8) is not bool:
+            raise TypeError(f"smtputf8 must be True or False, not {describe(smtputf8)}")
+        if type(seed) is bool or not issubclass(type(seed), int):
+            raise TypeError(f"seed must be a whole number, not {describe(seed)}")
         path = None if journal is None else os.fspath(journal)
         self._settings = _Settings(
             latency, shares, max_connections, mails_per_connection, smtputf8, seed, port or 0, path
@@ -215,8 +216,8 @@ class _Settings(NamedTuple):
 
 
 def _check_latency(latency: Any) -> None:
-    rule = f"latency must be two numbers of seconds, the least and the most, not {latency!r}"
-    if not isinstance(latency, tuple | list) or len(latency) != 2:
+    rule = f"latency must be two numbers of seconds, the least and the most, not {describe(latency)}"
+    if not issubclass(type(latency), tuple | list) or len(latency) != 2:
         raise TypeError(rule)
     for seconds in latency:
         check_number("latency", seconds, least=0)
@@ -228,7 +229,9 @@ def _check_shares(shares: dict[str, float]) -> None:
     for name, share in shares.items():
         check_number(name, share, least=0)
     if sum(shares.values()) > 1:
-        raise ValueError(f"transient, permanent and lost must be shares that add up to 1 at most, not {shares}")
+        rule = "transient, permanent and lost must be shares that add up to 1 at most"
+        found = ", ".join(f"{name!r}: {describe(share)}" for name, share in shares.items())
+        raise ValueError(f"{rule}, not {{{found}}}")
 
 
 # From here on: what runs in the child.
