@@ -1,4 +1,4 @@
-"""Connections that workers share: at most as many as the server allows, fair waiting, no wait for a server that is down."""
+"""Connections that workers share: no more than the server allows, fair waiting, and no long wait for a dead server."""
 
 import threading
 import time

@@ -66,19 +66,17 @@ class StrictSMTP(smtplib.SMTP):
         if self.sock is None:
             raise smtplib.SMTPServerDisconnected("the connection is closed")
         deadline = time.monotonic() + (self.sock.gettimeout() or float(self.timeout))
-        codes: set[bytes] = set()
-        texts: list[bytes] = []
+        lines: list[re.Match[bytes]] = []
         size = 0
-        while True:
+        while not lines or lines[-1][2] == b"-":  # a hyphen after the code: another line follows
             line = self._read_line(deadline, MOST_REPLY - size)
             size += len(line)
             found = LINE.fullmatch(line)
             if found is None:
                 return -1, line.strip()
-            codes.add(found[1])
-            texts.append((found[3] or b"").strip())
-            if found[2] != b"-":
-                return (int(found[1]) if len(codes) == 1 else -1), b"\n".join(texts)
+            lines.append(found)
+        codes = {found[1] for found in lines}
+        return (int(codes.pop()) if len(codes) == 1 else -1), b"\n".join((found[3] or b"").strip() for found in lines)
 
     def _read_line(self, deadline: float, most: int) -> bytes:
         """Return the next line with its line end."""
