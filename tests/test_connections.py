@@ -1,4 +1,4 @@
-"""Connections that workers share: never more than the server allows, a fair line, no wait for a server that is gone."""
+"""Connections that workers share: no more than the server allows, fair waiting, and no long wait for a dead server."""
 
 import threading
 import time
@@ -17,10 +17,10 @@ NEVER = Event()
 
 
 class Server:
-    """Lets `cap` in at a time (0: nobody, as if it were not there); counts."""
+    """Accepts `cap` connections at a time (0: none, as if the server were down), and counts them."""
 
     def __init__(self, cap: int) -> None:
-        # The lock guards: at most `cap` are inside, and most is the greatest number that has been.
+        # The lock guards all counters: at most `cap` connections are open, and `most` is the maximum so far.
         self.lock = threading.Lock()
         self.cap = cap
         self.inside = self.most = self.opened = self.refused = 0
@@ -36,7 +36,7 @@ class Server:
             return ["a connection"]
 
     def close(self, connection: list[str]) -> None:
-        if connection:  # a broken one is closed once
+        if connection:  # a broken connection is closed only once
             connection.clear()
             with self.lock:
                 self.inside -= 1
@@ -54,14 +54,14 @@ def use(connections: Connections[list[str]], job: object = None) -> object:
 
 
 @pytest.mark.parametrize(("workers", "cap", "most"), [(3, 10, 3), (10, 3, 3), (10, 1, 1)])
-def test_as_many_as_workers_or_as_the_server_allows_and_every_job_is_done(workers, cap, most):
+def test_there_are_as_many_connections_as_workers_or_as_the_server_allows(workers, cap, most):
     server = Server(cap)
     connections = shared(server)
     barrier = threading.Barrier(workers)
 
     def handler(job):
         if job < workers:
-            barrier.wait(20)  # so that all ask at the same moment
+            barrier.wait(20)  # all workers ask for a connection at the same moment
         return use(current_worker().resource, job)
 
     with WorkerPool(handler, workers=workers, resource=connections.member) as pool:
@@ -70,16 +70,16 @@ def test_as_many_as_workers_or_as_the_server_allows_and_every_job_is_done(worker
     assert server.most <= most and server.inside == 0 and connections.working() == 0
 
 
-def test_a_kept_connection_is_used_again():
+def test_a_returned_connection_is_reused():
     server = Server(5)
     with WorkerPool(lambda job: use(current_worker().resource), workers=1, resource=shared(server).member) as pool:
         assert all(r.ok for r in pool.stream(range(20)))
     assert server.opened == 1
 
 
-def test_the_line_is_fair():
+def test_the_worker_that_has_waited_longest_is_served_first():
     server = Server(1)
-    connections = shared(server, random=lambda: 1e6)  # nobody asks the server twice: all stay in line
+    connections = shared(server, random=lambda: 1e6)  # a backoff without end: no worker asks the server twice
     first = connections.take(NEVER)
     order: list[int] = []
 
@@ -101,7 +101,7 @@ def test_the_line_is_fair():
     connections.give_back(again)
 
 
-def test_who_gives_back_and_asks_again_stands_behind_who_waits():
+def test_a_worker_that_returns_and_takes_again_waits_behind_the_others():
     server = Server(1)
     connections = shared(server, random=lambda: 1e6)
     mine = connections.take(NEVER)
@@ -117,26 +117,26 @@ def test_who_gives_back_and_asks_again_stands_behind_who_waits():
     wait_until(lambda: server.refused == 1 and len(connections._line) == 1)
     connections.give_back(mine)
     mine = connections.take(NEVER)
-    assert got.is_set(), "who has waited was served first"
+    assert got.is_set(), "the waiting worker was served first"
     connections.give_back(mine)
     thread.join(20)
 
 
-def test_a_server_that_is_not_there_is_given_up_after_patience_and_then_at_once():
+def test_take_fails_after_patience_seconds_without_a_connection_and_then_at_once():
     server = Server(0)
     connections = shared(server, patience=0.2, random=lambda: 1.0)
     begun = time.monotonic()
-    with pytest.raises(NoConnection, match=r"worked for 0.2 s; the last attempt: 421 only 0"):
+    with pytest.raises(NoConnection, match=r"worked for 0.2 s; the last attempt: ConnectionRefusedError: 421 only 0"):
         connections.take(NEVER)
     assert time.monotonic() - begun >= 0.2
     asked = server.refused
     for _ in range(500):
         with pytest.raises(NoConnection):
             connections.take(NEVER)
-    assert server.refused - asked < 50, "most were told at once, without asking the server"
+    assert server.refused - asked < 50, "most calls failed at once, without asking the server"
 
 
-def test_a_server_that_comes_back_is_found_again():
+def test_a_server_that_is_up_again_is_noticed():
     server = Server(0)
     connections = shared(server, patience=0.05)
     with pytest.raises(NoConnection):
@@ -154,7 +154,7 @@ def test_a_server_that_comes_back_is_found_again():
     assert connections.working() == 1
 
 
-def test_while_one_connection_works_nobody_gives_up():
+def test_no_worker_stops_waiting_while_one_connection_works():
     server = Server(1)
     connections = shared(server, patience=0.01)
     connections.give_back(connections.take(NEVER))
@@ -169,7 +169,7 @@ def test_while_one_connection_works_nobody_gives_up():
     assert not waiting.is_alive()
 
 
-def test_after_a_refusal_one_at_a_time_asks():
+def test_after_a_refusal_one_worker_at_a_time_asks_the_server():
     asking, most = [0], [0]
     lock = threading.Lock()
 
@@ -196,7 +196,7 @@ def test_after_a_refusal_one_at_a_time_asks():
     assert most[0] <= 1
 
 
-def test_a_new_connection_that_breaks_counts_as_a_refusal_and_an_old_one_does_not():
+def test_a_new_connection_that_breaks_counts_as_a_refusal_and_a_proven_one_does_not():
     server = Server(2)
     connections = shared(server)
     broken = connections.take(NEVER)
@@ -208,7 +208,7 @@ def test_a_new_connection_that_breaks_counts_as_a_refusal_and_an_old_one_does_no
     assert connections.working() == 0 and server.inside == 0
 
 
-def test_a_connect_that_raises_something_else_lets_the_next_one_try():
+def test_after_another_error_of_connect_the_next_worker_can_connect():
     calls = []
 
     def connect() -> object:
@@ -224,7 +224,7 @@ def test_a_connect_that_raises_something_else_lets_the_next_one_try():
     assert connections.working() == 1
 
 
-def test_who_waits_for_a_connection_stops_when_the_pool_does():
+def test_a_worker_that_waits_for_a_connection_stops_when_the_pool_does():
     server = Server(1)
     connections = shared(server)
     held = connections.take(NEVER)
@@ -239,8 +239,40 @@ def test_who_waits_for_a_connection_stops_when_the_pool_does():
     connections.give_back(held)
 
 
+def test_the_callers_code_runs_without_the_lock():
+    """`random`, and the error's `__str__`, may call back: with the lock held they would wait for themselves."""
+
+    class Odd(OSError):
+        def __str__(self) -> str:
+            return f"working: {connections.working()}"
+
+    def connect() -> object:
+        raise Odd
+
+    def random() -> float:
+        return float(connections.working())
+
+    connections: Connections[object] = Connections(connect, lambda c: None, patience=0.01, random=random)
+    with pytest.raises(NoConnection, match="the last attempt: Odd: working: 0"):
+        connections.take(NEVER)
+    assert connections.discard(object(), Odd()) is True
+
+
+def test_an_error_that_cannot_be_converted_still_gives_no_connection():
+    class Worse(OSError):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    def connect() -> object:
+        raise Worse
+
+    connections: Connections[object] = Connections(connect, lambda c: None, patience=0.01, random=lambda: 0.0)
+    with pytest.raises(NoConnection, match=r"str\(\) raised RuntimeError"):
+        connections.take(NEVER)
+
+
 @given(st.integers(1, 10**6), st.floats(0.001, 10), st.floats(0.001, 100), st.floats(0, 1))
-def test_backoff_stays_between_nothing_and_the_cap(attempt, base, cap, chance):
+def test_backoff_stays_between_zero_and_the_cap(attempt, base, cap, chance):
     assert 0 <= full_jitter(attempt, base=base, cap=cap, random=lambda: chance) <= cap
     assert ceiling(attempt, base, cap) <= ceiling(attempt + 1, base, cap)
 

@@ -1,4 +1,4 @@
-"""The batch mailer against a real server: what is said to be sent is in the mailbox, once, and nothing else is."""
+"""The batch mailer against a real server: every mail reported as sent is in the mailbox once, and no other mail is."""
 
 import smtplib
 import threading
@@ -36,7 +36,7 @@ def addresses(results) -> list[str]:
 # --- good mails ----------------------------------------------------------------------------------------------------
 
 
-def test_every_mail_arrives_once_over_one_connection_a_worker():
+def test_every_mail_arrives_once_over_one_connection_per_worker():
     with MailServer(latency=(0.005, 0.01)) as server:
         with sender_to(server, workers=5, queue_size=10) as sender:
             results = list(sender.stream(mails(60)))
@@ -82,7 +82,7 @@ def test_a_body_that_tries_to_smuggle_a_second_mail_is_one_mail():
         assert result.ok and recipients(server) == ["a@example.com"]
 
 
-def test_a_non_ascii_address_goes_by_smtputf8_or_is_refused_with_the_reason():
+def test_a_non_ascii_address_is_sent_with_smtputf8_or_refused_with_the_reason():
     job = EmailJob(1, "jürgen@exämple.com", "Jürgen", "Grüße", "Grüße")
     with MailServer(latency=QUICK) as server, sender_to(server) as sender:
         [result] = sender.stream([job])
@@ -90,18 +90,18 @@ def test_a_non_ascii_address_goes_by_smtputf8_or_is_refused_with_the_reason():
     with MailServer(latency=QUICK, smtputf8=False) as server, sender_to(server, workers=1) as sender:
         results = list(sender.stream([job, *mails(2)]))
         assert [r.ok for r in results] == [False, True, True]
-        assert "no SMTPUTF8" in str(results[0].error) and "jürgen@exämple.com" in str(results[0].error)
+        assert "does not offer SMTPUTF8" in str(results[0].error) and "jürgen@exämple.com" in str(results[0].error)
         assert server.counts()["peak"] == 1
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------
 
 
-def test_bad_mails_disturb_neither_the_others_nor_the_connection():
+def test_bad_mails_affect_neither_other_mails_nor_the_connection():
     bad = [
         EmailJob(0, "nobody", "N", "s", "b"),
         EmailJob(0, "a@example.com", "N", "s\nBcc: x@example.com", "b"),
-        "no job",
+        "not a job",
     ]
     with MailServer(latency=QUICK) as server, sender_to(server, workers=2) as sender:
         results = list(sender.stream([*bad, *mails(10)]))
@@ -111,10 +111,10 @@ def test_bad_mails_disturb_neither_the_others_nor_the_connection():
     assert (sender.stats().sent, sender.stats().failed) == (10, 3)
 
 
-# --- what a server may do ------------------------------------------------------------------------------------------
+# --- faults of a server --------------------------------------------------------------------------------------------
 
 
-def test_refused_mails_are_exactly_those_that_the_server_refuses():
+def test_exactly_the_mails_that_the_server_refuses_are_reported_as_refused():
     faults = {"transient": 0.2, "permanent": 0.2}
     jobs = mails(60)
     with MailServer(latency=QUICK, seed=3, **faults) as server:
@@ -130,12 +130,12 @@ def test_refused_mails_are_exactly_those_that_the_server_refuses():
                     "permanent": (554, True),
                 }[fate]
         assert recipients(server) == addresses(r for r in results.values() if r.ok)
-        assert server.counts()["peak"] <= 4, "a refusal costs no connection"
+        assert server.counts()["peak"] <= 4, "a connection is kept after a refusal"
     stats = sender.stats()
     assert stats.processed == 60 and stats.sent == len([r for r in results.values() if r.ok]) and stats.unknown == 0
 
 
-def test_a_mail_whose_answer_is_lost_is_unknown_and_never_sent_twice():
+def test_a_mail_whose_reply_is_lost_is_unknown_and_never_sent_twice():
     with MailServer(latency=QUICK, lost=0.3, seed=5) as server:
         with sender_to(server, workers=3) as sender:
             results = list(sender.stream(mails(60)))
@@ -144,7 +144,9 @@ def test_a_mail_whose_answer_is_lost_is_unknown_and_never_sent_twice():
     assert sorted(unknown) == sorted(j.address for j in mails(60) if fate_of(j.address, 1, lost=0.3, seed=5) == "lost")
     assert max(arrived.values()) == 1
     assert set(addresses(r for r in results if r.ok)) <= set(arrived)
-    assert {address in arrived for address in unknown} == {True, False}, "some had arrived, some had not"
+    assert {address in arrived for address in unknown} == {True, False}, (
+        "some of these mails had arrived and some had not"
+    )
     stats = sender.stats()
     assert (stats.unknown, stats.failed, stats.sent) == (len(unknown), 0, 60 - len(unknown))
     assert stats.submitted == stats.processed == 60
@@ -161,14 +163,14 @@ def test_more_workers_than_connections_take_turns_and_no_mail_fails():
     assert {r.worker for r in results} == set(range(1, 13))
 
 
-def test_a_server_that_ends_connections_after_a_few_mails_gets_new_ones():
+def test_a_server_that_closes_connections_after_a_few_mails_gets_new_connections():
     with MailServer(latency=QUICK, mails_per_connection=4) as server:
         with sender_to(server, workers=3) as sender:
             results = list(sender.stream(mails(50)))
         assert all(r.ok for r in results) and recipients(server) == addresses_of(mails(50))
 
 
-def test_a_server_that_is_not_there():
+def test_a_server_that_is_down_fails_every_mail_with_no_connection():
     with MailServer(latency=QUICK) as server:
         nobody = server.port
     with BatchEmailSender(host="127.0.0.1", port=nobody, workers=2, patience=0.1) as sender:
@@ -178,7 +180,7 @@ def test_a_server_that_is_not_there():
     assert (sender.stats().failed, sender.stats().unknown) == (20, 0)
 
 
-def test_a_server_that_dies_half_way_and_comes_back():
+def test_a_server_that_crashes_during_a_batch_and_is_restarted_gets_every_mail_at_most_once():
     with MailServer(latency=(0.001, 0.003)) as server:
         with sender_to(server, workers=4, queue_size=10, patience=20) as sender:
             results = []
@@ -193,11 +195,11 @@ def test_a_server_that_dies_half_way_and_comes_back():
     unknown = {r.job.address for r in results if isinstance(r.error, OutcomeUnknown)}
     sent = {r.job.address for r in results if r.ok}
     assert sent <= set(arrived) and set(arrived) <= sent | unknown
-    assert len(sent) + len(unknown) == 150, "only mails that were on the wire are in doubt; none has failed"
+    assert len(sent) + len(unknown) == 150, "only mails in transmission are unknown, and none has failed"
     assert len(unknown) <= 4
 
 
-def test_a_connection_of_your_own_making():
+def test_the_caller_can_open_the_connections():
     with MailServer(latency=QUICK) as server:
         made = []
 
@@ -211,10 +213,10 @@ def test_a_connection_of_your_own_making():
 
 
 class Scripted:
-    """A connection that does what the test wants at one of its steps, in place of smtplib.SMTP."""
+    """A stand-in for smtplib.SMTP that returns or raises what the test says at each step."""
 
     def __init__(self, **steps):
-        self.steps, self.sock = steps, None
+        self.steps, self.sock, self.esmtp_features = steps, None, {}
         self.log: list[str] = []
 
     def _do(self, step, default):
@@ -257,8 +259,8 @@ LOST = smtplib.SMTPServerDisconnected("Connection unexpectedly closed")
     [
         ({"data": LOST}, OutcomeUnknown, "lost after DATA"),
         ({"data": TimeoutError("timed out")}, OutcomeUnknown, "lost after DATA"),
-        ({"data": (-1, b"gibberish")}, OutcomeUnknown, "no SMTP"),
-        ({"data": (354, b"go on")}, OutcomeUnknown, "no SMTP"),
+        ({"data": (-1, b"gibberish")}, OutcomeUnknown, "not an SMTP reply"),
+        ({"data": (354, b"go on")}, OutcomeUnknown, "not an SMTP reply"),
         ({"data": smtplib.SMTPDataError(552, b"too much")}, MailRefused, "552 too much"),
         ({"data": (421, b"closing")}, MailRefused, "421 closing"),
         ({"data": (554, b"spam")}, MailRefused, "554 spam"),
@@ -266,7 +268,7 @@ LOST = smtplib.SMTPServerDisconnected("Connection unexpectedly closed")
         ({"rcpt": (450, b"busy")}, MailRefused, "450 busy"),
     ],
 )
-def test_what_each_answer_makes_of_a_mail(steps, kind, says):
+def test_each_reply_leads_to_one_outcome(steps, kind, says):
     made = []
 
     def connect():
@@ -276,7 +278,7 @@ def test_what_each_answer_makes_of_a_mail(steps, kind, says):
     with BatchEmailSender(host="h", port=1, workers=1, connect=connect) as sender:
         [result] = sender.stream(mails(1))
     assert isinstance(result.error, kind) and says in str(result.error)
-    assert len(made) == 1 and made[0].log.count("data") <= 1, "it is not sent a second time"
+    assert len(made) == 1 and made[0].log.count("data") <= 1, "the mail is not sent a second time"
     assert made[0].log[-1] == "close"
 
 
@@ -291,7 +293,7 @@ def test_what_each_answer_makes_of_a_mail(steps, kind, says):
         {"data": smtplib.SMTPDataError(421, b"closing")},
     ],
 )
-def test_what_is_lost_before_it_was_handed_over_is_sent_over_another_connection(steps):
+def test_a_mail_whose_content_was_not_sent_is_sent_over_another_connection(steps):
     made = []
 
     def connect():
@@ -303,7 +305,7 @@ def test_what_is_lost_before_it_was_handed_over_is_sent_over_another_connection(
     assert result.ok and result.value.reply == "250 taken" and len(made) == 2
 
 
-def test_a_mail_that_kills_every_connection_is_given_up_and_the_next_one_goes_on():
+def test_a_mail_that_breaks_every_connection_fails_and_the_next_mail_is_sent():
     def connect():
         one = Scripted()
         one.rcpt = lambda address: (421, b"closing") if address == "user1@example.com" else (250, b"ok")
@@ -315,7 +317,7 @@ def test_a_mail_that_kills_every_connection_is_given_up_and_the_next_one_goes_on
     assert second.ok
 
 
-# --- the pool's own promises ---------------------------------------------------------------------------------------
+# --- statistics and shutdown ---------------------------------------------------------------------------------------
 
 
 def test_stats_add_up_at_every_instant():
@@ -340,7 +342,7 @@ def test_stats_add_up_at_every_instant():
     assert len(seen) > 20 and all(seen)
 
 
-def test_a_forced_stop_names_every_mail():
+def test_a_forced_shutdown_reports_every_mail():
     with MailServer(latency=(0.05, 0.05), max_connections=2) as server:
         sender = sender_to(server, workers=6)
         for job in mails(60):

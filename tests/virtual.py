@@ -60,7 +60,7 @@ class Stage:
         for module in (basic, intake, closing, checks):
             self.patch.setattr(module, "time", Clock)
         self.patch.setattr(Parker, "park", lambda parker, timeout=None: self.wait(parker, timeout))
-        self.patch.setattr(Parker, "unpark", lambda parker: self.notify(parker))
+        self.patch.setattr(Parker, "unpark", lambda parker: self.notify(parker))  # noqa: PLW0108, it must bind
         # The test plays the main thread, and acts need no thread of their own: nobody interrupts it.
         self.patch.setattr(interrupts, "may_be_interrupted", lambda: False)
         self.patch.setattr(basic, "start_new_thread", lambda act, arguments: act(*arguments))
