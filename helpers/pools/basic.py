@@ -166,7 +166,7 @@ class WorkerPool(Generic[Job, Value]):
         self._refuse_own_handler("stream() would wait for itself")
         source = checks.iterable("jobs", jobs)
         if self._state.closed:
-            raise PoolClosed(f"{self.name} is shut down and accepts no more jobs: the stream was not started")
+            raise PoolClosed(f"{self.name} is shut down and takes no more jobs: the stream was not started")
         return self._reading.stream(source)
 
     def close(self) -> None:

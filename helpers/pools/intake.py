@@ -80,7 +80,7 @@ class Intake(Generic[Job, Value]):
 
     def refusal(self, job: Job) -> PoolClosed:
         """The error for a job that comes too late. Calls the job's repr, so not under the lock."""
-        return PoolClosed(f"{self.state.name} is shut down and accepts no more jobs: it refused {describe(job)}")
+        return PoolClosed(f"{self.state.name} is shut down and takes no more jobs: {describe(job)} was not taken")
 
     def accepted(self) -> None:
         """Called after a job was accepted, without the lock."""
