@@ -373,6 +373,16 @@ def unclosed_pools(known=()):
     return [pool for pool in made if not state_of(pool).closed and id(pool) not in known]
 
 
+def left_open(known):
+    """The pools that nobody closes, after a moment for the thread that closes one after a second Stop."""
+    deadline = time.monotonic() + 1.0
+    while threads_of_pools() and (pools := unclosed_pools(known)):
+        if time.monotonic() > deadline:
+            return pools
+        time.sleep(0.005)
+    return []
+
+
 def stop_at(kind, ending, at, signum=signal.SIGINT, again=None):
     """One life, with Stop at that point, and what must hold then. Where that was; [] if there are fewer points."""
     box = {"pool": None, "taken": 0}
@@ -390,7 +400,7 @@ def stop_at(kind, ending, at, signum=signal.SIGINT, again=None):
         return []
     assert ended is (KeyboardInterrupt if signum == signal.SIGINT else Terminated), points.where
     # No `with` can help against a Stop in front of it, or at the very entry of its two methods.
-    for pool in unclosed_pools(known) if threads_of_pools() else ():
+    for pool in left_open(known):
         functions = {where.split(",")[0].split(".")[-1] for where in points.where}
         assert functions & {"__init__", "__enter__", "__exit__"}, points.where
         pool.force_shutdown()

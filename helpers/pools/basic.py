@@ -13,11 +13,9 @@ Always true:
 - Once a shutdown has begun no job is accepted, and a blocked `submit` raises PoolClosed.
 - A running thread is never killed. Handlers that may run for long look at `current_worker().cancelled`.
 
-The cost per job is about a tenth of that of `ThreadPoolExecutor.map` (benchmarks/README.md). What not to do: let a
-handler `submit` to its own pool (with a full queue all workers would wait for each other forever; it is refused,
-`try_submit` works), or never shut a pool down (its threads stay until the program ends). Use `with`.
-
-This file is the contract and the assembly of the parts.
+The cost per job is about a tenth of that of `ThreadPoolExecutor.map` (benchmarks/README.md). What not to do: never shut
+a pool down (its threads stay until the program ends), or let a handler `submit` to its own pool (with a full queue all
+workers would wait for each other forever; it is refused, `try_submit` works).
 """
 
 import time
@@ -57,13 +55,12 @@ class WorkerPool(Generic[Job, Value]):
         handler:    called with a job in a worker's thread; what it returns or raises goes into the job's `Result`.
         workers:    how many jobs run at the same time.
         queue_size: how many jobs may wait.
-        resource:   makes the context manager of what each worker keeps for itself, such as a connection: opened when
-                    a handler first asks for `current_worker().resource`, closed when the worker ends.
+        resource:   makes the context manager of what each worker keeps for itself, such as a connection: see `worker`.
         broken:     the errors after which a worker's resource is closed, so that its next job gets a new one:
                     exception classes, or a function of an error.
         clock:      gives the time stamps of the results, seconds. Waiting is always done in real time.
-        on_result:  called with each result once it is counted, in the thread that finished or cancelled the job;
-                    `results()` and `stream()` then have nothing to read. What it raises goes into the report's errors.
+        on_result:  called with each result of a submitted job once it is counted, in the thread that finished or
+                    cancelled the job; `results()` then yields nothing. What it raises goes into the report's errors.
         crew, add_parts:  for pools made from this one: makes the workers; adds what else there is before they start.
 
     Attributes:
@@ -71,8 +68,7 @@ class WorkerPool(Generic[Job, Value]):
         queue_size: as given.
         cancelled:  an Event that is set when a shutdown no longer wants what is running.
 
-    Raises TypeError or ValueError for an argument that breaks its rule, RuntimeError if the machine cannot start
-    that many threads (those that did start are stopped again).
+    Raises TypeError or ValueError for a bad argument, RuntimeError if the machine cannot start that many threads.
     """
 
     def __init__(
@@ -119,6 +115,10 @@ class WorkerPool(Generic[Job, Value]):
                 add_parts()
             uninterrupted(self._crew.open)
         except BaseException:  # the machine has no more threads, or an interrupt came: leave none behind
+            try:  # noqa: SIM105 - as in __exit__
+                start_new_thread(self._closing.force, ())
+            except RuntimeError:
+                pass
             self.force_shutdown()
             raise
 
@@ -144,8 +144,7 @@ class WorkerPool(Generic[Job, Value]):
         """Yield the results of submitted jobs as they finish.
 
         Ends when no more can come: the pool is shut down and everything has been read, or nothing is left in the pool
-        and only the reading thread has ever submitted. So a script that submits everything and then reads everything
-        comes to its end, and a reader in a thread of its own waits for jobs until the shutdown.
+        and only the reading thread has ever submitted. A reader in a thread of its own waits until the shutdown.
 
         Raises RuntimeError at once while another `results()` or `stream()` is being read, and inside a handler.
         """
@@ -155,11 +154,10 @@ class WorkerPool(Generic[Job, Value]):
     def stream(self, jobs: Iterable[Job]) -> Generator[Result[Job, Value], None, None]:
         """Feed the jobs of any iterable, an endless one included, and yield their results as they finish.
 
-        The loop that reads is the loop that feeds: it takes the next jobs between two results, in the caller's own
-        thread. So a database cursor can be the source, and a source that takes long holds up the results behind it.
-        If the iterable raises, or the pool is shut down, the accepted jobs finish, and then the error comes out.
-        Leaving the loop early cancels what it still has queued. The next stream waits for what is still running, and
-        so starts clean.
+        The loop that reads also feeds, in the caller's own thread. So a database cursor can be the source, and a source
+        that takes long holds up the results behind it. If the iterable raises, or the pool is shut down, the accepted
+        jobs finish, and then the error comes out. Leaving the loop early cancels what it still has queued; the next
+        stream waits for what is still running, and so starts clean.
 
         Raises TypeError if `jobs` is not iterable, PoolClosed after a shutdown, RuntimeError as `results` does.
         """
@@ -181,8 +179,8 @@ class WorkerPool(Generic[Job, Value]):
         """Accept no more jobs, finish those in the pool, end the workers; after `deadline` seconds stop waiting.
 
         At the deadline (None: there is none) what is still queued is cancelled, `cancelled` is set for the handlers
-        that look at it, and the report names what is running; its results can still be read if they come later.
-        Nobody needs to read results meanwhile. May be called again: it then waits for what is still there.
+        that look at it, and the report names what is running. Nobody needs to read results meanwhile. May be called
+        again: it then waits for what is still there.
 
         Raises TypeError or ValueError for a bad deadline, RuntimeError inside one of the pool's handlers.
         """
@@ -197,8 +195,8 @@ class WorkerPool(Generic[Job, Value]):
     def force_shutdown(self) -> ShutdownReport:
         """Accept no more jobs, cancel what is queued, and wait half a second for handlers that look at `cancelled`.
 
-        Each cancelled job gets a result with a `JobCancelled`; the report names what did not stop in time as still
-        running. May be called again, also during a shutdown(). Raises RuntimeError inside one of the pool's handlers.
+        Each cancelled job gets a `JobCancelled` result; the report names what did not stop in time as still running.
+        May be called again, also during a shutdown(). Raises RuntimeError inside one of the pool's handlers.
         """
         self._refuse_own_handler("force_shutdown() would wait for itself")
         self._closing.force()
@@ -218,10 +216,9 @@ class WorkerPool(Generic[Job, Value]):
     ) -> Literal[False]:
         """Drain on a clean exit. If the body raised, or an interrupt comes while draining, force.
 
-        What an earlier shutdown has stopped waiting for is not waited for again.
+        What an earlier shutdown has stopped waiting for is not waited for again. An interrupt at the very entry of this
+        method leaves the pool open; force_shutdown() still works.
         """
-        # An interrupt at the very entry of this method, before the `try`, leaves the pool open. Then its daemon threads
-        # do what is queued, and force_shutdown() still works.
         drained = False
         try:
             if kind is None and not self._state.abandoned:
@@ -229,8 +226,12 @@ class WorkerPool(Generic[Job, Value]):
             drained = kind is None
         finally:
             if not drained and not self._state.abandoned:
-                # The first call here is one call in C: a second interrupt comes after it, and the pool is forced.
-                start_new_thread(self._closing.force, ())
+                # The first call here is a single call in C, and `suppress` is none: so the pool is forced even if a
+                # second interrupt arrives now.
+                try:  # noqa: SIM105
+                    start_new_thread(self._closing.force, ())
+                except RuntimeError:  # the machine has no thread left
+                    pass
                 self.force_shutdown()
         return False
 
