@@ -21,7 +21,6 @@ workers would wait for each other forever; it is refused, `try_submit` works).
 import time
 from _thread import start_new_thread
 from collections.abc import Callable, Generator, Iterable
-from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
@@ -60,7 +59,7 @@ class WorkerPool(Generic[Job, Value]):
                     exception classes, or a function of an error.
         clock:      gives the time stamps of the results, seconds. Waiting is always done in real time.
         on_result:  called with each result of a submitted job once it is counted, in the thread that finished or
-                    cancelled the job; `results()` then yields nothing. What it raises goes into the report's errors.
+                    cancelled the job, in place of `results()`. What it raises goes into the report's errors.
         crew, add_parts:  for pools made from this one: makes the workers; adds what else there is before they start.
 
     Attributes:
@@ -82,7 +81,7 @@ class WorkerPool(Generic[Job, Value]):
         clock: Callable[[], float] = time.monotonic,
         on_result: Callable[[Result[Job, Value]], object] | None = None,
         crew: Callable[[PoolState[Any, Any], int], Crew] = Crew,
-        add_parts: Callable[[PoolState[Any, Any], Crew, WorkerLoop], object] | None = None,
+        add_parts: Callable[[PoolState[Any, Any], Crew, WorkerLoop], object] = lambda *parts: None,
     ) -> None:
         checks.handler(handler)
         checks.function("clock", clock)
@@ -93,15 +92,16 @@ class WorkerPool(Generic[Job, Value]):
         broken = classes_or_function("broken", broken)
         self.name = f"{type(self).__name__}-{next(_pool_numbers)}"
         self._state: PoolState[Job, Value] = PoolState(self.name, self.queue_size, guarded(clock))
-        self.cancelled = self._state.cancelled
         self._crew = crew(self._state, workers)
         loop = WorkerLoop(self._state, self._crew, handler, broken)
         self._crew.employ(self, resource, loop.live)
         self._assemble(on_result)
-        self._open(None if add_parts is None else partial(add_parts, self._state, self._crew, loop))
+        add_parts(self._state, self._crew, loop)
+        self._open()
 
     def _assemble(self, on_result: Callable[[Result[Job, Value]], object] | None) -> None:
         state, crew = self._state, self._crew
+        self.cancelled = state.cancelled
         self._outlet: Outlet[Job, Value] = Outlet()
         if on_result is not None:
             self._outlet = CallbackOutlet(on_result, state.note_error)
@@ -109,10 +109,8 @@ class WorkerPool(Generic[Job, Value]):
         self._reading = Reading(state, crew, self._intake, self._outlet)
         self._closing = Closing(state, crew, self._outlet, self.stats)
 
-    def _open(self, add_parts: Callable[[], object] | None) -> None:
+    def _open(self) -> None:
         try:
-            if add_parts is not None:
-                add_parts()
             uninterrupted(self._crew.open)
         except BaseException:  # the machine has no more threads, or an interrupt came: leave none behind
             try:  # noqa: SIM105 - as in __exit__
@@ -146,7 +144,8 @@ class WorkerPool(Generic[Job, Value]):
         Ends when no more can come: the pool is shut down and everything has been read, or nothing is left in the pool
         and only the reading thread has ever submitted. A reader in a thread of its own waits until the shutdown.
 
-        Raises RuntimeError at once while another `results()` or `stream()` is being read, and inside a handler.
+        Raises RuntimeError at once while another `results()` or `stream()` is being read, inside a handler, and for a
+        pool whose results go to `on_result`.
         """
         self._refuse_own_handler("results() would wait for itself")
         return self._reading.results()

@@ -195,7 +195,7 @@ class PoolExecutor(Executor):
         """
         if wait and is_handler_of(self.pool):
             raise RuntimeError(
-                f"called by a handler of {self.pool.name} itself: shutdown(wait=True) would wait forever"
+                f"called by a handler of {self.pool.name} itself: shutdown(wait=True) would wait for itself"
             )
         self.pool.close()
         if cancel_futures:

@@ -17,14 +17,14 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from numbers import Complex, Number, Real
 from queue import Empty, SimpleQueue
 from threading import Event
 from typing import Any
 
 from . import checks
+from .errors import JobCancelled
 from .gcra import SECOND, Schedule, Waiter, ticks, too_late
-from .result import JobCancelled
+from .retry_after import object_in_seconds
 from .words import describe
 from .worker import worker_or_none
 
@@ -188,10 +188,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bool | int | float):
         return value
     with suppress(Exception):  # a signalling NaN, a number too large, or a type whose methods raise
-        if isinstance(value, Real) or (isinstance(value, Number) and not isinstance(value, Complex)):
-            return float(value)  # type: ignore[arg-type]  # Decimal is registered as a Number, but not as Real
-        if callable(getattr(type(value), "total_seconds", None)):
-            return float(value.total_seconds())
+        seconds = object_in_seconds(value, type(value))
+        return value if seconds is None else seconds
     return value
 
 

@@ -52,6 +52,8 @@ class Reading(Generic[Job, Value]):
 
     def results(self) -> Results[Job, Value]:
         """The results of submitted jobs as they finish, up to the end."""
+        if self.outlet.eager:
+            raise RuntimeError(f"{self._state.name} gives its results to on_result: there is nothing to read")
         return _started(self._read())
 
     def stream(self, source: Iterator[Job]) -> Results[Job, Value]:
