@@ -71,7 +71,7 @@ class Intake(Generic[Job, Value]):
                     self._join_line(parker)
                     return False
                 if parker is not None:
-                    self._leave_line(parker)
+                    self._unlist(parker)
                 if feeder is not None:
                     state.feeders.add(feeder)  # before its job is in: an interrupted thread can still read the result
                 state.enqueue(task)
@@ -106,16 +106,13 @@ class Intake(Generic[Job, Value]):
                 parker.park(min(remaining, SLICE))
                 result.submitted = self.state.clock()
         except BaseException:
-            self.give_up_waiting(parker)
+            uninterrupted(partial(self.leave_line, parker))
             raise
 
-    def give_up_waiting(self, parker: Parker) -> None:
-        """Leave the line without a job. Whoever was notified in vain passes the notification on."""
-        uninterrupted(partial(self._give_up_waiting, parker))
-
-    def _give_up_waiting(self, parker: Parker) -> None:
+    def leave_line(self, parker: Parker) -> None:
+        """Leave the line without a job. Whoever was notified in vain passes the notification on. May be repeated."""
         with self.state.lock:
-            if not self._leave_line(parker) and self.state.has_room():
+            if not self._unlist(parker) and self.state.has_room():
                 self.state.wake_blocked()
 
     def _join_line(self, parker: Parker | None) -> None:
@@ -123,7 +120,7 @@ class Intake(Generic[Job, Value]):
             parker.listed = True
             self.state.blocked.append(parker)
 
-    def _leave_line(self, parker: Parker) -> bool:
+    def _unlist(self, parker: Parker) -> bool:
         """True if the parker was still in the line."""
         if not parker.listed:
             return False

@@ -25,10 +25,11 @@ class Outlet(SimpleQueue[Result[Job, Value] | None]):
         eager:    True if `deliver` must be called, without the lock, after results have been put here.
     """
 
-    wanted = True
-    delayed = 0
-    owed = 0
-    eager = False
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted = True
+        self.delayed = self.owed = 0
+        self.eager = False
 
     def wake(self) -> None:
         """Have the reader look again."""
@@ -44,10 +45,9 @@ class CallbackOutlet(Outlet[Job, Value]):
     Whatever the callback raises goes to `note_error`: that thread is a worker that has more to do.
     """
 
-    eager = True
-
     def __init__(self, callback: Callable[[Result[Job, Value]], object], note_error: Callable[[BaseException], None]):
         super().__init__()
+        self.eager = True
         self._callback = callback
         self._note_error = note_error
 

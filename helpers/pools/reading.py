@@ -130,7 +130,8 @@ class Reading(Generic[Job, Value]):
         state, intake = self._state, self._intake
         if outlet.owed - outlet.delayed >= state.queue_size + state.present:
             return False
-        result: Result[Job, Value] = Result(job, state.clock())
+        clock = state.clock  # looked up before it is called: `state.clock()` would be slower
+        result: Result[Job, Value] = Result(job, clock())
         task = (result, outlet)
         if not intake.offer(task) and not self._wait_to_admit(task):
             return False
@@ -140,17 +141,18 @@ class Reading(Generic[Job, Value]):
         return True
 
     def _wait_to_admit(self, task: Task[Job, Value]) -> bool:
+        """Wait for room. False if a result should be read first."""
         intake, parker = self._intake, Parker()
         try:
-            while not intake.offer(task, parker=parker):
-                if self._should_read_first(task[1]):
-                    intake.give_up_waiting(parker)
-                    return False
+            while not self._should_read_first(task[1]):
+                if intake.offer(task, parker=parker):
+                    return True
                 parker.park(SLICE)
                 task[0].submitted = self._state.clock()
-            return True
+            intake.leave_line(parker)
+            return False
         except BaseException:
-            intake.give_up_waiting(parker)
+            uninterrupted(partial(intake.leave_line, parker))
             raise
 
     def _should_read_first(self, outlet: Outlet[Job, Value]) -> bool:

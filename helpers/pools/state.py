@@ -64,27 +64,28 @@ class PoolState(Generic[Job, Value]):
         reader:           the outlet that somebody reads now, or None.
         watchers:         parkers of those who wait for the last worker to end.
         finished_late, cancelled_late:  the jobs that have finished or were cancelled since the pool was closed.
-        errors:           of resources and callbacks.
-        alarms:           threads that act at a certain time, for pools that need any.
+        errors, alarms:   what went wrong in resources and callbacks; threads that act at a certain time.
     """
-
-    running = succeeded = failed = unknown = cancelled_count = present = 0
-    closed = abandoned = waits_for_running = False
-    most = max_delayed = math.inf
-    reader: Outlet[Job, Value] | None = None
 
     def __init__(self, name: str, queue_size: int, clock: Clock) -> None:
         self.name, self.queue_size, self.clock = name, queue_size, clock
         self.lock = RLock()  # guards everything else
+        self.cancelled = Event()
+        self.closed = self.abandoned = self.waits_for_running = False
+        self.most = self.max_delayed = math.inf
+        self._empty()
+
+    def _empty(self) -> None:
+        self.running = self.succeeded = self.failed = self.unknown = self.cancelled_count = self.present = 0
         self.queue: deque[Task[Job, Value]] = deque()
         self.delayed: list[tuple[float, int, Task[Job, Value]]] = []  # a heap: when due, a serial number, the task
         self.idle: list[Worker] = []  # the worker that became idle last is at the end
         self.blocked: deque[Parker] = deque()
-        self.cancelled = Event()
         self.finished_late: list[Job] = []
         self.cancelled_late: list[Job] = []
         self.errors: list[BaseException] = []
         self.feeders: set[Thread] = set()
+        self.reader: Outlet[Job, Value] | None = None
         self.watchers: list[Parker] = []
         self.alarms: list[Alarm] = []
         self._serial = count()

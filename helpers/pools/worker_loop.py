@@ -56,15 +56,15 @@ class WorkerLoop:
 
     def _work(self, worker: Worker) -> None:
         become(worker)
-        handler, number, clock, take = self._handler, worker.number, self._state.clock, self.take
+        handler, clock, take, settle = self._handler, self._state.clock, self.take, self.settle
         while (task := take(worker)) is not None or not self._retires(worker):
             if task is not None:
                 result, outlet = task
-                result.run(handler, number, clock)
+                result.run(handler, worker.number, clock)
                 worker.idle_since = result.finished
                 if result.error is not None and worker.has_resource:
                     self._check_resource(worker, result.error)
-                self.settle(worker, task)
+                settle(worker, task)
                 if outlet.eager:
                     outlet.deliver()
                 del task, result, outlet  # an idle worker keeps nothing of its last job alive
