@@ -43,8 +43,10 @@ def copy(tmp_path: Path) -> Path:
     acme, tests = tmp_path / "acme", tmp_path / "tests"
     shutil.copytree(ROOT / "helpers" / "pools", acme / "pools", ignore=shutil.ignore_patterns("__pycache__"))
     (acme / "__init__.py").touch()
-    leftovers = (ROOT / "helpers" / "leftovers.py").read_text(encoding="utf-8")  # the tests use it, the pools do not
-    (acme / "leftovers.py").write_text(renamed(leftovers), encoding="utf-8")
+    (acme / "services").mkdir()
+    (acme / "services" / "__init__.py").touch()
+    for name in ("leftovers.py", "services/environment.py"):  # the tests use these two, the pools do not
+        (acme / name).write_text(renamed((ROOT / "helpers" / name).read_text(encoding="utf-8")), encoding="utf-8")
     tests.mkdir()
     support = [path for path in (ROOT / "tests").glob("*.py") if not path.name.startswith("test_")]
     for path in [*support, ROOT / "tests" / "test_pool_contract.py"]:
