@@ -88,10 +88,8 @@ def most_above_the_rate(times, rate):
 
 
 @pytest.mark.parametrize("start", [0.0, 1e6 + 0.1])
-@pytest.mark.parametrize(
-    "rate, burst, calls",
-    [(0.001, 1, 20_000), (0.3, 7, 20_000), (7, 1, 60_000), (100, 20, 130_000), (1e5, 3, 130_000), (1e6, 1, 150_000)],
-)
+@pytest.mark.parametrize("rate, burst", [(0.001, 1), (0.3, 7), (7, 1), (100, 20), (1e5, 3), (1e6, 1)])
+@pytest.mark.parametrize("calls", [10_000, pytest.param(150_000, marks=pytest.mark.long)])
 def test_no_interval_has_more_calls_than_promised_and_no_time_is_lost(rate, burst, calls, start):
     clock, draw = Clock(start), random.Random(f"{rate} {burst}")
     limiter = RateLimiter(rate, burst, clock=clock)
