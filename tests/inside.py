@@ -6,6 +6,10 @@ only. So a change of the pools' parts changes this file, and not the tests.
 
 from contextlib import contextmanager
 
+from helpers.pools import closing, intake, interrupts, parker, reading
+
+SLICE = parker.SLICE  # the longest single wait, seconds
+
 
 def state_of(pool):
     """The one state that all parts of the pool share."""
@@ -19,6 +23,21 @@ def crew_of(pool):
 def workers_of(pool):
     """The workers by their number."""
     return {worker.number: worker for worker in pool._crew.members}
+
+
+def set_slice(monkeypatch, seconds):
+    """Make the longest single wait of every part that long."""
+    for module in (closing, interrupts, intake, parker, reading):
+        monkeypatch.setattr(module, "SLICE", seconds)
+
+
+def interrupted_wait(monkeypatch):
+    """The next wait in a shutdown ends with the KeyboardInterrupt of a Stop button."""
+
+    def wait(closing, until):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(closing.Closing, "wait", wait)
 
 
 def outlet_of(pool):

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# This pool uses every module of the core. The other pools are left out to save time, and so are the tests that need half
-# a second or more each.
+# This pool uses every module of the core. The other pools are left out to save time, and so are the tests that need
+# half a second or more each.
 SUBSET = "DynamicRetryingPool and not under_load and not longer_than_any"
 
 # None in place of a module makes every later import of that name fail.
@@ -43,10 +43,10 @@ def copy(tmp_path: Path) -> Path:
     acme, tests = tmp_path / "acme", tmp_path / "tests"
     shutil.copytree(ROOT / "helpers" / "pools", acme / "pools", ignore=shutil.ignore_patterns("__pycache__"))
     (acme / "__init__.py").touch()
-    (acme / "services").mkdir()
-    (acme / "services" / "__init__.py").touch()
-    for name in ("leftovers.py", "services/environment.py"):  # the tests use these two, the pools do not
-        (acme / name).write_text(renamed((ROOT / "helpers" / name).read_text(encoding="utf-8")), encoding="utf-8")
+    for name in ("leftovers.py", "services/environment.py"):  # the tests use them, the pools do not
+        target = acme / name
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(renamed((ROOT / "helpers" / name).read_text(encoding="utf-8")), encoding="utf-8")
     tests.mkdir()
     support = [path for path in (ROOT / "tests").glob("*.py") if not path.name.startswith("test_")]
     for path in [*support, ROOT / "tests" / "test_pool_contract.py"]:

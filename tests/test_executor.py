@@ -445,7 +445,7 @@ def test_a_dynamic_crew_grows_behind_it(gate):
 
 
 def test_nobody_else_can_read_the_results(make):
-    with make() as executor, pytest.raises(RuntimeError, match="has a reader"):
+    with make() as executor, pytest.raises(RuntimeError, match="gives its results to on_result"):
         executor.pool.results()
 
 

@@ -2,7 +2,7 @@
 
 A job's way through a pool, and the file that has each step:
 
-    submit, stream ──> intake ──> state: the queue ──> crew: a worker calls the handler ──> outlet ──> reading ──> you
+    submit, stream ──> intake ──> state: the queue ──> worker_loop: the handler runs ──> outlet ──> reading ──> you
                                     ^                                     │
                                     └── state: delayed <── retries <──────┘ it failed, and the policy allows a retry
 
@@ -16,7 +16,8 @@ Read the files in this order:
     interrupts    KeyboardInterrupt: the one mechanism
     outlet        where finished results go
     state         where every job is, the one lock, and the invariant that it guards
-    crew          workers start, take jobs, run them, and end
+    crew          who is present: workers start and end
+    worker_loop   what a worker does: take a job, run it, settle it, wait
     intake        jobs come in, or wait for room
     reading       results go out
     closing       a pool ends
@@ -43,8 +44,8 @@ Read the files in this order:
     executor      PoolExecutor: any pool where a `concurrent.futures.Executor` is wanted
     checks, clocks, matching, words   bad input, the user's clock, which errors are meant, and objects put into words
 
-Imports go one way: parker, outlet <- state <- crew <- intake <- reading, closing <- basic <- everything else. They are
-relative, so the folder can be copied into another package.
+Imports go one way: parker, outlet <- state <- crew, intake <- worker_loop, reading, closing <- basic <- all others.
+They are relative, so the folder can be copied into another package.
 
 It needs the standard library only, apart from `image`. Modules that take time to import (Pillow, smtplib,
 concurrent.futures) are imported when they are first asked for.

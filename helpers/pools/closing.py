@@ -115,14 +115,14 @@ class Closing(Generic[Job, Value]):
     def _report(self, ended: bool) -> ShutdownReport:
         state = self._state
         with state.lock:
-            orders = [worker.order for worker in self._crew.members if worker.order is not None]
+            in_hand = [worker.task for worker in self._crew.members if worker.task is not None]
             if not ended:
                 state.abandoned = True
                 state.wake_watchers()
             return ShutdownReport(
                 finished=tuple(state.finished_late),
                 cancelled=tuple(state.cancelled_late),
-                still_running=tuple(order[0].job for order in orders),
+                still_running=tuple(task[0].job for task in in_hand),
                 errors=tuple(state.errors),
                 stats=self._stats(),
             )

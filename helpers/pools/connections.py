@@ -212,6 +212,8 @@ class Connections(Generic[Connection]):
 class _Hopeless(Exception):
     """No connection has worked for `patience` seconds. Carries the last refusal out of the lock."""
 
-    def __init__(self, problem: BaseException | None) -> None:
-        super().__init__(problem)
-        self.problem = problem
+    @property
+    def problem(self) -> BaseException | None:
+        """The last refusal."""
+        refusal: BaseException | None = self.args[0]
+        return refusal

@@ -17,7 +17,7 @@ class JobCancelled(Exception):
 class OutcomeUnknown(Exception):
     """Raised by a handler that cannot know whether the work was done: it asked for the work and got no answer.
 
-    Examples are a mail or a payment, when the connection is lost between the request and the reply. Such a
+    Examples are a mail or a payment when the connection is lost between the request and the reply. Such a
     job has neither succeeded nor failed, and `stats().unknown` counts it. If somebody repeats it, it may be done twice.
     """
 

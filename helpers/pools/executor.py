@@ -43,6 +43,7 @@ from .dynamic import DynamicPool
 from .errors import JobCancelled, PoolClosed
 from .result import Result
 from .words import describe
+from .worker import is_handler_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -137,7 +138,7 @@ class PoolExecutor(Executor):
         checks.function("fn", fn)
         call = Call(fn, args, kwargs)
         try:
-            if not self.pool.is_own_handler():
+            if not is_handler_of(self.pool):
                 self.pool.submit(call)
             elif not self.pool.try_submit(call):
                 raise RuntimeError(f"the queue of {self.pool.queue_size} is full: {call!r}, from inside, cannot wait")
@@ -192,9 +193,9 @@ class PoolExecutor(Executor):
         cancel_futures=True: the futures of all calls that no worker is free for are cancelled, and what has failed is
         not retried. May be called again. Raises RuntimeError if one of its own functions would wait for itself.
         """
-        if wait and self.pool.is_own_handler():
+        if wait and is_handler_of(self.pool):
             raise RuntimeError(
-                f"called by a handler of {self.pool.name} itself: shutdown(wait=True) would wait forever"
+                f"called by a handler of {self.pool.name} itself: shutdown(wait=True) would wait for itself"
             )
         self.pool.close()
         if cancel_futures:

@@ -19,7 +19,7 @@ from .interrupts import uninterrupted
 from .outlet import Outlet
 from .parker import SLICE, Parker
 from .result import Result
-from .state import Order, PoolState
+from .state import PoolState, Task
 from .words import describe
 
 Job = TypeVar("Job")
@@ -41,10 +41,10 @@ class Intake(Generic[Job, Value]):
     def submit(self, job: Job, outlet: Outlet[Job, Value], deadline: float | None, timeout: float | None) -> None:
         """Queue a job, waiting for room until `deadline`, which is in `timeout` seconds. Raises what `offer` raises."""
         result: Result[Job, Value] = Result(job, self.state.clock())  # annotated: Result[Job, Value](...) costs 1 us
-        order = (result, outlet)
+        task = (result, outlet)
         feeder = self.feeder()
-        if not self.offer(order, feeder):
-            self.wait_for_room(partial(self.offer, order, feeder), result, deadline, timeout)
+        if not self.offer(task, feeder):
+            self.wait_for_room(partial(self.offer, task, feeder), result, deadline, timeout)
         self.accepted()
 
     def try_submit(self, job: Job, outlet: Outlet[Job, Value], feeder: Thread | None) -> bool:
@@ -59,7 +59,7 @@ class Intake(Generic[Job, Value]):
         """The calling thread, if it must be noted as one that submits: see `Reading.results`."""
         return current_thread() if len(self.state.feeders) < 2 else None
 
-    def offer(self, order: Order[Job, Value], feeder: Thread | None = None, parker: Parker | None = None) -> bool:
+    def offer(self, task: Task[Job, Value], feeder: Thread | None = None, parker: Parker | None = None) -> bool:
         """Queue a job if there is room. If there is none, put `parker` in the line of those who wait for it.
 
         Raises PoolClosed once a shutdown has begun.
@@ -74,13 +74,13 @@ class Intake(Generic[Job, Value]):
                     self._leave_line(parker)
                 if feeder is not None:
                     state.feeders.add(feeder)  # before its job is in: an interrupted thread can still read the result
-                state.enqueue(order)
+                state.enqueue(task)
                 return True
-        raise self.refusal(order[0].job)
+        raise self.refusal(task[0].job)
 
     def refusal(self, job: Job) -> PoolClosed:
         """The error for a job that comes too late. Calls the job's repr, so not under the lock."""
-        return PoolClosed(f"{self.state.name} is shut down and accepts no more jobs: it refused {describe(job)}")
+        return PoolClosed(f"{self.state.name} is shut down and takes no more jobs: {describe(job)} was not taken")
 
     def accepted(self) -> None:
         """Called after a job was accepted, without the lock."""

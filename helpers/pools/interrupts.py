@@ -35,15 +35,8 @@ def uninterrupted(act: Callable[[], T]) -> T:
     if not may_be_interrupted():
         return act()
     outcome: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            outcome.put((act(), None))
-        except BaseException as error:
-            outcome.put((None, error))
-
     try:
-        start_new_thread(run, ())
+        start_new_thread(_run, (act, outcome))
     except RuntimeError:  # The interpreter is about to exit, or the machine has no thread left. Run it unprotected.
         return act()
     value, error = _wait_for(outcome)
@@ -53,6 +46,13 @@ def uninterrupted(act: Callable[[], T]) -> T:
         raise error
     finally:
         del error  # its traceback refers to this frame: no cycle between the two
+
+
+def _run(act: Callable[[], T], outcome: SimpleQueue[tuple[T | None, BaseException | None]]) -> None:
+    try:
+        outcome.put((act(), None))
+    except BaseException as error:
+        outcome.put((None, error))
 
 
 def may_be_interrupted() -> bool:

@@ -52,7 +52,7 @@ class CallbackOutlet(Outlet[Job, Value]):
         self._note_error = note_error
 
     def deliver(self) -> None:
-        """Call the callback with every result in the outlet. Raises nothing."""
+        """Call the callback with every result that is here."""
         while True:
             try:
                 result = self.get_nowait()

@@ -22,8 +22,9 @@ from threading import Event
 from typing import Any
 
 from . import checks
+from .errors import JobCancelled
 from .gcra import SECOND, Schedule, WaitingCaller, ticks, too_late
-from .result import JobCancelled
+from .retry_after import object_in_seconds
 from .words import describe
 from .worker import worker_or_none
 
@@ -186,13 +187,9 @@ def _plain(value: Any) -> Any:
     """
     if isinstance(value, bool | int | float):
         return value
-    from numbers import Complex, Number, Real  # here, because most programs do not need it
-
     with suppress(Exception):  # a signalling NaN, a number too large, or a type whose methods raise
-        if isinstance(value, Real) or (isinstance(value, Number) and not isinstance(value, Complex)):
-            return float(value)  # type: ignore[arg-type]  # Decimal is registered as a Number, but not as Real
-        if callable(getattr(type(value), "total_seconds", None)):
-            return float(value.total_seconds())
+        seconds = object_in_seconds(value, type(value))
+        return value if seconds is None else seconds
     return value
 
 

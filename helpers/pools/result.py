@@ -148,8 +148,7 @@ class Result(Generic[Job, Value]):
                 _refuse_coroutine(self.value)
             self.error = None
         except BaseException as error:
-            self.value = None
-            self.error = error
+            self.value, self.error = None, error
             with suppress(BaseException):  # no memory left, say: the result matters more than the memory it holds
                 clear_locals(error, sys._getframe())
         self.finished = clock()

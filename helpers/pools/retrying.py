@@ -36,6 +36,7 @@ from .result import Result
 from .retries import DeadLetter, Retries
 from .state import PoolState
 from .words import describe
+from .worker_loop import WorkerLoop
 
 __all__ = ["DeadLetter", "DynamicRetryingPool", "RetryLater", "RetryPolicy", "RetryingPool"]
 
@@ -78,10 +79,10 @@ class RetryingPool(WorkerPool[Job, Value]):
         self.max_delayed = checks.whole_number("max_delayed", max_delayed)
         super().__init__(handler, workers=workers, queue_size=queue_size, add_parts=self._add_retries, **options)
 
-    def _add_retries(self, state: PoolState[Any, Any], crew: Crew) -> None:
+    def _add_retries(self, state: PoolState[Any, Any], crew: Crew, loop: WorkerLoop) -> None:
         state.max_delayed = self.max_delayed
         if self.policy is not None:
-            self._retries = Retries(state, crew, self.policy)
+            self._retries = Retries(state, crew, loop, self.policy)
 
     def dead_letters(self) -> list[DeadLetter]:
         """The jobs that were given up, in that order. `measure.letters_frame` makes it a table."""

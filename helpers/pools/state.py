@@ -1,6 +1,6 @@
 """Where every job of a pool is: the one state, with the one lock, that all parts of a pool share.
 
-                       room?                 worker.order               outlet
+                       room?                 worker.task               outlet
     submit, stream ──> queue ──── take ────> a worker's hand ─ finish ─> results(), stream, callback
                        ^   │                        │                    ^
              bring_back│   └─────────── cancel ─────│────────────────────┤
@@ -10,7 +10,7 @@
 The invariant, which holds whenever nobody holds the lock:
 
 - Every job that was accepted is in exactly one place: in `queue`, in `delayed`, in the hand of one worker
-  (`worker.order`), or counted as succeeded, failed, unknown, or cancelled with its result in an outlet.
+  (`worker.task`), or counted as succeeded, failed, unknown, or cancelled with its result in an outlet.
 - `running` is the number of workers with a job in hand.
 - Nothing is added to `queue` by a submitter once `closed` is true, or while it has no room: `queue_size` jobs are
   queued, or `max_delayed` jobs are delayed. A retry that has become due enters the queue even if it is full.
@@ -19,12 +19,12 @@ The invariant, which holds whenever nobody holds the lock:
 - A submitter in `blocked` is parked or about to park. Whenever there may be room again one of them is notified, and
   all of them are when the pool closes.
 
-What a mistake would break: a job outside of all places is lost, a job in two places is done twice, and a notification
-that is not sent lets a thread sleep forever.
+What a mistake would break: a job outside of all places is lost, a job in two places is done twice, and a thread that is
+not notified sleeps forever.
 
-The lock is never held while user code runs or while a thread waits. It is re-entrant so that a thread can find out
-whether it holds it: see `interrupts`. All methods here are called with the lock held, unless they say otherwise. The
-order of their steps matters: in the main thread KeyboardInterrupt can come between any two of them.
+The lock is never held while user code runs or a thread waits. It is re-entrant so that a thread can find out whether it
+holds it: see `interrupts`. All methods are called with the lock held, unless they say otherwise. The order of their
+steps matters: in the main thread KeyboardInterrupt can come between any two of them.
 """
 
 import math
@@ -47,7 +47,7 @@ Job = TypeVar("Job")
 Value = TypeVar("Value")
 
 # What waits in the queue and goes through a worker's hand: the result to fill in, and the outlet it belongs to.
-Order = tuple[Result[Job, Value], Outlet[Job, Value]]
+Task = tuple[Result[Job, Value], Outlet[Job, Value]]
 
 
 class PoolState(Generic[Job, Value]):
@@ -56,6 +56,7 @@ class PoolState(Generic[Job, Value]):
     Attributes that are not described above:
         name:             of the pool, for messages.
         clock:            for time stamps, seconds; never raises.
+        present, most:    workers that have not retired; above `most` they retire before they take another job.
         waits_for_running:  True if a running job may come back to the queue, so that idle workers must stay for it.
         cancelled:        set when the pool no longer wants what is running.
         abandoned:        True once a shutdown has stopped waiting for what is still running.
@@ -67,30 +68,32 @@ class PoolState(Generic[Job, Value]):
         alarms:           threads that act at a certain time, for pools that need any.
     """
 
+    running = succeeded = failed = unknown = cancelled_count = present = 0
+    closed = abandoned = waits_for_running = False
+    most = max_delayed = math.inf
+    reader: Outlet[Job, Value] | None = None
+
     def __init__(self, name: str, queue_size: int, clock: Clock) -> None:
-        self.name = name
-        self.queue_size = queue_size
-        self.clock = clock
-        self.max_delayed = math.inf
-        self.waits_for_running = False
-        self.lock = RLock()  # guards everything below
-        self.queue: deque[Order[Job, Value]] = deque()
-        self.delayed: list[tuple[float, int, Order[Job, Value]]] = []  # a heap: when due, a serial number, the order
-        self.running = self.succeeded = self.failed = self.unknown = self.cancelled_count = 0
+        self.name, self.queue_size, self.clock = name, queue_size, clock
+        self.lock = RLock()  # guards everything else
+        self.queue: deque[Task[Job, Value]] = deque()
+        self.delayed: list[tuple[float, int, Task[Job, Value]]] = []  # a heap: when due, a serial number, the task
         self.idle: list[Worker] = []  # the worker that became idle last is at the end
         self.blocked: deque[Parker] = deque()
-        self.closed = self.abandoned = False
         self.cancelled = Event()
         self.finished_late: list[Job] = []
         self.cancelled_late: list[Job] = []
         self.errors: list[BaseException] = []
         self.feeders: set[Thread] = set()
-        self.reader: Outlet[Job, Value] | None = None
         self.watchers: list[Parker] = []
         self.alarms: list[Alarm] = []
         self._serial = count()
 
-    # -- notifications --------------------------------------------------------------------------------------------
+    def note_error(self, error: BaseException | None) -> None:
+        """Keep what went wrong outside of any job, for the report of the shutdown. Called with or without the lock."""
+        if error is not None:
+            with self.lock:
+                self.errors.append(error)
 
     def wake_idle_worker(self) -> None:
         """Notify the worker that became idle last. The others can tell how long nobody has needed them."""
@@ -130,29 +133,27 @@ class PoolState(Generic[Job, Value]):
                 alarm.stop()
         self.wake_watchers()
 
-    # -- a job's way ----------------------------------------------------------------------------------------------
-
     def has_room(self) -> bool:
         """True if a submitter may add a job."""
         return len(self.queue) < self.queue_size and len(self.delayed) < self.max_delayed
 
-    def enqueue(self, order: Order[Job, Value]) -> None:
+    def enqueue(self, task: Task[Job, Value]) -> None:
         """Queue a job, room or no room, and notify an idle worker."""
         if self.idle:
             self.wake_idle_worker()
         # The append comes last: if KeyboardInterrupt arrives before it, the job was not accepted, and the worker that
         # was notified finds nothing and becomes idle again.
-        self.queue.append(order)
+        self.queue.append(task)
 
-    def finish(self, worker: Worker, order: Order[Job, Value]) -> None:
+    def finish(self, worker: Worker, task: Task[Job, Value]) -> None:
         """Count the job in this worker's hand, whose result is filled in, and put the result into its outlet.
 
         Called with or without the lock. Whoever reads the result finds it counted.
         """
-        result, outlet = order
+        result, outlet = task
         error = result.error
         with self.lock:
-            worker.order = None
+            worker.task = None
             self.running -= 1
             if error is None:
                 self.succeeded += 1
@@ -177,43 +178,43 @@ class PoolState(Generic[Job, Value]):
         if self.waits_for_running and not self.unfinished():
             self.wake_all_idle()  # that was the last one: those who stayed because it might be retried can go
 
-    def delay(self, worker: Worker, order: Order[Job, Value], due: float) -> None:
+    def delay(self, worker: Worker, task: Task[Job, Value], due: float) -> None:
         """Move the job in this worker's hand to the delayed ones; it may run again at `due`."""
-        worker.order = None
+        worker.task = None
         self.running -= 1
-        order[0].record_attempt(due)
-        order[1].delayed += 1
-        heappush(self.delayed, (due, next(self._serial), order))
-        order[1].wake()  # a delayed job takes no place in its stream's window: the stream may have room for another
+        task[0].record_attempt(due)
+        task[1].delayed += 1
+        heappush(self.delayed, (due, next(self._serial), task))
+        task[1].wake()  # a delayed job takes no place in its stream's window: the stream may have room for another
 
     def bring_back(self, now: float) -> float:
         """Move every delayed job that is due to the queue. Returns when the next is due (infinity: never)."""
         while self.delayed and self.delayed[0][0] <= now:
-            order = heappop(self.delayed)[2]
-            order[1].delayed -= 1
-            self.enqueue(order)
+            task = heappop(self.delayed)[2]
+            task[1].delayed -= 1
+            self.enqueue(task)
             self.wake_blocked()
         return self.delayed[0][0] if self.delayed else math.inf
 
     def cancel(self, outlet: Outlet[Job, Value] | None, now: float) -> None:
         """Cancel the queued and delayed jobs of one outlet, or all of them: each gets a result with a JobCancelled."""
-        gone = [order for order in self.queue if outlet is None or order[1] is outlet]
-        self.queue = deque(order for order in self.queue if not (outlet is None or order[1] is outlet))
+        gone = [task for task in self.queue if outlet is None or task[1] is outlet]
+        self.queue = deque(task for task in self.queue if not (outlet is None or task[1] is outlet))
         late = sorted(item for item in self.delayed if outlet is None or item[2][1] is outlet)
         self.delayed = [item for item in self.delayed if not (outlet is None or item[2][1] is outlet)]
         heapify(self.delayed)
-        for _, _, order in late:
-            order[1].delayed -= 1
-            gone.append(order)
-        for order in gone:
-            self.cancel_one(order, now)
+        for _, _, task in late:
+            task[1].delayed -= 1
+            gone.append(task)
+        for task in gone:
+            self.cancel_one(task, now)
         self.wake_blocked(everybody=True)
         if self.closed:
             self.wake_all_idle()
 
-    def cancel_one(self, order: Order[Job, Value], now: float) -> None:
+    def cancel_one(self, task: Task[Job, Value], now: float) -> None:
         """Fill in and count the result of a job that is in no place any more, as cancelled."""
-        result, outlet = order
+        result, outlet = task
         result.drop(self.why_cancelled(result), now)
         self.cancelled_count += 1
         if self.closed:
@@ -228,8 +229,6 @@ class PoolState(Generic[Job, Value]):
         why.__cause__ = result.attempts[-1].error
         return why
 
-    # -- questions ------------------------------------------------------------------------------------------------
-
     def unfinished(self) -> bool:
         """True if the pool has jobs whose result is still to come."""
         return bool(self.queue or self.running or self.delayed)
@@ -238,15 +237,13 @@ class PoolState(Generic[Job, Value]):
         """True if a worker for which there is no job now will not be needed any more."""
         return self.closed and (self.cancelled.is_set() or not (self.waits_for_running and self.unfinished()))
 
-    def count(self, workers: int) -> PoolStats:
+    def count(self) -> PoolStats:
         """All counts at this instant."""
-        places = {
-            "queued": len(self.queue),
-            "running": self.running,
-            "delayed": len(self.delayed),
-            "succeeded": self.succeeded,
-            "failed": self.failed,
-            "cancelled": self.cancelled_count,
-            "unknown": self.unknown,
-        }
-        return PoolStats(submitted=sum(places.values()), workers=workers, **places)
+        queued, delayed = len(self.queue), len(self.delayed)
+        finished = self.succeeded + self.failed + self.cancelled_count + self.unknown
+        return PoolStats(
+            submitted=queued + self.running + delayed + finished,
+            **{"queued": queued, "running": self.running, "delayed": delayed, "workers": self.present},
+            **{"succeeded": self.succeeded, "failed": self.failed},
+            **{"cancelled": self.cancelled_count, "unknown": self.unknown},
+        )

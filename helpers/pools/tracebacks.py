@@ -54,16 +54,15 @@ def _clear_traceback(error: BaseException, root: FrameType, ours: dict[FrameType
         _traceback.__set__(error, entry)
     kept: list[TracebackType] = []
     foreign = 0
-    while entry is not None:
-        if foreign == MOST_FOREIGN:
-            _traceback.__set__(error, _copy(kept))
-            return
+    while entry is not None and foreign < MOST_FOREIGN:
         kept.append(entry)
         if _is_ours(entry.tb_frame, ours):
             _clear(entry.tb_frame)
         else:
             foreign += 1
         entry = entry.tb_next
+    if entry is not None:
+        _traceback.__set__(error, _copy(kept))
 
 
 def _copy(entries: list[TracebackType]) -> TracebackType | None:
