@@ -307,7 +307,7 @@ def test_nothing_is_taken_after_the_shutdown(make):
 
 def test_a_function_cannot_wait_for_its_own_executors_end(make):
     with make() as executor:
-        assert "would wait forever" in str(executor.submit(executor.shutdown).exception(SLOW))
+        assert "would wait for itself" in str(executor.submit(executor.shutdown).exception(SLOW))
         executor.submit(executor.shutdown, wait=False).result(SLOW)
 
 
