@@ -98,6 +98,7 @@ def cpython_results():
             run.kill()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", GENERAL)
 def test_cpythons_own_tests_of_executors_pass(cpython_results, kind):
     output, code = cpython_results[kind]

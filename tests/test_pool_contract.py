@@ -596,6 +596,49 @@ def test_a_resource_that_cannot_be_closed_is_reported(make_pool):
     assert str(error) == "close failed"
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "breaks"),
+    [
+        ({}, ConnectionResetError("gone"), True),  # an OSError, which the default of `broken` names
+        ({}, EOFError("gone"), True),
+        ({}, ValueError("bad job"), False),
+        ({"broken": ValueError}, ValueError("gone"), True),
+        ({"broken": lambda error: "gone" in str(error)}, ValueError("gone"), True),
+        ({"broken": ()}, ConnectionResetError("gone"), False),
+    ],
+)
+def test_a_broken_resource_is_closed_and_the_next_job_opens_another(make_pool, options, error, breaks):
+    tools = Tools()
+    seen = []
+
+    def handler(job):
+        seen.append(current_worker().resource)
+        if job == "breaks":
+            raise error
+
+    with make_pool(handler, workers=1, resource=tools, **options) as pool:
+        results = [result for jobs in (["works", "breaks"], ["works again"]) for result in pool.stream(jobs)]
+    if isinstance(pool, BatchEmailSender) and not options:
+        breaks = False  # the mailer replaces broken connections itself
+    attempts = 2 if retries(pool) else 1
+    assert len(seen) == 2 + attempts and sum(result.ok for result in results) == 2
+    assert tools.opened == tools.closed == len(set(seen)) == (1 + attempts if breaks else 1)
+
+
+def test_a_resource_that_the_handler_discards_is_closed_and_the_next_job_opens_another(make_pool):
+    tools = Tools()
+
+    def handler(job):
+        worker = current_worker()
+        number = worker.resource
+        assert worker.discard() is None and tools.closed == number
+        return number
+
+    with make_pool(handler, workers=1, resource=tools) as pool:
+        assert [result.value for result in pool.stream("abc")] == [1, 2, 3]
+    assert tools.opened == tools.closed == 3
+
+
 def test_asking_for_a_resource_that_was_not_given_is_a_clear_error(make_pool):
     with make_pool(lambda job: current_worker().resource) as pool:
         [result] = pool.stream([1])

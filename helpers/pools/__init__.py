@@ -4,14 +4,14 @@ A job's way through a pool, and the file that has each step:
 
     submit, stream ──> intake ──> state: the queue ──> worker_loop: the handler runs ──> outlet ──> reading ──> you
                                     ^                                     │
-                                    └── state: delayed <── retries <──────┘ it failed, and the policy says: again
+                                    └── state: delayed <── retries <──────┘ it failed, and the policy allows a retry
 
 Read the files in this order:
 
     result        what comes back for a job: Result, Attempt        (errors, report, and tracebacks belong to it)
     channel       a bounded queue that can be closed
     unbounded     the anti-pattern: a thread per job, a task per job
-    worker        what a handler may know about the worker that runs it
+    worker        the worker that runs a handler: its number, its resource, and whether it should stop
     parker        how a thread waits, and how it is woken
     interrupts    KeyboardInterrupt: the one mechanism
     outlet        where finished results go
@@ -28,10 +28,10 @@ Read the files in this order:
     elastic       a crew that grows and shrinks
     dynamic       DynamicPool, which has such a crew
     backoff       how long to wait before the next attempt
-    retry_after   what a server means by Retry-After; RetryLater
+    retry_after   Retry-After in seconds, whatever its form; RetryLater
     budget        RetryBudget: a limit to retries during an outage
     policy        RetryPolicy: retry? When? The decision alone
-    retries       what becomes of a failed job: delayed, or a dead letter
+    retries       a failed job is delayed, or becomes a dead letter
     retrying      RetryingPool, dead letters, redrive; DynamicRetryingPool, which is both
     gcra          when each call may go if a server limits the calls per second
     rate          RateLimiter: at most so many calls per second, for all workers together

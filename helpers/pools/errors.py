@@ -2,7 +2,7 @@
 
 
 class PoolClosed(RuntimeError):
-    """The pool has begun to shut down and accepts no more jobs. The job that it refused is untouched."""
+    """Raised when a pool has begun to shut down and accepts no more jobs. The job was not accepted."""
 
 
 class JobCancelled(Exception):
@@ -25,5 +25,5 @@ class OutcomeUnknown(Exception):
 class WorkerDied(RuntimeError):
     """The error of a job whose worker ended in the middle of it for a reason outside of the handler.
 
-    The cause is `__cause__`. Another worker takes the place of the dead one.
+    `__cause__` is the reason. Another worker takes the place of the dead worker.
     """
