@@ -30,13 +30,16 @@ class Intake(Generic[Job, Value]):
     """The way into a pool.
 
     Attributes:
-        state:  of the pool.
-        after:  called without the lock after a job was accepted: an elastic crew looks whether it must grow. Or None.
+        state:    of the pool.
+        feeders:  the first two threads that have submitted, workers apart; guarded by the pool's lock. See
+                `Reading.results`: a reader that is the only one of them need not wait for more.
+        after:    called without the lock after a job was accepted: an elastic crew looks whether it must grow. Or None.
     """
 
     def __init__(self, state: PoolState[Job, Value], after: Callable[[], None] | None) -> None:
         self.state = state
         self.after = after
+        self.feeders: set[Thread] = set()
 
     def submit(self, job: Job, outlet: Outlet[Job, Value], deadline: float | None, timeout: float | None) -> None:
         """Queue a job, waiting for room until `deadline`, which is in `timeout` seconds. Raises what `offer` raises."""
@@ -57,7 +60,7 @@ class Intake(Generic[Job, Value]):
 
     def feeder(self) -> Thread | None:
         """The calling thread, if it must be noted as one that submits: see `Reading.results`."""
-        return current_thread() if len(self.state.feeders) < 2 else None
+        return current_thread() if len(self.feeders) < 2 else None
 
     def offer(self, task: Task[Job, Value], feeder: Thread | None = None, parker: Parker | None = None) -> bool:
         """Queue a job if there is room. If there is none, put `parker` in the line of those who wait for it.
@@ -73,7 +76,7 @@ class Intake(Generic[Job, Value]):
                 if parker is not None:
                     self._unlist(parker)
                 if feeder is not None:
-                    state.feeders.add(feeder)  # before its job is in: an interrupted thread can still read the result
+                    self.feeders.add(feeder)  # before its job is in: an interrupted thread can still read the result
                 state.enqueue(task)
                 return True
         raise self.refusal(task[0].job)

@@ -79,7 +79,7 @@ class Reading(Generic[Job, Value]):
         """True if nobody will finish a job any more, or nobody but the reader itself could submit one."""
         state = self._state
         with state.lock:
-            return self._over() or (not state.unfinished() and state.feeders == {current_thread()})
+            return self._over() or (not state.unfinished() and self._intake.feeders == {current_thread()})
 
     def _over(self) -> bool:
         """True if no job will finish any more, as far as anybody waits for it."""

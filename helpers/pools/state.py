@@ -31,7 +31,7 @@ import math
 from collections import deque
 from heapq import heapify, heappop, heappush
 from itertools import count
-from threading import Event, RLock, Thread
+from threading import Event, RLock
 from typing import Generic, TypeVar
 
 from .alarm import Alarm
@@ -50,6 +50,9 @@ Value = TypeVar("Value")
 Task = tuple[Result[Job, Value], Outlet[Job, Value]]
 
 
+_serial = count()  # numbers the delayed jobs, so that no two entries of a heap are equal
+
+
 class PoolState(Generic[Job, Value]):
     """The jobs of one pool, and the threads that wait for a change of them.
 
@@ -60,7 +63,6 @@ class PoolState(Generic[Job, Value]):
         waits_for_running:  True if a running job may come back to the queue, so that idle workers must stay for it.
         cancelled:        set when the pool no longer wants what is running.
         abandoned:        True once a shutdown has stopped waiting for what is still running.
-        feeders:          the first two threads that have submitted, workers apart: see `Reading.results`.
         reader:           the outlet that somebody reads now, or None.
         watchers:         parkers of those who wait for the last worker to end.
         finished_late, cancelled_late:  the jobs that have finished or were cancelled since the pool was closed.
@@ -73,22 +75,16 @@ class PoolState(Generic[Job, Value]):
         self.cancelled = Event()
         self.closed = self.abandoned = self.waits_for_running = False
         self.most = self.max_delayed = math.inf
-        self._empty()
-
-    def _empty(self) -> None:
         self.running = self.succeeded = self.failed = self.unknown = self.cancelled_count = self.present = 0
         self.queue: deque[Task[Job, Value]] = deque()
         self.delayed: list[tuple[float, int, Task[Job, Value]]] = []  # a heap: when due, a serial number, the task
         self.idle: list[Worker] = []  # the worker that became idle last is at the end
         self.blocked: deque[Parker] = deque()
-        self.finished_late: list[Job] = []
-        self.cancelled_late: list[Job] = []
+        self.finished_late, self.cancelled_late = list[Job](), list[Job]()
         self.errors: list[BaseException] = []
-        self.feeders: set[Thread] = set()
         self.reader: Outlet[Job, Value] | None = None
         self.watchers: list[Parker] = []
         self.alarms: list[Alarm] = []
-        self._serial = count()
 
     def note_error(self, error: BaseException | None) -> None:
         """Keep what went wrong outside of any job, for the report of the shutdown. Called with or without the lock."""
@@ -185,7 +181,7 @@ class PoolState(Generic[Job, Value]):
         self.running -= 1
         task[0].record_attempt(due)
         task[1].delayed += 1
-        heappush(self.delayed, (due, next(self._serial), task))
+        heappush(self.delayed, (due, next(_serial), task))
         task[1].wake()  # a delayed job takes no place in its stream's window: the stream may have room for another
 
     def bring_back(self, now: float) -> float:
