@@ -118,8 +118,9 @@ class PoolState(Generic[Job, Value]):
 
     def wake_watchers(self) -> None:
         """Have those look again who wait for the end of the pool: the reader, and whoever waits in a shutdown."""
-        if self.reader is not None:
-            self.reader.wake()
+        reader = self.reader  # read it once: a reader leaves without the lock
+        if reader is not None:
+            reader.wake()
         for parker in self.watchers:
             parker.unpark()
 
