@@ -43,14 +43,29 @@ every line of a submit.
 """
 
 import contextlib
+import ctypes
 import threading
 import time
 from collections import Counter, deque
 from functools import partial
+from heapq import heappush
+from types import SimpleNamespace
 
 import pytest
 from conftest import wait_until
-from lying import LIMIT, LyingLock, at_each_moment, at_line
+from inside import (
+    crew_of,
+    letters_of,
+    locked,
+    outlet_of,
+    ring_retries,
+    ring_scaling,
+    ring_time_of,
+    state_of,
+    threads_ended,
+    workers_of,
+)
+from lying import LIMIT, Injected, LyingLock, at_each_moment, at_line, dying, lie_to_parkers
 
 from helpers.pools import (
     Channel,
@@ -61,10 +76,19 @@ from helpers.pools import (
     PoolClosed,
     RetryingPool,
     RetryPolicy,
+    WorkerDied,
     WorkerPool,
     basic,
     channel,
+    closing,
     connections,
+    elastic,
+    executor,
+    intake,
+    interrupts,
+    reading,
+    scaling,
+    state,
 )
 from helpers.pools.alarm import Alarm
 from helpers.pools.connections import Connections, NoConnection
@@ -75,40 +99,44 @@ LATER = RetryPolicy(max_attempts=2, base=1000.0, cap=1000.0, jitter=False)  # a 
 
 @pytest.fixture
 def lying(monkeypatch):
-    """A maker of locks, the next of which every pool, channel and line of connections gets."""
-    # Nobody looks again after a while: a call that is lost is lost for good.
-    for module in (basic, connections, channel):
+    """A maker of locks. The latest one is used by every pool, channel, and set of connections made from then on."""
+    # With such a long slice no thread looks again by itself in time, so a lost notification fails the test.
+    for module in (intake, reading, closing, interrupts, connections, channel):
         monkeypatch.setattr(module, "SLICE", 60.0)
-    monkeypatch.setattr(basic, "GRACE", LIMIT)
+    for module in (closing, basic, executor):
+        monkeypatch.setattr(module, "GRACE", LIMIT)
+    latest = [LyingLock()]
+    monkeypatch.setattr(state, "RLock", lambda: latest[0])
+    for module in (connections, channel):
+        monkeypatch.setattr(module, "Lock", lambda: latest[0])
+    lie_to_parkers(monkeypatch, lambda: latest[0])
 
     def make():
-        lock = LyingLock()
-        monkeypatch.setattr(basic, "RLock", lambda: lock)
-        for module in (connections, channel):
-            monkeypatch.setattr(module, "Lock", lambda: lock)
-        return lock
+        latest[0] = LyingLock()
+        return latest[0]
 
     return make
 
 
 @pytest.fixture
 def short_grace(monkeypatch):
-    monkeypatch.setattr(basic, "GRACE", 0.01)
+    for module in (closing, basic, executor):
+        monkeypatch.setattr(module, "GRACE", 0.01)
 
 
 def watch(race, pool, *laws):
-    """At every moment: the accounts balance, the bounds hold, a job that has finished is on the pass, and `laws`."""
+    """Check whenever the lock is released: the counts add up, the bounds hold, and each of `laws` is true."""
     most = [0]
 
     def look():
-        s = pool._count()
+        s = pool.stats()
         parts = (s.queued, s.running, s.delayed, s.succeeded, s.failed, s.cancelled, s.unknown)
-        in_hand = sum(worker.in_hand is not None for worker in pool._crew)
+        in_hand = sum(worker.order is not None for worker in crew_of(pool).members)
         holds = {
-            "no part is negative": min(parts) >= 0,
-            "no job is nowhere": s.submitted == sum(parts) >= most[0],
-            "what runs is in a hand": s.running == in_hand <= s.workers,
-            "the queue's bound": s.queued <= pool.queue_size or isinstance(pool, RetryingPool),
+            "no count is negative": min(parts) >= 0,
+            "no job is lost": s.submitted == sum(parts) >= most[0],
+            "each running job is in a worker's hand": s.running == in_hand <= s.workers,
+            "the queue keeps its bound": s.queued <= pool.queue_size or isinstance(pool, RetryingPool),
             **{law.__name__: law() for law in laws},
         }
         most[0] = s.submitted
@@ -118,21 +146,21 @@ def watch(race, pool, *laws):
 
 
 def ends_once(pool, *read):
-    """The pool is shut down, and each of its jobs has come out once: here, or it was `read` before."""
+    """Shut the pool down and check that each job has exactly one result: read here, or `read` before."""
     pool.shutdown(LIMIT)
     results, stats = [*read, *pool.results()], pool.stats()
     assert stats.submitted == stats.finished == len(results), (stats, results)
     assert len({result.job for result in results}) == len(results), results
-    assert stats.workers == 0 and pool._alive() is None
+    assert stats.workers == 0 and threads_ended(pool)
     return {result.job: result for result in results}
 
 
 def asleep(race, pool, number=1):
-    return f"{pool._name}-worker-{number}" in race.lock.asleep
+    return f"{state_of(pool).name}-worker-{number}" in race.lock.asleep
 
 
 def gated(kind=WorkerPool, *, free=(), fails=False, **options):
-    """A pool whose jobs wait at `gate`, all but the free ones, and the gate."""
+    """Return a pool whose jobs wait for an event, apart from the jobs in `free`; and the event."""
     gate = threading.Event()
 
     def handler(job):
@@ -145,7 +173,7 @@ def gated(kind=WorkerPool, *, free=(), fails=False, **options):
 
 
 def busy(kind=WorkerPool, **options):
-    """A gated pool that has one job, "first", in its handler; and the gate."""
+    """Return a gated pool that is running one job, "first"; and the event that the job waits for."""
     pool, gate = gated(kind, **options)
     pool.submit("first")
     wait_until(lambda: pool.stats().running == 1)
@@ -236,7 +264,7 @@ def test_a_thousand_threads_wait_in_submit_and_all_are_told_of_the_shutdown(lyin
     threads = [threading.Thread(target=submitter, args=(number,), daemon=True) for number in range(1000)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: pool._blocked == 1000 - 12 and len(lock.asleep) >= 1000 - 12)
+    wait_until(lambda: len(state_of(pool).blocked) == 1000 - 12 and len(lock.asleep) >= 1000 - 12)
     stopper = threading.Thread(target=getattr(pool, stop), daemon=True)
     stopper.start()
     for thread in threads:
@@ -296,7 +324,7 @@ def test_a_reader_is_not_taken_for_a_thread_that_has_ended(lying):
             read.extend(result.job for result in pool.results())
 
     reading = same_number(lambda: pool.submit("first"), reader)
-    wait_until(lambda: pool._pass.empty() and pool.stats().finished)
+    wait_until(lambda: outlet_of(pool).empty() and pool.stats().finished)
     reading.join(0.05)
     pool.submit("last")
     pool.shutdown()
@@ -324,7 +352,7 @@ def test_a_shutdown_begins_as_a_worker_is_about_to_lie_down(lying, kind):
     def scenario(race):
         pool, gate = busy(kind, workers=1)
         watch(race, pool)
-        race.meanwhile(pool._close, victim="worker-1")
+        race.meanwhile(pool.close, victim="worker-1")
         gate.set()
         wait_until(lambda: race.happened or asleep(race, pool))
         race.over()
@@ -333,16 +361,11 @@ def test_a_shutdown_begins_as_a_worker_is_about_to_lie_down(lying, kind):
     at_each_moment(lying, scenario)
 
 
-def crew_of(pool):
-    return {worker.number: worker for worker in pool._crew}
-
-
-def wake(race, pool, *numbers):
-    """As if the time of these idle workers were up: nobody has called them."""
-    with pool._lock:
+def wake(pool, *numbers):
+    """Wake these idle workers as if their time were up: nobody has notified them."""
+    with locked(pool):
         for number in numbers:
-            race.lock.asleep.discard(f"{pool._name}-worker-{number}")
-            crew_of(pool)[number].bell.notify()
+            workers_of(pool)[number].parker.unpark()
 
 
 @pytest.mark.parametrize("kind", ["WorkerPool", "DynamicPool"])
@@ -356,14 +379,14 @@ def test_a_worker_times_out_as_a_job_is_handed_to_it(lying, kind):
             pool = DynamicPool(lambda job: job, min_workers=2, max_workers=2, idle_timeout=1000.0, **options)
             wait_until(lambda: asleep(race, pool, 1) and asleep(race, pool, 2))
             pool.resize(min_workers=1)
-            wait_until(lambda: len(pool._idle) == 2 and asleep(race, pool, 1) and asleep(race, pool, 2))
-            number = pool._idle[-1].number  # who is called first
+            wait_until(lambda: len(state_of(pool).idle) == 2 and asleep(race, pool, 1) and asleep(race, pool, 2))
+            number = state_of(pool).idle[-1].number  # who is called first
         wait_until(lambda: asleep(race, pool, number))
         now[0] = 5000.0  # with that the worker may go
         watch(race, pool)
         race.meanwhile(lambda: pool.submit("job"), victim=f"worker-{number}")
-        wake(race, pool, number)
-        gone = crew_of(pool)[number].thread
+        wake(pool, number)
+        gone = workers_of(pool)[number].thread
         wait_until(lambda: race.happened or asleep(race, pool, number) or not gone.is_alive(), LIMIT)
         wait_until(lambda: pool.stats().finished == race.happened, LIMIT)
         race.over()
@@ -384,18 +407,21 @@ def test_a_look_at_any_moment_finds_every_job_in_one_place(lying, kind, fails):
         }
         pool, gate = gated(make[kind], fails=fails, free=range(10))
 
+        delivered, put = [], outlet_of(pool).put
+        outlet_of(pool).put = lambda result: (result is not None and delivered.append(result), put(result))
+
         def the_results_are_there():
-            return pool._pass.qsize() == pool._count().finished
+            return len(delivered) == pool.stats().finished
 
         def every_failure_has_its_letter():
-            return not hasattr(pool, "_letters") or len(pool._letters) == pool._failed
+            return kind == "WorkerPool" or len(letters_of(pool)) == pool.stats().failed
 
         watch(race, pool, the_results_are_there, every_failure_has_its_letter)
         race.meanwhile(pool.stats)
         for job in range(14):
             wait_until(lambda job=job: job < 10 or pool.stats().finished == 10)
             pool.submit(job)
-        pool._take_back()
+        pool.cancel_queued()
         gate.set()
         pool.shutdown(LIMIT)
         race.over()
@@ -446,46 +472,48 @@ def test_two_want_to_be_the_reader(lying, kind):
     at_each_moment(lying, scenario)
 
 
-def test_the_reader_leaves_as_it_is_woken(lying):
-    """It takes no lock to leave. So the look whether there is one and the call must look once."""
+def test_the_reader_leaves_as_the_last_worker_wakes_it(lying):
+    """A reader leaves without the lock, so the check whether there is one and the wake-up must read it once."""
     lying()
 
-    class Leaving(WorkerPool):
-        looks = 0
+    class LeavingReader(state.PoolState):
+        reads = 0
 
         @property
-        def _reader(self):
-            reader, self.looks = self.reader, self.looks + 1
-            if self._closed:
-                self.reader = None  # it has left
+        def reader(self):
+            reader, self.reads = self.__dict__["reader"], self.reads + 1
+            if self.closed:
+                self.__dict__["reader"] = None  # the reader has left just after this look
             return reader
 
-        @_reader.setter
-        def _reader(self, reader):
-            self.reader = reader
+        @reader.setter
+        def reader(self, reader):
+            self.__dict__["reader"] = reader
 
-    pool = Leaving(lambda job: job, workers=1)
-    reading = pool.results()
-    looks = pool.looks
+    pool = WorkerPool(lambda job: job, workers=1)
+    outlet, state_of(pool).__class__ = outlet_of(pool), LeavingReader
+    reading_of_pool = pool.results()
+    reads = state_of(pool).reads
     pool.shutdown()
-    assert pool.looks > looks, "the last worker looks whom to wake"
-    reading.close()
+    assert state_of(pool).reads > reads, "the last worker looks whether there is a reader"
+    assert outlet.get(timeout=LIMIT) is None, "and wakes the reader that it has seen"
+    reading_of_pool.close()
     ends_once(pool)
 
 
 def test_a_worker_takes_what_is_being_taken_back(lying):
     def scenario(race):
         handled = Counter()
-        pool, gate = gated(workers=1, queue_size=5, free=[0])
-        handler = pool._handler
+        gate = threading.Event()
 
         def handle(job):
             handled.update([job])
-            if job == 0:  # so that all the others are in the pool when its result is read
+            if job == 0:  # so that all the other jobs are in the pool when its result is read
                 wait_until(lambda: pool.stats().submitted == 5)
-            return handler(job)
+            else:
+                assert gate.wait(3 * LIMIT)
 
-        pool._handler = handle
+        pool = WorkerPool(handle, workers=1, queue_size=5)
         stream = pool.stream(range(5))
         assert next(stream).job == 0
         wait_until(lambda: pool.stats().running == 1 and pool.stats().queued == 3)
@@ -544,7 +572,7 @@ def test_a_job_ends_while_the_report_is_made(lying, short_grace, stop):
         begun = []
 
         def finish():
-            begun.append(pool._closed)
+            begun.append(state_of(pool).closed)
             gate.set()
             wait_until(lambda: pool.stats().running == pool.stats().queued == 0)
 
@@ -584,17 +612,17 @@ def test_all_are_too_many_at_the_same_moment(lying):
         options = {"min_workers": 3, "max_workers": 3, "idle_timeout": 1000.0, "clock": lambda: now[0]}
         pool = DynamicPool(lambda job: job, **options)
         pool.resize(min_workers=1)
-        wait_until(lambda: len(pool._idle) == 3 and all(asleep(race, pool, number) for number in (1, 2, 3)))
+        wait_until(lambda: len(state_of(pool).idle) == 3 and all(asleep(race, pool, number) for number in (1, 2, 3)))
         now[0] = 5000.0
 
         def there_are_enough():
-            return pool._closed or pool._present >= 1
+            return state_of(pool).closed or pool.worker_count >= 1
 
         watch(race, pool, there_are_enough)
-        race.meanwhile(lambda: (wake(race, pool, 1, 3), wait_until(lambda: pool.worker_count == 1)), victim="worker-2")
-        wake(race, pool, 2)
+        race.meanwhile(lambda: (wake(pool, 1, 3), wait_until(lambda: pool.worker_count == 1)), victim="worker-2")
+        wake(pool, 2)
         wait_until(lambda: pool.worker_count == (1 if race.happened else 2), LIMIT)
-        thread = next((worker.thread for worker in pool._crew if worker.number == 2), None)
+        thread = next((worker.thread for worker in crew_of(pool).members if worker.number == 2), None)
         wait_until(lambda: thread is None or not thread.is_alive() or asleep(race, pool, 2))
         race.over()
         assert pool.worker_count == 1 or not race.happened
@@ -611,10 +639,10 @@ def test_all_are_too_many_after_a_resize(lying):
             pool.submit(job)
         wait_until(lambda: pool.stats().running == 3)
         pool.resize(2, 2)
-        at = {worker.in_hand[0].job: worker for worker in pool._crew}
+        at = {worker.order[0].job: worker for worker in crew_of(pool).members}
 
         def there_are_enough():
-            return pool._closed or pool._present >= 2
+            return state_of(pool).closed or pool.worker_count >= 2
 
         def finish():
             gates[1].set()
@@ -635,18 +663,20 @@ def test_all_are_too_many_after_a_resize(lying):
     at_each_moment(lying, scenario)
 
 
-class Hiring(DynamicPool):
-    """Says when it hires whom it must not."""
+def watch_reservations(pool):
+    """Return a list to which each reservation of a worker is added that the crew must not make."""
+    crew, wrong = crew_of(pool), []
+    reserve = crew.reserve
 
-    wrong = ()
+    def reserve_and_check():
+        if crew.present >= crew.limits.max_workers:
+            wrong.append("more workers than the maximum")
+        if state_of(pool).closed and not state_of(pool).queue:
+            wrong.append("a worker for a closed pool that has nothing to do")
+        return reserve()
 
-    def _hire_one(self):
-        if hasattr(self, "_scaling") and self._log:  # the first crew is there
-            if self._present >= self._limits.max_workers:
-                self.wrong += ("more than the maximum",)
-            if self._closed and not self._queue:
-                self.wrong += ("hired for a pool that is shut down and has nothing to do",)
-        super()._hire_one()
+    crew.reserve = reserve_and_check
+    return wrong
 
 
 MEANWHILE = {
@@ -654,24 +684,38 @@ MEANWHILE = {
     "a resize": lambda pool: pool.resize(1, 1),
     "a deadline": lambda pool: pool.shutdown(0.0),
     "a forced stop": lambda pool: pool.force_shutdown(),
-    "another look": lambda pool: pool._look(),
+    "another look": lambda pool: crew_of(pool).look(),
 }
 
 
+GROW = {
+    "submit": lambda pool: pool.submit("fourth"),
+    "look": lambda pool: crew_of(pool).look(),
+    "resize": lambda pool: pool.resize(2, 3),
+}
+
+
+def needs_three(**options):
+    """A pool that has one worker and, from now on, needs three; and the event that its jobs wait for."""
+    pool, gate = busy(partial(DynamicPool, min_workers=1, max_workers=3, backlog=2, max_wait=1000.0, **options))
+    pool.submit("second")
+    pool.submit("third")
+    crew_of(pool).limits = crew_of(pool).limits._replace(backlog=1)
+    return pool, gate
+
+
 @pytest.mark.parametrize("action", MEANWHILE.values(), ids=MEANWHILE)
-@pytest.mark.parametrize("call", ["submit", "look", "resize"])
-def test_what_is_needed_changes_while_somebody_hires(lying, short_grace, call, action):
+@pytest.mark.parametrize("call", GROW.values(), ids=GROW)
+def test_the_need_for_workers_changes_while_workers_are_started(lying, short_grace, call, action):
     def scenario(race):
-        pool, gate = busy(partial(Hiring, min_workers=1, max_workers=3, backlog=2, max_wait=1000.0))
-        pool.submit("second")
-        pool.submit("third")
-        pool._limits = pool._limits._replace(backlog=1)  # three are needed from now on
+        pool, gate = needs_three()
+        wrong = watch_reservations(pool)
         watch(race, pool)
         race.meanwhile(lambda: action(pool))
         with contextlib.suppress(PoolClosed):
-            {"submit": lambda: pool.submit("fourth"), "look": pool._look, "resize": lambda: pool.resize(2, 3)}[call]()
+            call(pool)
         race.over()
-        assert not pool.wrong
+        assert not wrong
         gate.set()
         ends_once(pool)
 
@@ -684,7 +728,7 @@ def test_two_resizes_at_once_both_count(lying):
         race.meanwhile(lambda: pool.resize(max_workers=5))
         pool.resize(min_workers=2)
         race.over()
-        assert pool._limits[:2] == ((2, 5) if race.happened else (2, 3))
+        assert crew_of(pool).limits[:2] == ((2, 5) if race.happened else (2, 3))
         assert pool.worker_count == 2
         ends_once(pool)
 
@@ -695,11 +739,13 @@ def test_a_resize_meets_a_shutdown(lying):
     def scenario(race):
         pool = DynamicPool(lambda job: job, min_workers=1, max_workers=3)
         at_the_end = []
-        race.meanwhile(lambda: (pool.shutdown(), at_the_end.append(pool._limits)))
+        # The shutdown waits also for a worker whose thread this call is about to start.
+        shut_down = lambda: (pool.shutdown(), at_the_end.append(crew_of(pool).limits))  # noqa: E731
+        race.meanwhile(shut_down, until=lambda: "meanwhile" in race.lock.asleep)
         with contextlib.suppress(PoolClosed):
             pool.resize(min_workers=2)
         race.over()
-        assert at_the_end in ([], [pool._limits]), "a pool that is shut down is not resized"
+        assert at_the_end in ([], [crew_of(pool).limits]), "a pool that is shut down is not resized"
         ends_once(pool)
 
     at_each_moment(lying, scenario)
@@ -708,17 +754,11 @@ def test_a_resize_meets_a_shutdown(lying):
 def test_the_alarm_rings_as_a_job_finds_it_set(lying):
     def scenario(race):
         pool, gate = busy(partial(DynamicPool, min_workers=1, max_workers=3, max_wait=1000.0))
-        pool._scaling.at(time.monotonic() + 1000.0)
-
-        def ring():
-            with pool._lock:
-                pool._scaling._when = float("inf")
-                pool._look()
-
-        race.meanwhile(ring)
+        crew_of(pool).alarm.at(time.monotonic() + 1000.0)
+        race.meanwhile(lambda: ring_scaling(pool))
         pool.submit("second")
         race.over()
-        assert pool._scaling.is_set, "time may change what is needed, so there is a later look"
+        assert crew_of(pool).alarm.is_set, "time may change what is needed, so there is a later look"
         gate.set()
         ends_once(pool)
 
@@ -746,9 +786,14 @@ def test_a_stop_comes_as_a_job_fails_that_would_be_tried_again(lying, short_grac
 
 def test_a_stream_is_left_as_its_job_fails_that_would_be_tried_again(lying):
     def scenario(race):
-        pool, gate = gated(partial(RetryingPool, policy=LATER), workers=1, free=["good"])
-        handler = pool._handler
-        pool._handler = lambda job: handler(job) if job == "good" else (handler(job), 1 / 0)
+        gate = threading.Event()
+
+        def handler(job):
+            if job == "bad":
+                assert gate.wait(3 * LIMIT)
+                raise ValueError(job)
+
+        pool = RetryingPool(handler, workers=1, policy=LATER)
         stream = pool.stream(["good", "bad"])
         next(stream)
         wait_until(lambda: pool.stats().running == 1)
@@ -803,8 +848,7 @@ def test_a_retry_comes_due_as_nobody_wants_it_any_more(lying, leave):
             made.append(len(tries))
 
         race.meanwhile(nobody_wants_it)
-        with pool._lock:
-            pool._bring_back()  # as the alarm does
+        ring_retries(pool)
         race.over()
         pool.shutdown(LIMIT)
         stats = pool.stats()
@@ -824,12 +868,11 @@ def test_a_retry_comes_due_as_a_worker_looks_whether_it_may_go(lying):
         now[0] = 5000.0
 
         def come_due():
-            with pool._lock:
-                pool._bring_back()
+            ring_retries(pool)
 
         race.meanwhile(come_due, victim="worker-1")
         race.lock.asleep.clear()
-        pool._close()
+        pool.close()
         wait_until(lambda: race.happened or asleep(race, pool))
         race.over()
         come_due()
@@ -846,8 +889,7 @@ def test_a_retry_comes_due_as_a_reader_looks_for_the_end(lying):
         now[0] = 5000.0
 
         def come_due():
-            with pool._lock:
-                pool._bring_back()
+            ring_retries(pool)
 
         race.meanwhile(come_due)
         race.otherwise(come_due)
@@ -904,7 +946,7 @@ def test_a_redrive_and_a_submit_want_the_last_place(lying):
         wait_until(lambda: pool.stats().running == 1)
 
         def the_bound_holds():
-            return len(pool._queue) <= 1
+            return len(state_of(pool).queue) <= 1
 
         watch(race, pool, the_bound_holds)
         race.meanwhile(lambda: (pool.try_submit("other"), gate.set()))
@@ -942,6 +984,7 @@ def test_a_redrive_meets_a_stop(lying, stop):
 def alarm(race, ring=lambda: None):
     rung = threading.Event()
     one = Alarm(race.lock, lambda: (rung.set(), ring()), time.monotonic, "the-alarm")
+    one.start()
     wait_until(lambda: "the-alarm" in race.lock.asleep)
     return one, rung
 
@@ -971,7 +1014,7 @@ def test_the_earlier_of_two_wishes_counts(lying):
         race.meanwhile(lambda: one.at(early))
         one.at(late)
         race.over()
-        assert one._when == (early if race.happened else late)
+        assert ring_time_of(one) == (early if race.happened else late)
         one.stop()
         one.thread.join(LIMIT)
 
@@ -988,6 +1031,7 @@ def test_a_wish_made_while_it_rings_is_kept(lying):
             one.at(0.0)
 
     one = Alarm(lock, ring, time.monotonic, "the-alarm")
+    one.start()
     one.at(0.0)
     wait_until(lambda: len(rings) == 2, LIMIT)
     one.stop()
@@ -1227,7 +1271,7 @@ CALLS = {
     "stats": lambda pool: pool.stats(),
     "oldest_wait": lambda pool: pool.oldest_wait(),
     "resize": lambda pool: pool.resize(2, 3),
-    "a look": lambda pool: pool._look(),
+    "a look": lambda pool: crew_of(pool).look(),
     "a deadline": lambda pool: pool.shutdown(0.0),
     "a forced stop": lambda pool: pool.force_shutdown(),
 }
@@ -1249,12 +1293,12 @@ def forgotten(kind):
         if job == "bad":
             raise ValueError(job)
         if job == "blocks":
-            wait_until(lambda: not outlet.wanted or pool._closed)
+            wait_until(lambda: not outlet.wanted or state_of(pool).closed)
 
     crew = {"workers": 1} if kind is RetryingPool else {"min_workers": 1, "max_workers": 1}
     pool = kind(handler, policy=LATER, queue_size=10, **crew)
     stream = pool.stream(["good", "bad", "blocks", "queued", "queued too"])
-    [outlet] = pool._reader
+    outlet = state_of(pool).reader
     ended = [next(stream)]
     put = outlet.put
     outlet.put = lambda result: (put(result), ended.append(result))
@@ -1285,37 +1329,36 @@ def test_the_garbage_collector_closes_a_forgotten_stream_as_a_new_queue_is_made(
     lying()
     pool, stream, ended = forgotten(RetryingPool)
 
-    def made():
-        monkeypatch.setattr(basic, "deque", deque)
+    def made(orders):
+        monkeypatch.setattr(state, "deque", deque)
         stream.close()
-        return deque()
+        return deque(orders)
 
-    monkeypatch.setattr(basic, "deque", made)
+    monkeypatch.setattr(state, "deque", made)
     pool.force_shutdown()
     ends_once(pool, *(result for result in ended if result is not None))
 
 
-def test_the_garbage_collector_closes_a_forgotten_stream_as_another_job_is_delayed(lying):
-    """A new entry of the heap is an object, and new objects are what the collector comes for."""
+def test_the_garbage_collector_closes_a_forgotten_stream_as_another_job_is_delayed(lying, monkeypatch):
+    """An entry of the heap is a new object, and the collector runs when objects are made."""
     lying()
 
     def handler(job):
         if job != "good":
             raise ValueError(job)
 
-    class Numbers:
-        def __next__(self):
-            stream.close()
-            return 7
+    def push(heap, item):
+        stream.close()
+        heappush(heap, item)
 
     pool = RetryingPool(handler, workers=1, policy=LATER)
     stream = pool.stream(["good", "bad"])
     next(stream)
     wait_until(lambda: pool.stats().delayed == 1)
-    pool._numbers = Numbers()
+    monkeypatch.setattr(state, "heappush", push)
     pool.submit("other")
-    wait_until(lambda: pool.stats().running == pool.stats().queued == 0, LIMIT)
-    assert (pool.stats().submitted, pool.stats().cancelled, pool.stats().delayed) == (3, 1, 1), "the stream's, and ours"
+    wait_until(lambda: pool.stats().cancelled == 1 and pool.stats().running == pool.stats().queued == 0, LIMIT)
+    assert (pool.stats().submitted, pool.stats().delayed) == (3, 1), "only the stream's job is cancelled"
     pool.shutdown(0.0)
     assert [result.job for result in pool.results()] == ["other"]
 
@@ -1337,8 +1380,10 @@ def test_the_garbage_collector_closes_a_forgotten_stream_as_the_clock_is_read(ly
 
 @pytest.mark.parametrize("call", ["submit", "try_submit"])
 @pytest.mark.parametrize("kind", ["WorkerPool", "DynamicPool", "RetryingPool"])
-def test_stop_is_pressed_at_any_line_of_a_submit(lying, kind, call):
-    def stop():
+def test_keyboard_interrupt_comes_at_any_line_of_a_submit(lying, kind, call):
+    """In the main thread, the only one that Python interrupts. What an act does in its own thread cannot be broken off."""
+
+    def interrupt():
         raise KeyboardInterrupt
 
     def scenario(race):
@@ -1349,12 +1394,11 @@ def test_stop_is_pressed_at_any_line_of_a_submit(lying, kind, call):
         }
         pool, gate = gated(make[kind], free=["first"])
         wait_until(lambda: asleep(race, pool))
-        if kind == "DynamicPool":  # so that it has to hire
+        if kind == "DynamicPool":  # so that the submit must start workers
             pool.submit("blocks")
             wait_until(lambda: pool.stats().running == 1)
             pool.submit("waits")
-        # Stop is put off while somebody is hired: see `undisturbed`, and test_stop_button in the main thread.
-        with at_line(race.moment, stop, but=["_hire_one"]) as happened, contextlib.suppress(KeyboardInterrupt):
+        with at_line(race.moment, interrupt) as happened, contextlib.suppress(KeyboardInterrupt):
             getattr(pool, call)("first")
         race.happened = bool(happened)
         gate.set()
@@ -1362,7 +1406,7 @@ def test_stop_is_pressed_at_any_line_of_a_submit(lying, kind, call):
             wait_until(lambda: pool.stats().finished == pool.stats().submitted, LIMIT)
             ends_once(pool)
         except AssertionError as error:
-            error.add_note(f"Stop was pressed in {happened}")
+            error.add_note(f"the interrupt came in {happened}")
             raise
 
-    at_each_moment(lying, scenario)
+    at_each_moment(lying, scenario, in_this_thread=True)
