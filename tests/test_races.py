@@ -159,6 +159,32 @@ def asleep(race, pool, number=1):
     return f"{state_of(pool).name}-worker-{number}" in race.lock.asleep
 
 
+def running(pool):
+    """The jobs that workers have in hand."""
+    orders = [worker.order for worker in list(crew_of(pool).members)]
+    return [order[0].job for order in orders if order is not None]
+
+
+def queued(pool):
+    """The jobs that are in the queue."""
+    return [order[0].job for order in list(state_of(pool).queue)]
+
+
+def in_thread(name, call):
+    """Start a thread that makes a call. Returns the thread, and a list to which the value or the error is added."""
+    outcome = []
+
+    def run():
+        try:
+            outcome.append(call())
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread, outcome
+
+
 def gated(kind=WorkerPool, *, free=(), fails=False, **options):
     """Return a pool whose jobs wait for an event, apart from the jobs in `free`; and the event."""
     gate = threading.Event()
@@ -190,7 +216,7 @@ SUBMITS = {
 }
 
 
-@pytest.mark.parametrize("stop", ["shutdown", "force_shutdown"])
+@pytest.mark.parametrize("stop", ["shutdown", "force_shutdown", "close"])
 @pytest.mark.parametrize("submit", SUBMITS.values(), ids=SUBMITS)
 def test_a_submit_meets_a_stop(lying, submit, stop):
     def scenario(race):
@@ -203,6 +229,46 @@ def test_a_submit_meets_a_stop(lying, submit, stop):
             read, taken = (), False
         race.over()
         assert len(ends_once(pool, *(read if isinstance(read, list) else ()))) == taken
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("submit", SUBMITS.values(), ids=SUBMITS)
+def test_a_submit_meets_a_cancel(lying, submit):
+    def scenario(race):
+        pool, gate = busy(workers=1)
+        watch(race, pool)
+        race.meanwhile(lambda: (pool.cancel_queued(), gate.set()))
+        race.otherwise(gate.set)
+        read = submit(pool)
+        race.over()
+        result = ends_once(pool, *(read if isinstance(read, list) else ()))["job"]
+        assert result.ok or (race.happened and isinstance(result.error, JobCancelled))
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("call", ["close", "cancel_queued"])
+@pytest.mark.parametrize("submit", ["submit", "submit with a time-out", "stream"])
+def test_a_submitter_that_waits_for_room_meets_a_close_or_a_cancel(lying, submit, call):
+    """A close refuses the job and a cancel makes room for it, both at once: the only worker is busy all the time."""
+
+    def scenario(race):
+        pool, gate = busy(workers=1, queue_size=1)
+        pool.submit("queued")
+        watch(race, pool)
+        race.meanwhile(getattr(pool, call), victim="mine")
+        race.otherwise(getattr(pool, call))
+        mine, outcome = in_thread("mine", lambda: SUBMITS[submit](pool))
+        wait_until(lambda: outcome or "job" in queued(pool), LIMIT)
+        race.over()
+        gate.set()
+        mine.join(LIMIT)
+        if call == "close":
+            assert isinstance(outcome[0], PoolClosed)
+        results = ends_once(pool, *(outcome[0] if isinstance(outcome[0], list) else ()))
+        assert results["queued"].ok == (call == "close")
+        assert call == "close" or results["job"].ok
 
     at_each_moment(lying, scenario)
 
@@ -244,6 +310,97 @@ def test_room_is_made_for_who_is_about_to_wait_for_it(lying):
         pool.submit("third")
         race.over()
         assert len(ends_once(pool)) == 3
+
+    at_each_moment(lying, scenario)
+
+
+def inject(thread):
+    """Make Python raise Injected in a thread as soon as the thread runs Python code again."""
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Injected)) == 1
+
+
+ENTRIES = {
+    "submit": lambda pool: pool.submit("mine", timeout=1000.0),
+    "redrive": lambda pool: pool.redrive(timeout=1000.0),
+    "stream": lambda pool: list(pool.stream(["mine"])),
+}
+GIVE_UPS = [("submit", "time-out"), ("redrive", "time-out"), *((entry, "interrupt") for entry in ENTRIES)]
+
+
+@pytest.mark.parametrize(("entry", "why"), GIVE_UPS)
+def test_a_submitter_that_gives_up_as_it_is_notified_passes_the_notification_on(lying, monkeypatch, entry, why):
+    late = [0.0]
+    monkeypatch.setattr(intake, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late[0]))
+
+    def scenario(race):
+        late[0] = 0.0
+        gates = {job: threading.Event() for job in ("first", "second", "letter", "mine", "theirs")}
+
+        def handler(job):
+            if job == "letter":
+                raise ValueError(job)
+            assert gates[job].wait(3 * LIMIT)
+
+        pool = RetryingPool(handler, workers=1, queue_size=1, policy=RetryPolicy(max_attempts=1))
+        pool.submit("letter")
+        wait_until(lambda: len(pool.dead_letters()) == 1)
+        pool.submit("first")
+        wait_until(lambda: pool.stats().running == 1)
+        pool.submit("second")
+        mine, _ = in_thread("mine", lambda: ENTRIES[entry](pool))
+        wait_until(lambda: "mine" in race.lock.asleep)
+        in_thread("theirs", lambda: pool.submit("theirs"))
+        wait_until(lambda: "theirs" in race.lock.asleep)
+
+        def make_room():
+            gates["first"].set()
+            wait_until(lambda: "second" in running(pool))
+
+        race.meanwhile(make_room, victim="mine")
+        late[0] = 2000.0 if why == "time-out" else 0.0
+        if why == "interrupt":
+            inject(mine)
+        with locked(pool):
+            state_of(pool).blocked[0].unpark()  # it wakes without a notification, as it does when its time is up
+        mine.join(LIMIT)
+        race.over()
+        if race.happened:
+            wait_until(lambda: len(queued(pool)) == 1, LIMIT)  # one of the two uses the room
+        for gate in gates.values():
+            gate.set()
+        wait_until(lambda: not mine.is_alive() and not state_of(pool).blocked)
+        pool.shutdown(LIMIT)
+
+    at_each_moment(lying, scenario)
+
+
+def test_a_stream_that_is_notified_and_reads_first_passes_the_notification_on(lying):
+    def scenario(race):
+        gates = {job: threading.Event() for job in ("first", "other", "second", "theirs")}
+        pool = WorkerPool(lambda job: gates[job].wait(3 * LIMIT), workers=1, queue_size=1)
+
+        def another_submitter_waits_and_room_is_made():
+            in_thread("theirs", lambda: pool.submit("theirs"))
+            wait_until(lambda: "theirs" in race.lock.asleep)
+            gates["first"].set()
+            wait_until(lambda: "other" in running(pool))
+
+        def jobs():
+            yield "first"
+            wait_until(lambda: pool.stats().running == 1)
+            pool.submit("other")  # now the queue is full, and the stream has a result to wait for
+            race.meanwhile(another_submitter_waits_and_room_is_made)
+            race.otherwise(another_submitter_waits_and_room_is_made)
+            yield "second"
+
+        stream = pool.stream(jobs())
+        assert next(stream).job == "first"
+        race.over()
+        wait_until(lambda: len(queued(pool)) == 1, LIMIT)  # the reader does not go on, so it must be the other one
+        for gate in gates.values():
+            gate.set()
+        list(stream)
+        pool.shutdown(LIMIT)
 
     at_each_moment(lying, scenario)
 
@@ -343,6 +500,32 @@ def test_a_job_comes_for_a_worker_that_is_about_to_lie_down(lying):
         wait_until(lambda: asleep(race, pool) and pool.stats().finished == 1 + race.happened, LIMIT)
         race.over()
         ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("call", ["close", "cancel_queued"])
+def test_a_close_or_a_cancel_comes_as_a_worker_takes_jobs(lying, call):
+    def scenario(race):
+        handled, gate = Counter(), threading.Event()
+
+        def handler(job):
+            handled.update([job])
+            assert gate.wait(3 * LIMIT)
+
+        pool = WorkerPool(handler, workers=1)
+        for job in range(3):
+            pool.submit(job)
+        wait_until(lambda: pool.stats().running == 1)
+        watch(race, pool)
+        race.meanwhile(getattr(pool, call), victim="worker-1")
+        gate.set()
+        wait_until(lambda: pool.stats().finished == 3, LIMIT)
+        wait_until(lambda: race.happened or asleep(race, pool), LIMIT)
+        race.over()
+        results = ends_once(pool)
+        assert {job for job, result in results.items() if result.ok} == set(handled)
+        assert handled.total() == len(handled) and (call == "cancel_queued" or len(handled) == 3)
 
     at_each_moment(lying, scenario)
 
@@ -856,6 +1039,115 @@ def test_a_retry_comes_due_as_nobody_wants_it_any_more(lying, leave):
         assert made in ([], [len(tries)]), "it is not tried after that"
         assert len(tries) == 1 + stats.succeeded and stats.cancelled == 2 - stats.succeeded
         stream.close()
+
+    at_each_moment(lying, scenario)
+
+
+def at_the_bound():
+    """A pool at its bound of one delayed job, with the stream of that job, its clock, and the event of its busy worker.
+
+    Its queue is empty and has room for nine jobs, and its only worker is busy until the event is set.
+    """
+    now, gate, tries = [0.0], threading.Event(), Counter()
+
+    def handler(job):
+        tries[job] += 1
+        if job == "bad" and tries[job] == 1:
+            raise ValueError(job)
+        assert job == "good" or gate.wait(3 * LIMIT)
+
+    pool = RetryingPool(handler, workers=1, queue_size=9, max_delayed=1, policy=LATER, clock=lambda: now[0])
+    stream = pool.stream(["good", "bad", "busy"])
+    assert next(stream).job == "good"
+    wait_until(lambda: pool.stats().delayed == 1 and "busy" in running(pool))
+    return pool, stream, now, gate
+
+
+def comes_back(pool, stream, now):
+    now[0] = 5000.0
+    ring_retries(pool)
+
+
+BELOW_THE_BOUND = {
+    "the delayed job comes back": comes_back,
+    "it is cancelled": lambda pool, stream, now: pool.cancel_queued(),
+    "its stream is left": lambda pool, stream, now: stream.close(),
+}
+
+
+@pytest.mark.parametrize("event", BELOW_THE_BOUND.values(), ids=BELOW_THE_BOUND)
+def test_there_are_fewer_delayed_jobs_as_two_submitters_wait_for_that(lying, event):
+    def scenario(race):
+        pool, stream, now, gate = at_the_bound()
+        assert not pool.try_submit("refused"), "at the bound nothing is accepted, although the queue has room"
+        in_thread("theirs", lambda: pool.submit("theirs"))
+        wait_until(lambda: "theirs" in race.lock.asleep)
+        watch(race, pool)
+
+        def happen():
+            event(pool, stream, now)
+
+        race.meanwhile(happen, victim="mine")
+        race.otherwise(happen)
+        in_thread("mine", lambda: pool.submit("mine"))
+        wait_until(lambda: {"mine", "theirs"} <= set(queued(pool)), LIMIT)  # the worker is still busy
+        race.over()
+        gate.set()
+        stream.close()
+        pool.shutdown(LIMIT)
+        assert pool.stats().submitted == pool.stats().finished == 5
+
+    at_each_moment(lying, scenario)
+
+
+def test_jobs_of_a_stream_are_delayed_as_it_waits_with_its_window_full(lying):
+    def scenario(race):
+        gate = threading.Event()
+
+        def handler(job):
+            if job != "good":
+                assert gate.wait(3 * LIMIT)
+                raise ValueError(job)
+
+        pool = RetryingPool(handler, workers=1, queue_size=1, policy=LATER)
+
+        def fail():
+            gate.set()
+            wait_until(lambda: pool.stats().running == pool.stats().queued == 0)
+
+        watch(race, pool)
+        race.meanwhile(fail)
+        race.otherwise(fail)
+        stream = pool.stream(["bad", "bad too", "good"])
+        assert next(stream).job == "good", "its window of two jobs was full until these were delayed"
+        race.over()
+        stream.close()
+        pool.shutdown(LIMIT)
+        assert pool.stats().submitted == pool.stats().finished == 3
+
+    at_each_moment(lying, scenario)
+
+
+def test_a_job_fails_as_a_submit_looks_whether_there_are_too_many_delayed(lying):
+    """The check and the append are one step, so a job is accepted before the bound is reached, or it waits."""
+
+    def scenario(race):
+        pool, gate = busy(partial(RetryingPool, policy=LATER, max_delayed=1), workers=1, fails=True)
+        length = len(state_of(pool).queue)
+
+        def nothing_is_accepted_at_the_bound():
+            nonlocal length
+            grown, length = len(queued(pool)) > length, len(queued(pool))
+            return not (grown and pool.stats().delayed >= 1)
+
+        watch(race, pool, nothing_is_accepted_at_the_bound)
+        race.meanwhile(lambda: (gate.set(), wait_until(lambda: pool.stats().running == 0)))
+        accepted = pool.try_submit("second")
+        race.over()
+        assert accepted or race.happened
+        gate.set()
+        pool.force_shutdown()
+        ends_once(pool)
 
     at_each_moment(lying, scenario)
 
