@@ -122,9 +122,10 @@ class Crew:
         while True:
             try:
                 if death is not None:
-                    worker = self._replace(worker, death)
-                    death = None
-                self._work(worker)
+                    worker, death = self._replace(worker, death), None
+                if not worker.retired:  # else it has died on its way out
+                    self._work(worker)
+                self._end(worker)
                 return
             except BaseException as error:  # not the handler's: that is in the job's result
                 death = error
@@ -137,7 +138,7 @@ class Crew:
             order = take(worker)
             if order is None:
                 if self._retires(worker):
-                    break
+                    return
                 continue
             result, outlet = order
             result.run(handler, number, clock)
@@ -148,7 +149,6 @@ class Crew:
             if outlet.eager:
                 outlet.deliver()
             del order, result, outlet  # an idle worker keeps nothing of its last job alive
-        self._end(worker)
 
     def take(self, worker: Worker) -> Order[Any, Any] | None:
         """Move the first job of the queue to this worker's hand. None: there is none, or the worker is one too many."""
@@ -249,6 +249,8 @@ class Crew:
         self.note_error(worker.discard())
         with self.state.lock:
             self._unlist(worker)
+            self.state.wake_all_idle()  # it may have died just before it would have notified somebody
+            self.state.wake_blocked(everybody=True)
             if worker.retired:  # it died on its way out
                 return worker
             new = Worker(next(self._numbers), self.pool, self.resource)
@@ -260,7 +262,7 @@ class Crew:
     def _fail_job(self, worker: Worker, order: Order[Any, Any], death: BaseException) -> None:
         error = WorkerDied(f"worker {worker.number} died: {describe_error(death)}")
         error.__cause__ = death
-        order[0].fail(error, self.clock())
+        order[0].fail(error, worker.number, self.clock())
         try:
             self.settle(worker, order)
         except BaseException:  # perhaps it was settling that has killed it: then without asking for a retry

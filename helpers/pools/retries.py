@@ -81,8 +81,8 @@ class Retries:
             if wait is None:
                 self._give_up(result, reason)
             elif outlet.wanted and not self._state.cancelled.is_set():
+                self._alarm.at(now + wait)  # first: a worker that dies between the two must not leave a job behind
                 self._state.delay(worker, order, now + wait)
-                self._alarm.at(now + wait)
                 return
             else:
                 result.record_attempt(now)

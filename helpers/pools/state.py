@@ -50,6 +50,15 @@ Value = TypeVar("Value")
 Order = tuple[Result[Job, Value], Outlet[Job, Value]]
 
 
+def kind_of(error: BaseException) -> type[BaseException]:
+    """What a job with this error counts as: JobCancelled, OutcomeUnknown, or, if it has failed, Exception."""
+    kind = type(error)  # not isinstance: it asks `error.__class__`, which is user code
+    for special in (JobCancelled, OutcomeUnknown):
+        if issubclass(kind, special):
+            return special
+    return Exception
+
+
 class PoolState(Generic[Job, Value]):
     """The jobs of one pool, and the threads that wait for a change of them.
 
@@ -151,26 +160,21 @@ class PoolState(Generic[Job, Value]):
         Called with or without the lock. Whoever reads the result finds it counted.
         """
         result, outlet = order
-        error = result.error
+        kind = None if result.error is None else kind_of(result.error)
         with self.lock:
+            # No call before `put`: an exception that is injected into this thread comes after a call, so that it finds
+            # the job either in the worker's hand or counted and in its outlet.
             worker.order = None
             self.running -= 1
-            if error is None:
+            if kind is None:
                 self.succeeded += 1
             else:
-                self._count_error(error)
+                self.cancelled_count += kind is JobCancelled
+                self.unknown += kind is OutcomeUnknown
+                self.failed += kind is Exception
+            outlet.put(result)
             if self.closed:
                 self._note_late(result)
-            outlet.put(result)
-
-    def _count_error(self, error: BaseException) -> None:
-        kind = type(error)  # not isinstance: it asks `error.__class__`, which is user code
-        if issubclass(kind, JobCancelled):
-            self.cancelled_count += 1
-        elif issubclass(kind, OutcomeUnknown):
-            self.unknown += 1
-        else:
-            self.failed += 1
 
     def _note_late(self, result: Result[Job, Value]) -> None:
         late = self.cancelled_late if issubclass(type(result.error), JobCancelled) else self.finished_late
@@ -180,12 +184,15 @@ class PoolState(Generic[Job, Value]):
 
     def delay(self, worker: Worker, order: Order[Job, Value], due: float) -> None:
         """Move the job in this worker's hand to the delayed ones; it may run again at `due`."""
+        result, outlet = order
+        entry = (due, next(self._serial), order)
+        result.record_attempt(due)
+        # No call before `heappush`: see `finish`.
         worker.order = None
         self.running -= 1
-        order[0].record_attempt(due)
-        order[1].delayed += 1
-        heappush(self.delayed, (due, next(self._serial), order))
-        order[1].wake()  # a delayed job takes no place in its stream's window: the stream may have room for another
+        outlet.delayed += 1
+        heappush(self.delayed, entry)
+        outlet.wake()  # a delayed job takes no place in its stream's window: the stream may have room for another
 
     def bring_back(self, now: float) -> float:
         """Move every delayed job that is due to the queue. Returns when the next is due (infinity: never)."""
