@@ -615,6 +615,128 @@ def test_a_look_at_any_moment_finds_every_job_in_one_place(lying, kind, fails):
     at_each_moment(lying, scenario)
 
 
+# --- basic: workers die ---------------------------------------------------------------------------------------------
+
+AT_ONCE = RetryPolicy(max_attempts=2, base=1e-6, cap=1e-6, retry_on=(ValueError, WorkerDied, Injected))
+MORTAL = {
+    "WorkerPool": partial(WorkerPool, workers=1),
+    "DynamicPool": partial(DynamicPool, min_workers=1, max_workers=1),
+    "RetryingPool": partial(RetryingPool, workers=1, policy=AT_ONCE),
+    "DynamicRetryingPool": partial(DynamicRetryingPool, min_workers=1, max_workers=1, policy=AT_ONCE),
+}
+
+
+def noting(handled):
+    """A handler that counts its calls and fails for the job "bad"."""
+
+    def handler(job):
+        handled[job] += 1
+        if job == "bad":
+            raise ValueError(job)
+
+    return handler
+
+
+def check_attempts(results, handled):
+    """Each job has succeeded or failed for a known reason, and no handler call is missing from its attempts."""
+    for job, result in results.items():
+        assert result.ok or isinstance(result.error, ValueError | WorkerDied | Injected), result
+        numbers = [attempt.number for attempt in result.attempts]
+        assert numbers == list(range(1, result.attempt + 1)), "each attempt is recorded once"
+        assert handled[job] <= result.attempt <= 2, "no attempt is made twice"
+        assert handled[job] or not result.ok
+
+
+@pytest.mark.parametrize("kind", MORTAL.values(), ids=MORTAL)
+def test_a_worker_dies_at_any_point(lying, kind):
+    """Somebody injects an exception into its thread. A shutdown that waits for it ends all the same."""
+
+    def scenario(race):
+        handled = Counter()
+        # `_live` is where a worker's death is caught. Nothing can catch what comes before its `try`.
+        with dying(race.moment, "-worker-1", but=["_live"]) as happened:
+            pool = kind(noting(handled), resource=contextlib.nullcontext)
+
+            def there_is_one_worker():
+                return state_of(pool).closed or pool.stats().workers == len(crew_of(pool).members) == 1
+
+            watch(race, pool, there_is_one_worker)
+            for job in ("good", "bad", "last"):
+                pool.submit(job)
+            if race.moment % 2:  # it closes an idle pool or a busy one
+                wait_until(lambda: pool.stats().finished == 3, LIMIT)
+            try:
+                assert pool.shutdown(LIMIT).still_running == ()
+                race.lock.watch = None
+                check_attempts(ends_once(pool), handled)
+                race.over()
+            except AssertionError as error:
+                error.add_note(f"the worker died in {happened}")
+                raise
+        race.happened = bool(happened)
+
+    at_each_moment(lying, scenario)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("kind", MORTAL.values(), ids=MORTAL)
+def test_a_worker_dies_as_it_settles_a_job(lying, kind, when):
+    lying()
+    handled, deaths = Counter(), []
+    pool = kind(noting(handled))
+    settle = crew_of(pool).settle
+
+    def dies(worker, order):
+        if when == "after":
+            settle(worker, order)
+        deaths.append(worker.number)
+        raise MemoryError
+
+    crew_of(pool).settle = dies
+    for job in ("good", "bad", "last"):
+        pool.submit(job)
+    wait_until(lambda: pool.stats().finished == 3, LIMIT)
+    wait_until(lambda: len(state_of(pool).idle) == 1)
+    assert pool.stats().workers == 1 and len(deaths) >= 3
+    results = ends_once(pool)
+    if when == "before":  # the settlement that has died is replaced by the plain one, so nothing is retried
+        assert all(isinstance(result.error, WorkerDied) for result in results.values())
+        assert handled == {"good": 1, "bad": 1, "last": 1}
+    else:
+        assert results["good"].ok and results["last"].ok and isinstance(results["bad"].error, ValueError)
+        assert handled["good"] == handled["last"] == 1 and handled["bad"] == results["bad"].attempt
+
+
+@pytest.mark.parametrize("kind", ["WorkerPool", "RetryingPool"])
+def test_a_worker_dies_as_another_thread_stops_the_pool(lying, short_grace, kind):
+    """A forced stop at each moment in which the dying worker gives up its job and its place."""
+
+    def scenario(race):
+        handled = Counter()
+        pool = MORTAL[kind](noting(handled))
+        settle, died = crew_of(pool).settle, []
+
+        def dies(worker, order):
+            if not died:
+                died.append(worker.number)
+                raise MemoryError
+            settle(worker, order)
+
+        crew_of(pool).settle = dies
+        watch(race, pool)
+        race.meanwhile(pool.force_shutdown, victim="worker-1")
+        with contextlib.suppress(PoolClosed):
+            pool.submit("job")
+        wait_until(lambda: pool.stats().running == pool.stats().queued == 0, LIMIT)
+        wait_until(lambda: race.happened or asleep(race, pool) or asleep(race, pool, 2), LIMIT)
+        race.over()
+        for result in ends_once(pool).values():
+            assert result.ok or isinstance(result.error, WorkerDied | JobCancelled)
+        assert handled["job"] <= 2
+
+    at_each_moment(lying, scenario)
+
+
 # --- basic: results go out -----------------------------------------------------------------------------------------
 
 
@@ -718,6 +840,45 @@ def test_a_worker_takes_what_is_being_taken_back(lying):
 
 
 # --- basic: the end ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("kind", ["WorkerPool", "DynamicPool", "RetryingPool"])
+def test_the_last_worker_ends_as_a_shutdown_is_about_to_wait_for_it(lying, kind):
+    def scenario(race):
+        make = {
+            "WorkerPool": partial(WorkerPool, workers=1),
+            "DynamicPool": partial(DynamicPool, min_workers=1, max_workers=2),
+            "RetryingPool": partial(RetryingPool, workers=1),
+        }
+        pool, gate = busy(make[kind])
+
+        def end():
+            gate.set()
+            wait_until(lambda: pool.stats().finished == 1)
+            wait_until(lambda: asleep(race, pool) or not crew_of(pool).members)
+
+        race.meanwhile(end)
+        race.otherwise(end)
+        assert pool.shutdown().finished == (() if race.moment < 2 and race.happened else ("first",)) or race.happened
+        race.over()
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+def test_the_last_worker_ends_as_two_shutdowns_and_a_reader_wait_for_it(lying):
+    lock = lying()
+    pool, gate = busy(workers=1)
+    waiting = [in_thread(f"shutdown-{number}", pool.shutdown) for number in (1, 2)]
+    waiting.append(in_thread("reader", lambda: [result.job for result in pool.results()]))
+    wait_until(lambda: {"shutdown-1", "shutdown-2"} <= lock.asleep and state_of(pool).reader is not None)
+    gate.set()
+    for thread, _ in waiting:
+        thread.join(LIMIT)
+        assert not thread.is_alive(), "the last worker wakes everybody who waits for the end"
+    assert waiting[-1][1] == [["first"]]
+    assert waiting[0][1][0].finished == waiting[1][1][0].finished == ("first",)
+    assert not state_of(pool).watchers
+
 
 STOPS = {"deadline": lambda pool: pool.shutdown(0.0), "force": lambda pool: pool.force_shutdown()}
 
@@ -899,6 +1060,54 @@ def test_the_need_for_workers_changes_while_workers_are_started(lying, short_gra
             call(pool)
         race.over()
         assert not wrong
+        gate.set()
+        ends_once(pool)
+
+    at_each_moment(lying, scenario)
+
+
+def refuse_threads(pool, refused):
+    """Let the machine have no thread for workers of a pool while `refused` has an element."""
+    crew = crew_of(pool)
+    reserve = crew.reserve
+
+    def reserve_one():
+        worker = reserve()
+        start = worker.thread.start
+
+        def start_or_refuse():
+            if refused:
+                raise RuntimeError("can't start new thread")
+            start()
+
+        worker.thread.start = start_or_refuse
+        return worker
+
+    crew.reserve = reserve_one
+
+
+@pytest.mark.parametrize("action", MEANWHILE.values(), ids=MEANWHILE)
+@pytest.mark.parametrize("call", GROW.values(), ids=GROW)
+def test_a_call_comes_as_the_threads_of_reserved_workers_cannot_start(lying, short_grace, call, action):
+    def scenario(race):
+        now = [0.0]
+        pool, gate = needs_three(clock=lambda: now[0])
+        wrong, refused = watch_reservations(pool), [True]
+        refuse_threads(pool, refused)
+        watch(race, pool)
+        race.meanwhile(lambda: action(pool))
+        with contextlib.suppress(PoolClosed):
+            call(pool)
+        race.over()
+        assert not wrong
+        assert list(workers_of(pool)) == [1] and pool.worker_count == 1, "a worker without a thread keeps no place"
+        refused.clear()
+        if not state_of(pool).closed and crew_of(pool).limits.max_workers > 1:
+            assert pool.decisions()[-1].reason == scaling.NO_THREAD
+            assert crew_of(pool).alarm.is_set, "the crew asks again by itself"
+            now[0] += 10.0
+            ring_scaling(pool)
+            assert pool.worker_count in (2, 3), "it has found the threads that it needs"
         gate.set()
         ends_once(pool)
 
@@ -1299,6 +1508,42 @@ def test_a_wish_comes_as_the_alarm_is_about_to_sleep(lying, wish):
     at_each_moment(lying, scenario)
 
 
+@pytest.mark.parametrize("delay", [0.0, 1000.0])
+def test_a_time_is_asked_for_as_the_alarm_rings(lying, delay):
+    """At each moment from the time that is due to the end of the ring: the new time is not lost."""
+
+    def scenario(race):
+        rings = []
+
+        def ring():
+            rings.append(one.is_set)
+            with race.lock:  # two moments inside the ring, as in that of a pool
+                pass
+
+        one = Alarm(race.lock, ring, time.monotonic, "the-alarm")
+        asked = []
+
+        def ask():
+            asked.append((time.monotonic() + delay, len(rings)))
+            one.at(asked[0][0])
+
+        one.start()
+        wait_until(lambda: "the-alarm" in race.lock.asleep)
+        race.meanwhile(ask, victim="the-alarm")
+        one.at(0.0)
+        wait_until(lambda: rings and "the-alarm" in race.lock.asleep, LIMIT)
+        race.over()
+        if race.happened and delay:
+            assert one.is_set or asked[0][1] == 0, "a later time may only be dropped before the ring"
+        elif race.happened:
+            assert len(rings) > asked[0][1], "it rings after that"
+        one.stop()
+        one.thread.join(LIMIT)
+        assert not one.thread.is_alive()
+
+    at_each_moment(lying, scenario)
+
+
 def test_the_earlier_of_two_wishes_counts(lying):
     def scenario(race):
         one, _ = alarm(race)
@@ -1599,11 +1844,17 @@ def forgotten(kind):
     return pool, stream, ended
 
 
+@pytest.mark.parametrize("main", [True, False], ids=["main thread", "another thread"])
 @pytest.mark.parametrize(
     ("kind", "call"),
     [pytest.param(kind, CALLS[name], id=f"{kind.__name__}-{name}") for kind, name in KINDS_AND_CALLS],
 )
-def test_the_garbage_collector_closes_a_forgotten_stream_at_any_line(lying, kind, call):
+def test_the_garbage_collector_closes_a_forgotten_stream_at_any_line(lying, kind, call, main):
+    """In another thread the act that is interrupted runs in place; in the main thread acts run in threads of their own.
+
+    If the lock is held, the stream is left by a thread of its own, which must not change what is half done.
+    """
+
     def scenario(race):
         pool, stream, ended = forgotten(kind)
         with at_line(race.moment, stream.close) as happened, contextlib.suppress(PoolClosed):
@@ -1613,7 +1864,7 @@ def test_the_garbage_collector_closes_a_forgotten_stream_at_any_line(lying, kind
         pool.shutdown(LIMIT)
         ends_once(pool, *(result for result in ended if result is not None))
 
-    at_each_moment(lying, scenario)
+    at_each_moment(lying, scenario, in_this_thread=main)
 
 
 def test_the_garbage_collector_closes_a_forgotten_stream_as_a_new_queue_is_made(lying, monkeypatch):
