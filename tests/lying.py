@@ -24,7 +24,7 @@ from queue import Empty
 from helpers import pools
 from helpers.pools.parker import Parker
 
-LIMIT = 1.5  # seconds after which a thread that does not go on counts as stuck
+LIMIT = 10.0  # seconds after which a thread that does not go on counts as stuck
 FOLDER = str(Path(pools.__file__).parent)
 
 
@@ -307,7 +307,9 @@ def dying(number, victim, but=()):
         last = before.get(frame, "RESUME")
         before[frame] = opname[code.co_code[frame.f_lasti]]
         # Python 3.14 can also inject between taking a lock in `with` and entering the block. No code can prevent that.
-        if sys.version_info >= (3, 14) and linecache.getline(code.co_filename, frame.f_lineno).lstrip().startswith("with "):
+        if sys.version_info >= (3, 14) and linecache.getline(code.co_filename, frame.f_lineno).lstrip().startswith(
+            "with "
+        ):
             return False
         return last in CHECKING and code.co_name not in but
 

@@ -1,45 +1,54 @@
-"""Races, forced and not raced: at every moment at which a thread can come between, one does.
+"""Races, forced: at every moment at which another thread can act, one does.
 
-A check and its act must be one step: "there is room, so add it", "nobody needs me, so I go". Each pair in helpers/pools
-has a case here. What comes between is tried at every moment there is (see `lying`); a moment between a check and its
-act is one that must not exist. The pairs, and who comes between:
+A thread must make a check and the act that depends on it in one step: "there is room, so add the job", "nobody needs
+me, so I end". Each such pair in helpers/pools has a test here. The test lets another thread act at every moment that
+exists (see `lying`); between a check and its act no moment may exist. The list names the pairs by the file that has
+them, and what the other thread does.
 
-basic       closed? room? -> queue a job             a stop; another submit             (submit, try_submit, stream)
-            idle? -> call                            another submit, a time-out
-            no room -> wait                          a worker that makes room
-            nothing to do? -> lie down, or go home   a submit; a shutdown
-            called? -> off the list of the idle      a submit, at the very time-out
-            off the queue -> in a hand -> counted -> on the pass        a look, at every moment
-            no result? over? -> end                  the last result and the end
-            a reader? -> be it; -> wake it           another reader; one that leaves
-            waits -> taken back                      a worker that takes it; another stop
-            wanted no more -> taken back -> no alarm a job that fails and would be tried again
-            runs, done or taken back -> the report   a job that ends
-            who has submitted                        a thread with the number of one that has ended
-dynamic     too many? -> one less                    all others, who are as idle; all others, after a resize
-            too few? -> hire                         another submit, a resize, a stop
-            the bounds as they are -> the new ones   another resize, a stop
-            alarm set? -> no look needed             the alarm, which rings
-retrying    wanted? -> delayed                       a stop; its stream is left
-            due? -> queued                           a stop; its stream is left
-            nothing queued, running, delayed? -> go home, or end        a retry that comes due
-            letter there? room? -> queued            another redrive, a discard, a submit, a stop
-            letters chosen -> discarded              a redrive
-            failed -> a letter                       a look, at every moment
-alarm       not yet? -> sleep                        an earlier wish; a stop
-            earlier? -> set                          an earlier wish
-            ring                                     a wish while it rings
-connections free? -> taken                           a worker that leaves, and closes it
-            not my turn -> wait                      one that is given back
-            refused -> backoff                       the next in line
-            an outage? -> give up                    one that works
-channel     closed? room? -> append                  a close, another send
+intake      closed? room? -> queue the job           a shutdown, a close, a cancel, another submit
+            a worker idle? -> notify it              another submit; the worker's time is up
+            no room -> join the line, park           a worker that takes a job; a close; a cancel
+            too many delayed? -> wait                a job that fails; delayed jobs that come back, are cancelled, or
+                                                     whose stream is left; two submitters wait
+            time up, or interrupted -> give up       a worker that takes a job and notifies this submitter
+            who has submitted                        a thread that has the number of one that has ended
+crew        nothing to do? -> become idle, or end    a submit, a shutdown, a close, a cancel
+            time up -> leave the idle list           a submit that notifies this worker
+            queue -> hand -> counted -> outlet       a look, at every moment; a close, a cancel
+            dead -> job failed, worker replaced      an injected exception, at every point; a settlement that raises;
+                                                     a forced shutdown
+reading     no result? at the end? -> wait           the last result and the end
+            no reader? -> become the reader          another reader
+            a reader? -> wake it                     the reader leaves
+            no room, but results to read -> leave    a worker that takes a job and notifies this stream
+            the window is full -> wait               jobs of the stream that become delayed
+            the stream is left -> cancel its jobs    a worker that takes them
+closing     cancel -> tell the handlers -> report    a job that ends or fails; another shutdown
+            workers there? -> wait for the last      the last worker ends
+elastic     too many workers? -> retire              all other workers, equally idle, or after a resize
+            too few? -> reserve -> start             another submit, a look, a resize, a shutdown, no thread left
+            the old limits -> the new ones           another resize, a shutdown
+            alarm set? -> no look needed             the alarm rings
+retries     wanted? -> delay                         a shutdown; the stream is left
+            due? -> queue                            a shutdown; the stream is left
+            nothing unfinished? -> end               a retry that becomes due
+            letter there? room? -> queue             another redrive, a discard, a submit, a shutdown
+            letters chosen -> discard                a redrive
+            failed -> dead letter                    a look, at every moment
+alarm       not due? -> park                         an earlier time; a stop
+            earlier? -> set                          an earlier time
+            due -> ring                              another time, at each moment of the ring
+connections free? -> take                            a worker that leaves and closes the connection
+            not my turn -> wait                      a connection is given back
+            refused -> back off                      the next in line
+            an outage? -> give up                    a connection works
+channel     closed? room? -> append                  a close; another send
             full? empty? closed? -> wait             a receive, a send, a close
-            something there? -> taken                another receive
+            an item? -> take it                      another receive
 
-Two more who come between do not come from other threads. The garbage collector closes a forgotten stream in whatever
-thread it happens to run, with the lock held: at every line. And Stop raises KeyboardInterrupt at
-every line of a submit.
+Two more things can come between that are not other threads. The garbage collector closes a forgotten stream in
+whatever thread it runs, even with the lock held: it is tested at every line, in the main thread and in another one.
+And KeyboardInterrupt is raised in the main thread: it is tested at every line of a submit.
 """
 
 import contextlib
@@ -82,7 +91,6 @@ from helpers.pools import (
     channel,
     closing,
     connections,
-    elastic,
     executor,
     intake,
     interrupts,
@@ -206,7 +214,7 @@ def busy(kind=WorkerPool, **options):
     return pool, gate
 
 
-# --- basic: jobs come in -------------------------------------------------------------------------------------------
+# --- intake: jobs come in --------------------------------------------------------------------------------------------
 
 SUBMITS = {
     "submit": lambda pool: pool.submit("job"),
@@ -287,7 +295,7 @@ def test_two_submits_want_the_last_place(lying, submit):
     at_each_moment(lying, scenario)
 
 
-def test_two_submits_call_the_last_idle_worker(lying):
+def test_two_submits_notify_the_last_idle_worker(lying):
     def scenario(race):
         pool = WorkerPool(lambda job: job, workers=1)
         wait_until(lambda: asleep(race, pool))
@@ -301,7 +309,7 @@ def test_two_submits_call_the_last_idle_worker(lying):
     at_each_moment(lying, scenario)
 
 
-def test_room_is_made_for_who_is_about_to_wait_for_it(lying):
+def test_a_worker_makes_room_as_a_submitter_is_about_to_wait(lying):
     def scenario(race):
         pool, gate = busy(workers=1, queue_size=1)
         pool.submit("second")
@@ -406,7 +414,7 @@ def test_a_stream_that_is_notified_and_reads_first_passes_the_notification_on(ly
 
 
 @pytest.mark.parametrize("stop", ["shutdown", "force_shutdown"])
-def test_a_thousand_threads_wait_in_submit_and_all_are_told_of_the_shutdown(lying, stop):
+def test_a_shutdown_refuses_a_thousand_submitters_that_wait(lying, stop):
     lock = lying()
     pool, gate = gated(workers=2, queue_size=10)
     ends = Counter()
@@ -414,7 +422,7 @@ def test_a_thousand_threads_wait_in_submit_and_all_are_told_of_the_shutdown(lyin
     def submitter(number):
         try:
             pool.submit(number)
-            ends["taken"] += 1
+            ends["accepted"] += 1
         except PoolClosed:
             ends["refused"] += 1
 
@@ -426,16 +434,16 @@ def test_a_thousand_threads_wait_in_submit_and_all_are_told_of_the_shutdown(lyin
     stopper.start()
     for thread in threads:
         thread.join(LIMIT)
-    assert not any(thread.is_alive() for thread in threads), "they wait although the pool takes no more jobs"
-    assert pool.stats().running == 2, "they were told while jobs still ran"
+    assert not any(thread.is_alive() for thread in threads), "they wait although the pool accepts no more jobs"
+    assert pool.stats().running == 2, "they were refused while jobs still ran"
     gate.set()
     stopper.join(LIMIT)
-    assert ends == {"taken": 12, "refused": 988} and len(ends_once(pool)) == 12
+    assert ends == {"accepted": 12, "refused": 988} and len(ends_once(pool)) == 12
 
 
 @pytest.mark.parametrize("stop", ["shutdown", "force_shutdown"])
 def test_a_thousand_threads_submit_during_a_shutdown(lying, stop):
-    """As they come, from before the shutdown until after it: who was taken ends once, who was refused is told."""
+    """From before the shutdown until after it: each accepted job has one result, each other submitter gets an error."""
     lying()
     pool = WorkerPool(lambda job: job, workers=2, queue_size=5)
     taken, refused = [], []
@@ -459,7 +467,7 @@ def test_a_thousand_threads_submit_during_a_shutdown(lying, stop):
 
 
 def same_number(first, second):
-    """The two calls in two threads, one after the other, to which the system gives the same number."""
+    """Make two calls in two threads, one after the other, to which the system gives the same number."""
     for _ in range(50):
         ended = threading.Thread(target=first, daemon=True)
         ended.start()
@@ -468,16 +476,16 @@ def same_number(first, second):
         thread.start()
         if thread.ident == ended.ident:
             return thread
-    pytest.skip("this system does not use the numbers of ended threads again")
+    pytest.skip("this system does not reuse the numbers of threads that have ended")
 
 
-def test_a_reader_is_not_taken_for_a_thread_that_has_ended(lying):
+def test_a_reader_is_not_mistaken_for_a_thread_that_has_ended(lying):
     """Only a thread that has itself submitted everything may stop reading when nothing is left."""
     lying()
     pool, read = WorkerPool(lambda job: job, workers=1), []
 
     def reader():
-        with contextlib.suppress(RuntimeError):  # there is one already
+        with contextlib.suppress(RuntimeError):  # there is a reader already
             read.extend(result.job for result in pool.results())
 
     reading = same_number(lambda: pool.submit("first"), reader)
@@ -485,13 +493,13 @@ def test_a_reader_is_not_taken_for_a_thread_that_has_ended(lying):
     reading.join(0.05)
     pool.submit("last")
     pool.shutdown()
-    wait_until(lambda: "last" in read, LIMIT)  # it has waited for more until the shutdown
+    wait_until(lambda: "last" in read, LIMIT)  # the reader has waited for more jobs until the shutdown
 
 
-# --- basic: workers work -------------------------------------------------------------------------------------------
+# --- crew: workers work ----------------------------------------------------------------------------------------------
 
 
-def test_a_job_comes_for_a_worker_that_is_about_to_lie_down(lying):
+def test_a_job_comes_as_a_worker_is_about_to_become_idle(lying):
     def scenario(race):
         pool, gate = busy(workers=1)
         watch(race, pool)
@@ -531,7 +539,7 @@ def test_a_close_or_a_cancel_comes_as_a_worker_takes_jobs(lying, call):
 
 
 @pytest.mark.parametrize("kind", [WorkerPool, partial(RetryingPool, policy=LATER)], ids=["WorkerPool", "RetryingPool"])
-def test_a_shutdown_begins_as_a_worker_is_about_to_lie_down(lying, kind):
+def test_a_close_comes_as_a_worker_is_about_to_become_idle(lying, kind):
     def scenario(race):
         pool, gate = busy(kind, workers=1)
         watch(race, pool)
@@ -552,7 +560,7 @@ def wake(pool, *numbers):
 
 
 @pytest.mark.parametrize("kind", ["WorkerPool", "DynamicPool"])
-def test_a_worker_times_out_as_a_job_is_handed_to_it(lying, kind):
+def test_the_time_of_a_worker_is_up_as_it_is_notified(lying, kind):
     def scenario(race):
         now = [0.0]
         options = {"clock": lambda: now[0]}
@@ -563,9 +571,9 @@ def test_a_worker_times_out_as_a_job_is_handed_to_it(lying, kind):
             wait_until(lambda: asleep(race, pool, 1) and asleep(race, pool, 2))
             pool.resize(min_workers=1)
             wait_until(lambda: len(state_of(pool).idle) == 2 and asleep(race, pool, 1) and asleep(race, pool, 2))
-            number = state_of(pool).idle[-1].number  # who is called first
+            number = state_of(pool).idle[-1].number  # the one that is notified first
         wait_until(lambda: asleep(race, pool, number))
-        now[0] = 5000.0  # with that the worker may go
+        now[0] = 5000.0  # the worker has been idle long enough to retire
         watch(race, pool)
         race.meanwhile(lambda: pool.submit("job"), victim=f"worker-{number}")
         wake(pool, number)
@@ -610,12 +618,12 @@ def test_a_look_at_any_moment_finds_every_job_in_one_place(lying, kind, fails):
         race.over()
         race.lock.watch = None
         ends_once(pool)
-        race.happened = race.moment == 0  # once is enough: the look is at every moment anyway
+        race.happened = race.moment == 0  # one run is enough, because the look is at every moment anyway
 
     at_each_moment(lying, scenario)
 
 
-# --- basic: workers die ---------------------------------------------------------------------------------------------
+# --- crew: workers die -----------------------------------------------------------------------------------------------
 
 AT_ONCE = RetryPolicy(max_attempts=2, base=1e-6, cap=1e-6, retry_on=(ValueError, WorkerDied, Injected))
 MORTAL = {
@@ -737,7 +745,7 @@ def test_a_worker_dies_as_another_thread_stops_the_pool(lying, short_grace, kind
     at_each_moment(lying, scenario)
 
 
-# --- basic: results go out -----------------------------------------------------------------------------------------
+# --- reading: results go out -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("feeder", ["the reader", "another"])
@@ -758,7 +766,7 @@ def test_the_last_result_and_the_end_come_as_a_reader_finds_nothing(lying, feede
 
 
 @pytest.mark.parametrize("kind", ["results", "stream"])
-def test_two_want_to_be_the_reader(lying, kind):
+def test_two_threads_start_to_read(lying, kind):
     def scenario(race):
         pool = WorkerPool(lambda job: job, workers=1)
         readers = []
@@ -806,7 +814,7 @@ def test_the_reader_leaves_as_the_last_worker_wakes_it(lying):
     ends_once(pool)
 
 
-def test_a_worker_takes_what_is_being_taken_back(lying):
+def test_a_worker_takes_jobs_as_their_stream_is_left(lying):
     def scenario(race):
         handled = Counter()
         gate = threading.Event()
@@ -834,12 +842,13 @@ def test_a_worker_takes_what_is_being_taken_back(lying):
         race.over()
         stats = pool.shutdown().stats
         assert stats.submitted == stats.finished and stats.running == 0
-        assert handled.total() == len(handled) == stats.succeeded, "done or taken back, and not both"
+        assert handled.total() == len(handled) == stats.succeeded, "each job was done or cancelled, never both"
 
     at_each_moment(lying, scenario)
 
 
-# --- basic: the end ------------------------------------------------------------------------------------------------
+# --- closing: the pool ends ------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("kind", ["WorkerPool", "DynamicPool", "RetryingPool"])
 def test_the_last_worker_ends_as_a_shutdown_is_about_to_wait_for_it(lying, kind):
@@ -858,7 +867,7 @@ def test_the_last_worker_ends_as_a_shutdown_is_about_to_wait_for_it(lying, kind)
 
         race.meanwhile(end)
         race.otherwise(end)
-        assert pool.shutdown().finished == (() if race.moment < 2 and race.happened else ("first",)) or race.happened
+        assert pool.shutdown().still_running == ()
         race.over()
         ends_once(pool)
 
@@ -924,7 +933,9 @@ def test_a_job_ends_while_the_report_is_made(lying, short_grace, stop):
         report = stop(pool)
         race.over()
         named = sorted(report.finished + report.cancelled + report.still_running)
-        assert named == ([] if begun == [False] else [0, 1, 2]), "in one place, if it was there when the stop began"
+        assert named == ([] if begun == [False] else [0, 1, 2]), (
+            "each job in one list, if it was there when the stop began"
+        )
         gate.set()
         ends_once(pool)
 
@@ -932,7 +943,7 @@ def test_a_job_ends_while_the_report_is_made(lying, short_grace, stop):
 
 
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
-def test_a_job_that_would_be_tried_again_fails_as_the_pool_gives_up(lying, short_grace, stop):
+def test_a_job_that_would_be_retried_fails_as_the_pool_stops(lying, short_grace, stop):
     def scenario(race):
         pool, gate = busy(partial(RetryingPool, policy=LATER), workers=1, fails=True)
         watch(race, pool)
@@ -945,11 +956,11 @@ def test_a_job_that_would_be_tried_again_fails_as_the_pool_gives_up(lying, short
     at_each_moment(lying, scenario)
 
 
-# --- dynamic -------------------------------------------------------------------------------------------------------
+# --- elastic ---------------------------------------------------------------------------------------------------------
 
 
-def test_all_are_too_many_at_the_same_moment(lying):
-    """The article's race: each finds that there are more than the minimum, and goes."""
+def test_all_workers_are_idle_too_long_at_the_same_moment(lying):
+    """The race of the article: each worker finds that there are more than the minimum, and ends."""
 
     def scenario(race):
         now = [0.0]
@@ -975,7 +986,7 @@ def test_all_are_too_many_at_the_same_moment(lying):
     at_each_moment(lying, scenario)
 
 
-def test_all_are_too_many_after_a_resize(lying):
+def test_all_workers_are_above_the_maximum_after_a_resize(lying):
     def scenario(race):
         gates = [threading.Event() for _ in range(3)]
         pool = DynamicPool(lambda job: gates[job].wait(LIMIT), min_workers=3, max_workers=3)
@@ -1150,18 +1161,18 @@ def test_the_alarm_rings_as_a_job_finds_it_set(lying):
         race.meanwhile(lambda: ring_scaling(pool))
         pool.submit("second")
         race.over()
-        assert crew_of(pool).alarm.is_set, "time may change what is needed, so there is a later look"
+        assert crew_of(pool).alarm.is_set, "time alone may change the need for workers, so there is a later look"
         gate.set()
         ends_once(pool)
 
     at_each_moment(lying, scenario)
 
 
-# --- retrying ------------------------------------------------------------------------------------------------------
+# --- retries ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
-def test_a_stop_comes_as_a_job_fails_that_would_be_tried_again(lying, short_grace, stop):
+def test_a_stop_comes_as_a_job_fails_that_would_be_retried(lying, short_grace, stop):
     def scenario(race):
         pool, gate = busy(partial(RetryingPool, policy=LATER), workers=1, fails=True)
         watch(race, pool)
@@ -1176,7 +1187,7 @@ def test_a_stop_comes_as_a_job_fails_that_would_be_tried_again(lying, short_grac
     at_each_moment(lying, scenario)
 
 
-def test_a_stream_is_left_as_its_job_fails_that_would_be_tried_again(lying):
+def test_a_stream_is_left_as_its_job_fails_that_would_be_retried(lying):
     def scenario(race):
         gate = threading.Event()
 
@@ -1204,7 +1215,7 @@ def test_a_stream_is_left_as_its_job_fails_that_would_be_tried_again(lying):
 
 
 def delayed_job(kind, race, **options):
-    """A pool whose only job has failed once and waits for its retry, and the pool's clock."""
+    """Return a pool whose first attempt fails and is then delayed, the time of its clock, and the attempts so far."""
     now, tries = [0.0], []
 
     def handler(job):
@@ -1224,7 +1235,7 @@ LEAVE = {
 
 
 @pytest.mark.parametrize("leave", LEAVE.values(), ids=LEAVE)
-def test_a_retry_comes_due_as_nobody_wants_it_any_more(lying, leave):
+def test_a_retry_becomes_due_as_it_is_cancelled(lying, leave):
     def scenario(race):
         pool, now, tries = delayed_job(RetryingPool, race, workers=1)
         stream = pool.stream(iter(["bad", "good"]))
@@ -1232,20 +1243,20 @@ def test_a_retry_comes_due_as_nobody_wants_it_any_more(lying, leave):
         wait_until(lambda: pool.stats().delayed == 1 and asleep(race, pool))
         now[0] = 5000.0
         watch(race, pool)
-        made = []  # how many attempts, when nobody wants it any more
+        made = []  # how many attempts there were once the job had been cancelled
 
-        def nobody_wants_it():
+        def cancel():
             leave(pool, stream)
             wait_until(lambda: pool.stats().running == 0)
             made.append(len(tries))
 
-        race.meanwhile(nobody_wants_it)
+        race.meanwhile(cancel)
         ring_retries(pool)
         race.over()
         pool.shutdown(LIMIT)
         stats = pool.stats()
         assert stats.submitted == stats.finished == 2 and stats.workers == 0
-        assert made in ([], [len(tries)]), "it is not tried after that"
+        assert made in ([], [len(tries)]), "it is not attempted after that"
         assert len(tries) == 1 + stats.succeeded and stats.cancelled == 2 - stats.succeeded
         stream.close()
 
@@ -1361,7 +1372,7 @@ def test_a_job_fails_as_a_submit_looks_whether_there_are_too_many_delayed(lying)
     at_each_moment(lying, scenario)
 
 
-def test_a_retry_comes_due_as_a_worker_looks_whether_it_may_go(lying):
+def test_a_retry_becomes_due_as_a_worker_looks_whether_it_may_end(lying):
     def scenario(race):
         pool, now, tries = delayed_job(RetryingPool, race, workers=1)
         pool.submit("job")
@@ -1382,7 +1393,7 @@ def test_a_retry_comes_due_as_a_worker_looks_whether_it_may_go(lying):
     at_each_moment(lying, scenario)
 
 
-def test_a_retry_comes_due_as_a_reader_looks_for_the_end(lying):
+def test_a_retry_becomes_due_as_a_reader_looks_for_the_end(lying):
     def scenario(race):
         pool, now, _ = delayed_job(RetryingPool, race, workers=1)
         pool.submit("job")
@@ -1402,7 +1413,7 @@ def test_a_retry_comes_due_as_a_reader_looks_for_the_end(lying):
 
 
 def letters(race, count=1, **options):
-    """A pool with dead letters, whose jobs now wait at a gate."""
+    """Return a pool with `count` dead letters, and an event that its jobs wait for from now on."""
     gate, broken = threading.Event(), [True]
 
     def handler(job):
@@ -1420,7 +1431,7 @@ def letters(race, count=1, **options):
 
 @pytest.mark.parametrize("call", ["redrive", "discard_letters"])
 @pytest.mark.parametrize("other", ["redrive", "discard_letters"])
-def test_two_take_up_the_same_letter(lying, call, other):
+def test_two_calls_want_the_same_dead_letter(lying, call, other):
     def scenario(race):
         pool, gate = letters(race)
         taken = []
@@ -1473,13 +1484,13 @@ def test_a_redrive_meets_a_stop(lying, stop):
             moved = 0
         race.over()
         pool.shutdown(LIMIT)
-        assert len(pool.dead_letters()) + moved == 1, "in one of the two"
+        assert len(pool.dead_letters()) + moved == 1, "the job is in one of the two places"
         assert pool.stats().submitted == pool.stats().finished == 1 + moved
 
     at_each_moment(lying, scenario)
 
 
-# --- alarm ---------------------------------------------------------------------------------------------------------
+# --- alarm -----------------------------------------------------------------------------------------------------------
 
 
 def alarm(race, ring=lambda: None):
@@ -1490,18 +1501,18 @@ def alarm(race, ring=lambda: None):
     return one, rung
 
 
-@pytest.mark.parametrize("wish", ["at", "stop"])
-def test_a_wish_comes_as_the_alarm_is_about_to_sleep(lying, wish):
+@pytest.mark.parametrize("call", ["at", "stop"])
+def test_a_call_comes_as_the_alarm_is_about_to_park(lying, call):
     def scenario(race):
         one, rung = alarm(race)
-        race.meanwhile(lambda: one.at(0.0) if wish == "at" else one.stop(), victim="the-alarm")
+        race.meanwhile(lambda: one.at(0.0) if call == "at" else one.stop(), victim="the-alarm")
         race.lock.asleep.clear()
-        one.at(time.monotonic() + 1000.0)  # it wakes, and lies down again
+        one.at(time.monotonic() + 1000.0)  # it wakes up and parks again
         wait_until(lambda: race.happened or "the-alarm" in race.lock.asleep)
         race.over()
-        if race.happened and wish == "at":
+        if race.happened and call == "at":
             assert rung.wait(LIMIT)
-        one.stop() if wish == "at" or not race.happened else None
+        one.stop() if call == "at" or not race.happened else None
         one.thread.join(LIMIT)
         assert not one.thread.is_alive()
 
@@ -1544,7 +1555,7 @@ def test_a_time_is_asked_for_as_the_alarm_rings(lying, delay):
     at_each_moment(lying, scenario)
 
 
-def test_the_earlier_of_two_wishes_counts(lying):
+def test_the_earlier_of_two_times_counts(lying):
     def scenario(race):
         one, _ = alarm(race)
         late, early = time.monotonic() + 2000.0, time.monotonic() + 1000.0
@@ -1558,7 +1569,7 @@ def test_the_earlier_of_two_wishes_counts(lying):
     at_each_moment(lying, scenario)
 
 
-def test_a_wish_made_while_it_rings_is_kept(lying):
+def test_a_time_that_the_ring_itself_asks_for_is_kept(lying):
     lock = lying()
     rings = []
 
@@ -1575,7 +1586,7 @@ def test_a_wish_made_while_it_rings_is_kept(lying):
     one.thread.join(LIMIT)
 
 
-# --- connections ---------------------------------------------------------------------------------------------------
+# --- connections -----------------------------------------------------------------------------------------------------
 
 
 def shared(connect=object, **options):
@@ -1584,7 +1595,7 @@ def shared(connect=object, **options):
 
 
 def members(stack, line, count):
-    """So many workers that have a share; leave(n) is the end of the n-th."""
+    """Let `count` workers share the connections. Returns a function for each worker that makes it leave."""
     shares = [contextlib.ExitStack() for _ in range(count)]
     for share in shares:
         share.enter_context(line.member())
@@ -1609,22 +1620,22 @@ def test_a_worker_that_leaves_closes_what_another_is_about_to_take(lying, first)
             race.over()
             if not race.happened:
                 calls[1]()
-            assert len(got) == 1 and got[0] not in closed, "what is taken is open"
+            assert len(got) == 1 and got[0] not in closed, "a connection that was taken is open"
             assert closed in ([], [kept]) and not line._free
             line.give_back(got[0])
-        assert len(closed) == len(set(map(id, closed))) == len({id(kept), id(got[0])}), "each is closed once"
+        assert len(closed) == len(set(map(id, closed))) == len({id(kept), id(got[0])}), "each connection is closed once"
 
     at_each_moment(lying, scenario)
 
 
 @pytest.mark.parametrize("free", [True, False])
-def test_two_take_at_once_and_each_has_their_own(lying, free):
+def test_two_workers_take_at_once_and_get_different_connections(lying, free):
     def scenario(race):
         line, _ = shared()
         if free:
             line.give_back(line.take(NEVER))
         got = []
-        # Who has come first may have to be served first: then it is enough that the other stands in line.
+        # The thread that came first may have to be served first. Then it is enough that the other one is in the line.
         race.meanwhile(lambda: got.append(line.take(NEVER)), until=lambda: len(line._line) == 2)
         got.append(line.take(NEVER))
         race.over()
@@ -1641,7 +1652,7 @@ def refusing(asked):
     return connect
 
 
-def test_one_is_given_back_as_the_next_in_line_is_about_to_wait(lying):
+def test_a_connection_is_given_back_as_the_next_in_line_is_about_to_wait(lying):
     def scenario(race):
         asked = []
         line, _ = shared()
@@ -1661,7 +1672,7 @@ def test_after_a_refusal_the_next_in_line_does_not_ask_before_the_backoff(lying)
         asked, stop = [], threading.Event()
         line, _ = shared()
         line._connect = refusing(asked)
-        line._careful = True  # there has been a refusal before: one at a time
+        line._careful = True  # the server has refused before, so only one worker at a time asks
 
         def take():
             with pytest.raises(JobCancelled):
@@ -1672,7 +1683,7 @@ def test_after_a_refusal_the_next_in_line_does_not_ask_before_the_backoff(lying)
         race.lock.victim = lambda: threading.current_thread() is mine
         mine.start()
         wait_until(lambda: "mine" in race.lock.asleep, LIMIT)
-        assert len(asked) == line._refusals == 1, "the first refusal sets the backoff, which is long"
+        assert len(asked) == line._refusals == 1, "the first refusal starts a long backoff"
         stop.set()
         with race.lock:
             for bell in line._line:
@@ -1703,7 +1714,7 @@ def test_a_connection_works_as_another_worker_is_about_to_give_up(lying):
     at_each_moment(lying, scenario)
 
 
-# --- channel -------------------------------------------------------------------------------------------------------
+# --- channel ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("capacity", [None, 1])
@@ -1717,7 +1728,7 @@ def test_a_send_meets_a_close(lying, capacity):
         race.over()
         line.close()
         assert received + list(line) == sent
-        assert not race.happened or received == sent, "whoever read to the end has missed nothing"
+        assert not race.happened or received == sent, "the thread that read to the end has missed no item"
 
     at_each_moment(lying, scenario)
 
@@ -1758,7 +1769,7 @@ def test_two_receives_want_the_last_item(lying):
 
 
 @pytest.mark.parametrize("come", ["send", "send and close", "close"])
-def test_what_a_receive_is_about_to_wait_for_comes(lying, come):
+def test_a_call_comes_as_a_receive_is_about_to_wait(lying, come):
     def scenario(race):
         line = Channel(1)
 
@@ -1781,7 +1792,7 @@ def test_what_a_receive_is_about_to_wait_for_comes(lying, come):
 
 
 @pytest.mark.parametrize("come", ["receive", "close"])
-def test_what_a_send_is_about_to_wait_for_comes(lying, come):
+def test_a_call_comes_as_a_send_is_about_to_wait(lying, come):
     def scenario(race):
         line = Channel(1)
         line.send("first")
@@ -1799,7 +1810,7 @@ def test_what_a_send_is_about_to_wait_for_comes(lying, come):
     at_each_moment(lying, scenario)
 
 
-# --- the garbage collector and Stop, who come between in the same thread -------------------------------------------
+# --- the garbage collector and KeyboardInterrupt, which act in the thread itself -------------------------------------
 
 CALLS = {
     "submit": lambda pool: pool.submit("mine"),
@@ -1819,9 +1830,10 @@ KINDS_AND_CALLS += [(RetryingPool, name) for name in CALLS if name not in OF_A_C
 
 
 def forgotten(kind):
-    """A pool with a stream that nobody reads any more: of its jobs one is delayed, one runs, two are queued.
+    """Make a pool with a stream that nobody reads any more. Of its jobs one is delayed, one runs, two are queued.
 
-    Gives both, and a list to which all results of the stream will come. The job that runs ends when it is closed.
+    Returns the pool, the stream, and a list to which all results of the stream are added. The running job ends when
+    the stream is closed.
     """
 
     def handler(job):
@@ -1868,7 +1880,7 @@ def test_the_garbage_collector_closes_a_forgotten_stream_at_any_line(lying, kind
 
 
 def test_the_garbage_collector_closes_a_forgotten_stream_as_a_new_queue_is_made(lying, monkeypatch):
-    """All is taken back, and what is taken back meanwhile is not taken back twice."""
+    """A forced stop cancels every job, and a job that the stream cancels meanwhile is not cancelled twice."""
     lying()
     pool, stream, ended = forgotten(RetryingPool)
 
@@ -1924,7 +1936,7 @@ def test_the_garbage_collector_closes_a_forgotten_stream_as_the_clock_is_read(ly
 @pytest.mark.parametrize("call", ["submit", "try_submit"])
 @pytest.mark.parametrize("kind", ["WorkerPool", "DynamicPool", "RetryingPool"])
 def test_keyboard_interrupt_comes_at_any_line_of_a_submit(lying, kind, call):
-    """In the main thread, the only one that Python interrupts. What an act does in its own thread cannot be broken off."""
+    """In the main thread, the only one that Python interrupts. Acts run in threads of their own there."""
 
     def interrupt():
         raise KeyboardInterrupt
