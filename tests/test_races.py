@@ -91,6 +91,7 @@ from helpers.pools import (
     channel,
     closing,
     connections,
+    current_worker,
     elastic,
     executor,
     intake,
@@ -544,11 +545,11 @@ def test_a_close_comes_as_a_worker_is_about_to_become_idle(lying, kind):
     def scenario(race):
         pool, gate = busy(kind, workers=1)
         watch(race, pool)
-        race.meanwhile(pool.close, victim="worker-1")
+        race.meanwhile(lambda: (pool.submit("second"), pool.close()), victim="worker-1")
         gate.set()
         wait_until(lambda: race.happened or asleep(race, pool))
         race.over()
-        ends_once(pool)
+        assert len(ends_once(pool)) == 1 + race.happened
 
     at_each_moment(lying, scenario)
 
@@ -876,17 +877,30 @@ def test_the_last_worker_ends_as_a_shutdown_is_about_to_wait_for_it(lying, kind)
 
 
 def test_the_last_worker_ends_as_two_shutdowns_and_a_reader_wait_for_it(lying):
+    """It wakes them when it retires, and the shutdowns again once its resource is closed."""
     lock = lying()
-    pool, gate = busy(workers=1)
-    waiting = [in_thread(f"shutdown-{number}", pool.shutdown) for number in (1, 2)]
-    waiting.append(in_thread("reader", lambda: [result.job for result in pool.results()]))
+    gate, closed = threading.Event(), threading.Event()
+
+    @contextlib.contextmanager
+    def resource():
+        yield
+        assert closed.wait(3 * LIMIT)
+
+    pool = WorkerPool(lambda job: (current_worker().resource, gate.wait(3 * LIMIT)), workers=1, resource=resource)
+    pool.submit("first")
+    wait_until(lambda: pool.stats().running == 1)
+    shutdowns = [in_thread(name, pool.shutdown) for name in ("shutdown-1", "shutdown-2")]
+    reader, read = in_thread("reader", lambda: [result.job for result in pool.results()])
     wait_until(lambda: {"shutdown-1", "shutdown-2"} <= lock.asleep and state_of(pool).reader is not None)
     gate.set()
-    for thread, _ in waiting:
+    reader.join(LIMIT)
+    assert read == [["first"]], "the reader does not wait for the resource"
+    wait_until(lambda: {"shutdown-1", "shutdown-2"} <= lock.asleep)
+    closed.set()
+    for thread, reports in shutdowns:
         thread.join(LIMIT)
         assert not thread.is_alive(), "the last worker wakes everybody who waits for the end"
-    assert waiting[-1][1] == [["first"]]
-    assert waiting[0][1][0].finished == waiting[1][1][0].finished == ("first",)
+        assert reports[0].finished == ("first",)
     assert not state_of(pool).watchers
 
 
