@@ -20,6 +20,11 @@ def crew_of(pool):
     return pool._crew
 
 
+def loop_of(pool):
+    """What the workers of the pool do."""
+    return pool._crew.live.__self__
+
+
 def workers_of(pool):
     """The workers by their number."""
     return {worker.number: worker for worker in pool._crew.members}
@@ -56,8 +61,20 @@ def letters_of(pool):
 
 
 def ring_retries(pool):
-    """What the alarm for retries does."""
+    """Do what the alarm for retries does when it rings."""
     pool._retries._bring_back()
+
+
+def ring_scaling(pool):
+    """Do what the alarm of an elastic crew does when it rings."""
+    with pool._state.lock:
+        pool._crew.alarm._when = float("inf")
+    pool._crew.look()
+
+
+def ring_time_of(alarm):
+    """When an alarm is going to ring, in seconds on its clock; infinity if it is not set."""
+    return alarm._when
 
 
 def threads_ended(pool):

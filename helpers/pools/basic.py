@@ -93,9 +93,9 @@ class WorkerPool(Generic[Job, Value]):
         self.name = f"{type(self).__name__}-{next(_pool_numbers)}"
         self._state: PoolState[Job, Value] = PoolState(self.name, self.queue_size, guarded(clock))
         self._crew = crew(self._state, workers)
-        loop = WorkerLoop(self._state, self._crew, handler, broken)
-        self._crew.employ(self, resource, loop.live)
         self._assemble(on_result)
+        loop = WorkerLoop(self._state, self._crew, self._outlet, handler, broken)
+        self._crew.employ(self, resource, loop.live)
         add_parts(self._state, self._crew, loop)
         self._open()
 

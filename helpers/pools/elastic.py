@@ -89,8 +89,10 @@ class ElasticCrew(Crew):
             try:
                 self.start(reserved[0])
                 reserved.pop(0)
-            except (RuntimeError, MemoryError):
+            except BaseException as error:
                 self._no_thread(decision, reserved)
+                if not isinstance(error, RuntimeError | MemoryError):  # not for want of a thread: this thread has died
+                    raise
                 return
 
     def _decide(self, now: float, because: str) -> tuple[Decision | None, list[Worker]]:

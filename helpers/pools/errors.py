@@ -27,3 +27,12 @@ class WorkerDied(RuntimeError):
 
     `__cause__` is the reason. Another worker takes the place of the dead worker.
     """
+
+
+def counts_as(error: BaseException) -> type[BaseException]:
+    """Return what a job with this error counts as: JobCancelled, OutcomeUnknown, or, if it has failed, Exception."""
+    kind = type(error)  # not isinstance: it asks `error.__class__`, which is user code
+    for special in (JobCancelled, OutcomeUnknown):
+        if issubclass(kind, special):
+            return special
+    return Exception

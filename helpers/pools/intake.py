@@ -75,6 +75,8 @@ class Intake(Generic[Job, Value]):
                     return False
                 if parker is not None:
                     self._unlist(parker)
+                    if len(state.queue) + 1 < state.queue_size:  # one delayed job that comes back makes room for many
+                        state.wake_blocked()
                 if feeder is not None:
                     self.feeders.add(feeder)  # before its job is in: an interrupted thread can still read the result
                 state.enqueue(task)

@@ -127,10 +127,13 @@ class Result(Generic[Job, Value]):
 
     def record_attempt(self, due: float) -> None:
         """Add this attempt to the earlier ones; the next attempt may start at `due`."""
-        if not hasattr(self, "_earlier"):
-            self._earlier = []
-        self._earlier.append(self._this_attempt())
+        earlier, attempt = getattr(self, "_earlier", None), self._this_attempt()
         self._due = due
+        # The last step is one assignment or one call: a worker that dies here has recorded the attempt, or it has not.
+        if earlier is None:
+            self._earlier = [attempt]
+        else:
+            earlier.append(attempt)
 
     def _this_attempt(self) -> Attempt:
         assert self.started is not None
@@ -139,8 +142,8 @@ class Result(Generic[Job, Value]):
     def run(self, handler: Callable[[Job], Value], worker: int, clock: Callable[[], float]) -> None:
         """Call the handler and record what it returns or raises. Raises nothing itself."""
         self.worker = worker
-        self.attempt += 1  # before the call: an attempt that takes the whole process down was an attempt all the same
         self.started = clock()
+        self.attempt += 1  # before the call: an attempt that takes the whole process down was an attempt all the same
         try:
             self.value = handler(self.job)
             kind = type(self.value)
@@ -159,8 +162,11 @@ class Result(Generic[Job, Value]):
         """Record that no worker ran the job, or will run it again, because of `error`."""
         self.value, self.error, self.worker, self.started, self.finished = None, error, None, None, now
 
-    def fail(self, error: BaseException, now: float) -> None:
-        """Record that the attempt that has started ended with `error`, which the handler did not raise."""
+    def fail(self, error: BaseException, worker: int, now: float) -> None:
+        """Record that the attempt of this worker ended with `error`, which the handler did not raise."""
+        if self.attempt == len(getattr(self, "_earlier", ())):  # the worker died just before the attempt
+            self.attempt += 1
+            self.worker, self.started = worker, now
         self.value, self.error, self.finished = None, error, now
 
     def __eq__(self, other: object) -> bool:

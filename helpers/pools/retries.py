@@ -80,8 +80,8 @@ class Retries:
         wait, reason = self._decide(result, result.error, now)
         with self._state.lock:
             if wait is not None and outlet.wanted and not self._state.cancelled.is_set():
+                self._alarm.at(now + wait)  # first: a worker that dies between the two must not leave a job behind
                 self._state.delay(worker, task, now + wait)
-                self._alarm.at(now + wait)
             else:
                 self._give_up(result, now, None if wait is not None else reason)
                 self._state.finish(worker, task)

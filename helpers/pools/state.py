@@ -36,7 +36,7 @@ from typing import Generic, TypeVar
 
 from .alarm import Alarm
 from .clocks import Clock
-from .errors import JobCancelled, OutcomeUnknown
+from .errors import JobCancelled, OutcomeUnknown, counts_as
 from .outlet import Outlet
 from .parker import Parker
 from .report import PoolStats
@@ -118,8 +118,9 @@ class PoolState(Generic[Job, Value]):
 
     def wake_watchers(self) -> None:
         """Have those look again who wait for the end of the pool: the reader, and whoever waits in a shutdown."""
-        if self.reader is not None:
-            self.reader.wake()
+        reader = self.reader  # read it once: a reader leaves without the lock
+        if reader is not None:
+            reader.wake()
         for parker in self.watchers:
             parker.unpark()
 
@@ -145,29 +146,24 @@ class PoolState(Generic[Job, Value]):
     def finish(self, worker: Worker, task: Task[Job, Value]) -> None:
         """Count the job in this worker's hand, whose result is filled in, and put the result into its outlet.
 
-        Called with or without the lock. Whoever reads the result finds it counted.
+        Called with or without the lock. A reader of the result finds it counted.
         """
         result, outlet = task
-        error = result.error
+        kind = None if result.error is None else counts_as(result.error)
         with self.lock:
+            # No call before `put`: an exception that is injected into this thread comes after a call, so that it finds
+            # the job either in the worker's hand or counted and in its outlet.
             worker.task = None
             self.running -= 1
-            if error is None:
+            if kind is None:
                 self.succeeded += 1
             else:
-                self._count_error(error)
+                self.cancelled_count += kind is JobCancelled
+                self.unknown += kind is OutcomeUnknown
+                self.failed += kind is Exception
+            outlet.put(result)
             if self.closed:
                 self._note_late(result)
-            outlet.put(result)
-
-    def _count_error(self, error: BaseException) -> None:
-        kind = type(error)  # not isinstance: it asks `error.__class__`, which is user code
-        if issubclass(kind, JobCancelled):
-            self.cancelled_count += 1
-        elif issubclass(kind, OutcomeUnknown):
-            self.unknown += 1
-        else:
-            self.failed += 1
 
     def _note_late(self, result: Result[Job, Value]) -> None:
         late = self.cancelled_late if issubclass(type(result.error), JobCancelled) else self.finished_late
@@ -177,12 +173,15 @@ class PoolState(Generic[Job, Value]):
 
     def delay(self, worker: Worker, task: Task[Job, Value], due: float) -> None:
         """Move the job in this worker's hand to the delayed ones; it may run again at `due`."""
+        result, outlet = task
+        entry = (due, next(_serial), task)
+        result.record_attempt(due)
+        # No call before `heappush`: see `finish`.
         worker.task = None
         self.running -= 1
-        task[0].record_attempt(due)
-        task[1].delayed += 1
-        heappush(self.delayed, (due, next(_serial), task))
-        task[1].wake()  # a delayed job takes no place in its stream's window: the stream may have room for another
+        outlet.delayed += 1
+        heappush(self.delayed, entry)
+        outlet.wake()  # a delayed job takes no place in its stream's window: the stream may have room for another
 
     def bring_back(self, now: float) -> float:
         """Move every delayed job that is due to the queue. Returns when the next is due (infinity: never)."""

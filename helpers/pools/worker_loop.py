@@ -17,6 +17,7 @@ from typing import Any
 from .crew import Crew
 from .errors import WorkerDied
 from .matching import matches
+from .outlet import Outlet
 from .state import PoolState, Task
 from .tracebacks import clear_locals
 from .words import describe_error
@@ -32,10 +33,18 @@ class WorkerLoop:
         settle:  what is done with a job that has run: `PoolState.finish`, or what a retrying pool does instead.
     """
 
-    def __init__(self, state: PoolState[Any, Any], crew: Crew, handler: Callable[[Any], Any], broken: Any) -> None:
+    def __init__(
+        self,
+        state: PoolState[Any, Any],
+        crew: Crew,
+        outlet: Outlet[Any, Any],
+        handler: Callable[[Any], Any],
+        broken: Any,
+    ) -> None:
         self.settle: Settle = state.finish
         self._state = state
         self._crew = crew
+        self._outlet = outlet
         self._handler = handler
         self._broken = broken
 
@@ -45,9 +54,10 @@ class WorkerLoop:
         while True:
             try:
                 if death is not None:
-                    worker = self._replace(worker, death)
-                    death = None
-                self._work(worker)
+                    worker, death = self._replace(worker, death), None
+                if not worker.retired:  # else it has died on its way out
+                    self._work(worker)
+                self._end(worker)
                 return
             except BaseException as error:  # not the handler's: that is in the job's result
                 death = error
@@ -56,7 +66,7 @@ class WorkerLoop:
 
     def _work(self, worker: Worker) -> None:
         become(worker)
-        handler, clock, take, settle = self._handler, self._state.clock, self.take, self.settle
+        handler, clock, take = self._handler, self._state.clock, self.take
         while (task := take(worker)) is not None or not self._retires(worker):
             if task is not None:
                 result, outlet = task
@@ -64,11 +74,10 @@ class WorkerLoop:
                 worker.idle_since = result.finished
                 if result.error is not None and worker.has_resource:
                     self._check_resource(worker, result.error)
-                settle(worker, task)
+                self.settle(worker, task)
                 if outlet.eager:
                     outlet.deliver()
                 del task, result, outlet  # an idle worker keeps nothing of its last job alive
-        self._end(worker)
 
     def take(self, worker: Worker) -> Task[Any, Any] | None:
         """Move the first job of the queue to this worker's hand. None: there is none, or the worker is one too many."""
@@ -106,8 +115,8 @@ class WorkerLoop:
 
     def _unlist(self, worker: Worker) -> None:
         """Take a worker that has woken up off the idle list, if it is still there."""
-        # Whoever wakes a worker takes it off the list, in one locked block. So a worker whose time is up in the moment
-        # in which it is woken finds itself off the list and a job in the queue, and does not retire.
+        # The thread that wakes a worker takes it off the list, in one locked block. So a worker whose time is up in the
+        # moment in which it is woken finds itself off the list and a job in the queue, and does not retire.
         with self._state.lock:
             if worker.idle:
                 worker.idle = False
@@ -134,9 +143,12 @@ class WorkerLoop:
         """Settle the job of a worker that has died, and return the worker that takes its place in this thread."""
         if worker.task is not None:
             self._fail_job(worker, worker.task, death)
+        self._outlet.deliver()  # it may have died just before it would have done so,
         self._state.note_error(worker.discard())
-        self._unlist(worker)
         with self._state.lock:
+            self._unlist(worker)
+            self._state.wake_all_idle()  # or just before it would have notified another thread
+            self._state.wake_blocked(everybody=True)
             if worker.retired:  # it died on its way out, which it goes on now
                 return worker
             new = self._crew.new_worker()
@@ -146,13 +158,12 @@ class WorkerLoop:
         return new
 
     def _fail_job(self, worker: Worker, task: Task[Any, Any], death: BaseException) -> None:
-        result, outlet = task
+        result = task[0]
         error = WorkerDied(f"worker {worker.number} died: {describe_error(death)}")
         error.__cause__ = death
-        result.fail(error, self._state.clock())
+        result.fail(error, worker.number, self._state.clock())
         try:
             self.settle(worker, task)
         except BaseException:  # perhaps it was settling that has killed the worker: then without asking for a retry
             if worker.task is not None:
                 self._state.finish(worker, task)
-        outlet.deliver()
