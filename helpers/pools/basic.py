@@ -60,12 +60,12 @@ class WorkerPool(Generic[Job, Value]):
         clock:      gives the time stamps of the results, seconds. Waiting is always done in real time.
         on_result:  called with each result of a submitted job once it is counted, in the thread that finished or
                     cancelled the job, in place of `results()`. What it raises goes into the report's errors.
-        crew, add_parts:  for pools made from this one: makes the workers; adds what else there is before they start.
+        crew, add_parts:  for pools made from this one: makes the workers; adds other parts before they start.
 
     Attributes:
         name:       such as "WorkerPool-3"; the names of its threads begin so.
         queue_size: as given.
-        cancelled:  an Event that is set when a shutdown no longer wants what is running.
+        cancelled:  an Event that is set when a shutdown wants the running handlers to stop.
 
     Raises TypeError or ValueError for a bad argument, RuntimeError if the machine cannot start that many threads.
     """
@@ -155,8 +155,8 @@ class WorkerPool(Generic[Job, Value]):
 
         The loop that reads also feeds, in the caller's own thread. So a database cursor can be the source, and a source
         that takes long holds up the results behind it. If the iterable raises, or the pool is shut down, the accepted
-        jobs finish, and then the error comes out. Leaving the loop early cancels what it still has queued; the next
-        stream waits for what is still running, and so starts clean.
+        jobs finish, and then the error comes out. Leaving the loop early cancels its queued jobs; the next stream waits
+        for its running jobs, and so starts clean.
 
         Raises TypeError if `jobs` is not iterable, PoolClosed after a shutdown, RuntimeError as `results` does.
         """
@@ -167,19 +167,19 @@ class WorkerPool(Generic[Job, Value]):
         return self._reading.stream(source)
 
     def close(self) -> None:
-        """Accept no more jobs, and do not wait: the workers finish what is in the pool and end. May be called again."""
+        """Accept no more jobs, and do not wait: the workers finish the accepted jobs and end. May be called again."""
         self._closing.close()
 
     def cancel_queued(self) -> None:
-        """Cancel every job that is queued or delayed; what is running goes on. Each gets a `JobCancelled` result."""
+        """Cancel every queued or delayed job, with a `JobCancelled` result each. Running jobs go on."""
         self._closing.cancel_queued()
 
     def shutdown(self, deadline: float | None = None) -> ShutdownReport:
         """Accept no more jobs, finish those in the pool, end the workers; after `deadline` seconds stop waiting.
 
-        At the deadline (None: there is none) what is still queued is cancelled, `cancelled` is set for the handlers
-        that look at it, and the report names what is running. Nobody needs to read results meanwhile. May be called
-        again: it then waits for what is still there.
+        At the deadline (None: there is none) queued jobs are cancelled, `cancelled` is set for the handlers that look
+        at it, and the report names the running jobs. Nobody needs to read results meanwhile. May be called
+        again: it then waits for the rest.
 
         Raises TypeError or ValueError for a bad deadline, RuntimeError inside one of the pool's handlers.
         """
@@ -202,7 +202,7 @@ class WorkerPool(Generic[Job, Value]):
         ended = False
         try:
             ended = self._closing.wait(time.monotonic() + GRACE)
-        finally:  # after an interrupt nobody waits for anything any more, a reader of results() neither
+        finally:  # after an interrupt nothing is waited for any more, not even by a reader of results()
             report = self._closing.report(ended)
         return report
 

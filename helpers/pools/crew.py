@@ -1,4 +1,4 @@
-"""The workers of a pool: who is present, who starts, and who may end.
+"""The workers of a pool: which ones are present, how they start, and which ones may end.
 
 Owns `members`: the workers from the moment in which they are counted, before their thread starts, until they have
 closed their resource. Always true, whenever nobody holds the pool's lock: `state.present` is the number of members

@@ -5,8 +5,8 @@ Owns the limits and the log of decisions. Always true, beside what holds for eve
 - There are never fewer workers than the minimum and never more than the maximum, apart from workers that are still in
   a job after a `resize`. A worker that retires keeps its place until its resource is closed, so there are never more
   connections than the maximum either.
-- All workers that the backlog needs are started at once, by the thread that submits the job that was one too many;
-  and if nobody submits any more and the queue does not move, by an alarm, when the first job has waited `max_wait`.
+- All workers that the backlog needs are started at once, by the thread that submits the job that was one too many.
+  If no more jobs come and the queue does not move, an alarm starts them when the first job has waited `max_wait`.
 - If the machine has no thread left, the jobs stay queued, the workers that are there go on, and the crew tries
   again after a second.
 
@@ -118,7 +118,7 @@ class ElasticCrew(Crew):
             self.alarm.at(max(too_long if too_long > now else now + self.limits.max_wait, self.not_before))
 
     def _no_thread(self, decision: Decision | None, reserved: list[Worker]) -> None:
-        """The machine has no thread for these workers: the jobs stay queued, and those who are there do them."""
+        """The machine has no thread for these workers: the jobs stay queued, and the present workers do them."""
         now = self.state.clock()
         with self.state.lock:
             planned = self.state.present
@@ -169,4 +169,4 @@ class ElasticCrew(Crew):
 
     def left(self) -> None:
         """A worker has ended."""
-        self.look()  # its place is free: somebody may have been needed meanwhile
+        self.look()  # its place is free, and a worker may have been needed meanwhile

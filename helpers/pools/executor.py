@@ -8,16 +8,16 @@
     PoolExecutor(5, pool=RetryingPool, policy=...)     # a future is done when its last attempt is
 
 What holds, beside all that holds for the pool behind it:
-- A future is done exactly once, after its job has been counted, whatever its function raises; nothing holds the pool's
-  lock meanwhile, so a done callback may use the executor and the pool.
+- A future is done exactly once, after its job has been counted, no matter what its function raises. No thread holds
+  the pool's lock meanwhile, so a done callback may use the executor and the pool.
 - A future that was cancelled before a worker took its job is never run. `shutdown(cancel_futures=True)` cancels what
-  waits *and tells who waits for it*: no `as_completed` or `wait` hangs, as those of `ThreadPoolExecutor` do.
-- An exception in the `with` block, or the Stop button, forces: what is queued is cancelled, and the exception goes on
+  waits *and notifies the threads that wait for them*: no `as_completed` or `wait` hangs, as with `ThreadPoolExecutor`.
+- An exception in the `with` block, or the Stop button, forces: queued calls are cancelled, and the exception goes on
   within a second. (`ThreadPoolExecutor` first runs all that is queued.)
 - At the end of the program what was submitted is still done, as with `ThreadPoolExecutor`; an executor that is no
   longer referred to finishes its jobs and lets its threads go.
 
-What it costs: a future a job, so about as much as `ThreadPoolExecutor` (benchmarks/README.md). What not to do: wait in
+The cost: one future per job, so about as much as `ThreadPoolExecutor` (benchmarks/README.md). What not to do: wait in
 one of its own functions for another of its futures. With all workers doing so nobody is left to do the work; since a
 wait for room would be the same trap, a submit from inside is taken if there is room at that instant, and else refused.
 In asyncio `loop.run_in_executor(executor, ...)` holds up the whole loop while the queue is full: choose a `queue_size`
@@ -76,14 +76,14 @@ def _run(call: Call) -> Any:
 
 
 def _resolve(result: Result[Call, Any]) -> None:
-    """Set the outcome of a future and wake those who wait for it. Raises nothing: its thread has more to do."""
+    """Set the outcome of a future and wake the threads that wait for it. Raises nothing: its thread has more to do."""
     call, future, error = result.job, result.job.future, result.error
     try:
         if not call.started:  # cancelled in the queue
             future.cancel()
-            future.set_running_or_notify_cancel()  # cancelling alone wakes nobody who waits in as_completed
+            future.set_running_or_notify_cancel()  # cancelling alone does not wake a thread that waits in as_completed
         elif future.done():
-            pass  # cancelled while it was queued, and _run has told those who wait; or redriven after it had failed
+            pass  # cancelled while it was queued, which _run has reported; or redriven after it had failed
         elif error is not None:
             future.set_exception(error)
         else:
@@ -180,7 +180,7 @@ class PoolExecutor(Executor):
     ) -> Iterator[T]:
         try:
             while window:
-                oldest = [window.popleft()]  # and popped again: what has been handed out is not kept alive here
+                oldest = [window.popleft()]  # popped again below: a future that was handed out is not kept alive here
                 window.extend(self.submit(fn, *args) for args in islice(todo, 1))
                 yield oldest.pop().result(None if until is None else max(0.0, until - time.monotonic()))
         finally:
@@ -223,7 +223,7 @@ class PoolExecutor(Executor):
 @atexit.register
 def _drain() -> None:
     """When the program ends, and every thread of a pool with it: first finish what was submitted."""
-    pools = [pool for pool in _open if not pool.cancelled.is_set()]  # nobody waits for what was cancelled
+    pools = [pool for pool in _open if not pool.cancelled.is_set()]  # a pool that was forced is not waited for
     for pool in pools:
         pool.close()
     for pool in pools:

@@ -63,7 +63,7 @@ class Intake(Generic[Job, Value]):
         return current_thread() if len(self.feeders) < 2 else None
 
     def offer(self, task: Task[Job, Value], feeder: Thread | None = None, parker: Parker | None = None) -> bool:
-        """Queue a job if there is room. If there is none, put `parker` in the line of those who wait for it.
+        """Queue a job if there is room. If there is none, put `parker` into the line of waiting submitters.
 
         Raises PoolClosed once a shutdown has begun.
         """
@@ -115,7 +115,7 @@ class Intake(Generic[Job, Value]):
             raise
 
     def leave_line(self, parker: Parker) -> None:
-        """Leave the line without a job. Whoever was notified in vain passes the notification on. May be repeated."""
+        """Leave the line without a job. A submitter that was notified passes the notification on. May be repeated."""
         with self.state.lock:
             if not self._unlist(parker) and self.state.has_room():
                 self.state.wake_blocked()

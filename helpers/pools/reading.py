@@ -1,7 +1,7 @@
 """How results come out of a pool: `results()` and `stream()`, one reader at a time.
 
-Owns who reads. Always true: a result is yielded to at most one reader; a stream that is left cancels what it still has
-queued, and its results are counted and handed to nobody any more.
+Owns the choice of the reader. Always true: a result is yielded to at most one reader. A stream that is left early
+cancels its queued jobs; their results are counted, and no other reader gets them.
 
 A stream is read and fed by one loop in the caller's thread. It never has more than queue_size + workers jobs in the
 pool, unread results included; jobs that wait for a retry do not count, or a few of them would hold up all the others.
@@ -76,7 +76,7 @@ class Reading(Generic[Job, Value]):
             self._state.reader = None if self._state.reader is outlet else self._state.reader
 
     def _no_more_results(self) -> bool:
-        """True if nobody will finish a job any more, or nobody but the reader itself could submit one."""
+        """True if no job will finish any more, or if only the reading thread itself has ever submitted any."""
         state = self._state
         with state.lock:
             return self._over() or (not state.unfinished() and self._intake.feeders == {current_thread()})
@@ -98,8 +98,8 @@ class Reading(Generic[Job, Value]):
                 failure.append(error)
             yield from self._drain(outlet, failure)
         except BaseException:
-            # `break`, an exception in the loop, or an interrupt. It does not wait for what is running: Python closes
-            # the generator while that exception is on its way, and a Stop must be quick.
+            # `break`, an exception in the loop, or an interrupt. Running jobs are not waited for: Python closes the
+            # generator while that exception is on its way, and a Stop must be quick.
             self._leave(outlet)
             raise
         finally:
@@ -107,7 +107,7 @@ class Reading(Generic[Job, Value]):
             self._state.reader = None if self._state.reader is outlet else self._state.reader
 
     def _exchange(self, source: Iterator[Job], outlet: Outlet[Job, Value]) -> Results[Job, Value]:
-        """Give a job, take what has finished, and so on, until the source ends. Raises what the source raises."""
+        """Submit a job, yield the ready results, and so on, until the source ends. Raises what the source raises."""
         for job in source:
             while not self._admit(job, outlet):
                 if (result := self._next_owed(outlet)) is not None:
@@ -118,7 +118,7 @@ class Reading(Generic[Job, Value]):
                     yield result
 
     def _drain(self, outlet: Outlet[Job, Value], failure: list[Exception]) -> Results[Job, Value]:
-        """Take the rest, and then raise the failure of the exchange, if there was one."""
+        """Yield the remaining results, and then raise the failure of the exchange, if there was one."""
         while outlet.owed:
             if (result := self._next_owed(outlet)) is not None:
                 yield result
@@ -213,7 +213,7 @@ class Reading(Generic[Job, Value]):
     @staticmethod
     def _next(outlet: Outlet[Job, Value], ended: Callable[[], bool]) -> Result[Job, Value] | None:
         """The next result, once it is there. None: look again at what you wait for. Raises _NoMore at the end."""
-        # `ended` is asked before the look into the outlet: what was put there before the end is found by that look.
+        # `ended` is asked before the look into the outlet, so that the look finds all results from before the end.
         end = outlet.empty() and ended()
         try:
             return outlet.get(True, 0 if end else SLICE)
@@ -228,6 +228,6 @@ def _started(generator: Results[Job, Value]) -> Results[Job, Value]:
     try:
         next(generator)
         return generator
-    except BaseException:  # its own, or an interrupt just after it has begun: nobody else could close it
+    except BaseException:  # its own, or an interrupt just after it has started: no other code has it and could close it
         generator.close()
         raise

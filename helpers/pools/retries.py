@@ -101,7 +101,7 @@ class Retries:
     def _give_up(self, result: Result[Any, Any], now: float, reason: str | None) -> None:
         """Make a dead letter of a job that has failed; the caller counts it in the same locked block.
 
-        Without a reason the policy would have retried it, but nobody wants it any more: then it is cancelled.
+        No reason: the policy would have retried it, but its pool or stream no longer wants it, so it is cancelled.
         """
         if reason is None:
             result.record_attempt(now)
@@ -110,7 +110,7 @@ class Retries:
             self.letters[next(self._numbers)] = DeadLetter(result.job, result.attempts, reason, result.redriven_from)
 
     def _bring_back(self) -> None:
-        """The alarm rings: everything that is due goes into the queue."""
+        """Called by the alarm: move every job that is due into the queue."""
         now = self._state.clock()
         with self._state.lock:
             self._alarm.at(self._state.bring_back(now))
@@ -139,7 +139,7 @@ class Retries:
     ) -> bool:
         """Move one dead letter's job into the queue, in one step. An act. Raises PoolClosed.
 
-        False if there is no room. True also if somebody else has redriven or discarded the letter: then nothing is
+        False if there is no room. True also if another thread has redriven or discarded the letter: then nothing is
         moved, and the result in `task` has no letter.
         """
         with self._state.lock:

@@ -16,9 +16,9 @@ Always true, beside what holds for `WorkerPool`:
   when it is forced, delayed jobs are cancelled, with their last error as the cause.
 - A job that is given up is a failed result and a `DeadLetter` from the same moment on.
 
-The cost: nothing for a job that succeeds; O(log n) for a retry among n. All dead letters are kept until somebody
-redrives or discards them: look at them. What not to do: retry what is not safe to do twice. The pool does not do a job
-twice by itself, but a handler that fails after half of its work does that half again.
+The cost: nothing for a job that succeeds; O(log n) for a retry among n. All dead letters are kept until a caller
+redrives or discards them: look at them. What not to do: retry work that is not safe to do twice. The pool does not do
+a job twice by itself, but a handler that fails after half of its work does that half again.
 """
 
 from collections.abc import Callable
@@ -55,7 +55,7 @@ class RetryingPool(WorkerPool[Job, Value]):
 
     Args:
         handler, workers, queue_size:  as for `WorkerPool`.
-        policy:       what is retried and when; None: nothing is, and nothing becomes a dead letter.
+        policy:       which jobs are retried and when; None: no job is, and none becomes a dead letter.
         max_delayed:  how many jobs may wait for a retry before submitters wait.
         options:      the other arguments of `WorkerPool`.
 
@@ -117,7 +117,7 @@ class RetryingPool(WorkerPool[Job, Value]):
         return [number for number, letter in letters.items() if where(letter)]
 
     def _redrive_one(self, number: int, deadline: float | None, timeout: float | None) -> int:
-        """Move one dead letter's job into the queue; 0 if somebody else has redriven or discarded it meanwhile."""
+        """Move one dead letter's job into the queue; 0 if another thread has redriven or discarded it meanwhile."""
         assert self._retries is not None
         letter = self._retries.letters.get(number)
         if letter is None:
@@ -135,7 +135,7 @@ class RetryingPool(WorkerPool[Job, Value]):
 
 
 class DynamicRetryingPool(DynamicPool[Job, Value], RetryingPool[Job, Value]):
-    """A pool that is both: between `min_workers` and `max_workers` threads, and what fails is retried.
+    """A pool that is both: between `min_workers` and `max_workers` threads, and failed jobs are retried.
 
     Takes the arguments of both. A retry that has become due and finds no free worker counts like any job that waits.
     """

@@ -61,10 +61,10 @@ class PoolState(Generic[Job, Value]):
         clock:            for time stamps, seconds; never raises.
         present, most:    workers that have not retired; above `most` they retire before they take another job.
         waits_for_running:  True if a running job may come back to the queue, so that idle workers must stay for it.
-        cancelled:        set when the pool no longer wants what is running.
-        abandoned:        True once a shutdown has stopped waiting for what is still running.
-        reader:           the outlet that somebody reads now, or None.
-        watchers:         parkers of those who wait for the last worker to end.
+        cancelled:        set when the pool wants running handlers to stop.
+        abandoned:        True once a shutdown has stopped waiting for running jobs.
+        reader:           the outlet that is being read now, or None.
+        watchers:         parkers of the threads that wait for the last worker to end.
         finished_late, cancelled_late:  the jobs that have finished or were cancelled since the pool was closed.
         errors, alarms:   what went wrong in resources and callbacks; threads that act at a certain time.
     """
@@ -93,7 +93,7 @@ class PoolState(Generic[Job, Value]):
                 self.errors.append(error)
 
     def wake_idle_worker(self) -> None:
-        """Notify the worker that became idle last. The others can tell how long nobody has needed them."""
+        """Notify the worker that became idle last. The idle time of the others goes on."""
         worker = self.idle[-1]
         # Remove the worker from the idle list only after notifying it. If KeyboardInterrupt arrives between the two
         # lines, the worker is awake and still listed, which is harmless: it removes itself. The other way round it
@@ -117,7 +117,7 @@ class PoolState(Generic[Job, Value]):
                 return
 
     def wake_watchers(self) -> None:
-        """Have those look again who wait for the end of the pool: the reader, and whoever waits in a shutdown."""
+        """Wake the threads that wait for the end of the pool: the reader, and callers of `shutdown`."""
         reader = self.reader  # read it once: a reader leaves without the lock
         if reader is not None:
             reader.wake()
@@ -169,7 +169,7 @@ class PoolState(Generic[Job, Value]):
         late = self.cancelled_late if issubclass(type(result.error), JobCancelled) else self.finished_late
         late.append(result.job)
         if self.waits_for_running and not self.unfinished():
-            self.wake_all_idle()  # that was the last one: those who stayed because it might be retried can go
+            self.wake_all_idle()  # that was the last one: workers that stayed because it might be retried can end
 
     def delay(self, worker: Worker, task: Task[Job, Value], due: float) -> None:
         """Move the job in this worker's hand to the delayed ones; it may run again at `due`."""

@@ -31,7 +31,7 @@ class Worker:
     Attributes:
         number:     from 1, the `worker` of its results.
         pool:       the pool that it works for.
-        cancelled:  set once the pool no longer wants what is running: a long handler looks at it and stops early.
+        cancelled:  set once the pool wants running handlers to stop: a long handler looks at it and stops early.
         task:       the job in hand, as its result and its outlet, or None; guarded by the pool's lock.
         thread:     the thread that it is.
         parker:     where it sleeps while it is idle.

@@ -1,7 +1,7 @@
 """What a worker does: take a job, run it, settle it, and again; wait if there is none; end if it is not needed.
 
-Always true: whatever a handler raises is in the job's result, and the worker goes on. If a worker ends all the same,
-for a reason outside of the handler (an exception injected into its thread, no memory left), its job fails with
+Always true: anything that a handler raises is in the job's result, and the worker goes on. If a worker ends all the
+same, for a reason outside of the handler (an exception injected into its thread, no memory left), its job fails with
 `WorkerDied`, and a new worker takes its place, in the same thread. So neither a job nor a worker is ever lost.
 
 What a mistake would break: a job in no place is lost; a worker that sleeps while a job is queued sleeps forever.
@@ -30,7 +30,7 @@ class WorkerLoop:
     """The work of all workers of one pool; it has no state of its own.
 
     Attributes:
-        settle:  what is done with a job that has run: `PoolState.finish`, or what a retrying pool does instead.
+        settle:  called with a job that has run: `PoolState.finish`, or what a retrying pool does instead.
     """
 
     def __init__(
