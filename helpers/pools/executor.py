@@ -7,21 +7,21 @@
     PoolExecutor(10, pool=DynamicPool, min_workers=2)  # all else goes to the pool
     PoolExecutor(5, pool=RetryingPool, policy=...)     # a future is done when its last attempt is
 
-What holds, beside all that holds for the pool behind it:
+Always true, beside what holds for the pool behind it:
 - A future is done exactly once, after its job has been counted, no matter what its function raises. No thread holds
   the pool's lock meanwhile, so a done callback may use the executor and the pool.
-- A future that was cancelled before a worker took its job is never run. `shutdown(cancel_futures=True)` cancels what
-  waits *and notifies the threads that wait for them*: no `as_completed` or `wait` hangs, as with `ThreadPoolExecutor`.
+- A future that was cancelled before a worker took its job is never run. `shutdown(cancel_futures=True)` cancels the
+  queued calls *and notifies the threads that wait for them*. With `ThreadPoolExecutor`, `as_completed` and `wait` hang.
 - An exception in the `with` block, or the Stop button, forces: queued calls are cancelled, and the exception goes on
-  within a second. (`ThreadPoolExecutor` first runs all that is queued.)
-- At the end of the program what was submitted is still done, as with `ThreadPoolExecutor`; an executor that is no
-  longer referred to finishes its jobs and lets its threads go.
+  within a second. (`ThreadPoolExecutor` first runs all queued calls.)
+- At the end of the program all submitted calls are still run, as with `ThreadPoolExecutor`. An executor that no variable
+  refers to any more finishes its calls and ends its threads.
 
-The cost: one future per job, so about as much as `ThreadPoolExecutor` (benchmarks/README.md). What not to do: wait in
-one of its own functions for another of its futures. With all workers doing so nobody is left to do the work; since a
-wait for room would be the same trap, a submit from inside is taken if there is room at that instant, and else refused.
-In asyncio `loop.run_in_executor(executor, ...)` holds up the whole loop while the queue is full: choose a `queue_size`
-for all that the loop may start at once.
+The cost: one future per job, so about as much as `ThreadPoolExecutor` (benchmarks/README.md). What not to do: let one
+of its functions wait for another of its futures. If all workers do so, no worker is left to do the work. Waiting for
+room would be the same trap, so a submit from inside is accepted if there is room at that instant, and refused if not.
+In asyncio `loop.run_in_executor(executor, ...)` blocks the whole loop while the queue is full: choose a `queue_size`
+for all calls that the loop may start at once.
 """
 
 import atexit
