@@ -14,8 +14,8 @@ Always true, beside what holds for the pool behind it:
   queued calls *and notifies the threads that wait for them*. With `ThreadPoolExecutor`, `as_completed` and `wait` hang.
 - An exception in the `with` block, or the Stop button, forces: queued calls are cancelled, and the exception goes on
   within a second. (`ThreadPoolExecutor` first runs all queued calls.)
-- At the end of the program all submitted calls are still run, as with `ThreadPoolExecutor`. An executor that no variable
-  refers to any more finishes its calls and ends its threads.
+- At the end of the program all submitted calls are still run, as with `ThreadPoolExecutor`. An executor without any
+  reference to it finishes its calls and ends its threads.
 
 The cost: one future per job, so about as much as `ThreadPoolExecutor` (benchmarks/README.md). What not to do: let one
 of its functions wait for another of its futures. If all workers do so, no worker is left to do the work. Waiting for
