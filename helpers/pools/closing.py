@@ -45,7 +45,10 @@ class Closing(Generic[Job, Value]):
 
     def close(self) -> None:
         """Accept no more jobs. Idle workers that are not needed end; blocked submitters get PoolClosed."""
-        self._act(self._close)
+        release_if_owned(self._state.lock)
+        with self._state.lock:
+            self._state.closed = True  # a single step, so it need not wait for the act that wakes the others
+        uninterrupted(self._close)
 
     def cancel_queued(self) -> None:
         """Cancel all queued and delayed jobs."""
