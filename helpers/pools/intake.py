@@ -83,6 +83,26 @@ class Intake(Generic[Job, Value]):
                 return True
         raise self.refusal(task[0].job)
 
+    def admit(self, job: Job, outlet: Outlet[Job, Value], parker: Parker | None = None) -> bool:
+        """Queue a job of a stream if there is room, both in the queue and in the stream's window.
+
+        The same as `offer`, in the fewest steps: a stream of a million jobs comes here a million times.
+        """
+        state, clock = self.state, self.state.clock
+        result: Result[Job, Value] = Result(job, clock())
+        with state.lock:
+            if len(state.queue) < state.queue_size and len(state.delayed) < state.max_delayed and not state.closed:  # noqa: SIM102
+                if outlet.owed - outlet.delayed < state.queue_size + state.present:
+                    outlet.owed += 1
+                    if parker is not None:
+                        self._unlist(parker)
+                    if state.idle:
+                        state.wake_idle_worker()
+                    state.queue.append((result, outlet))
+                    return True
+            self._join_line(parker)
+            return False
+
     def refusal(self, job: Job) -> PoolClosed:
         """The error for a job that comes too late. Calls the job's repr, so not under the lock."""
         return PoolClosed(f"{self.state.name} is shut down and takes no more jobs: {describe(job)} was not taken")

@@ -24,7 +24,7 @@ from .interrupts import in_own_thread, uninterrupted
 from .outlet import Outlet
 from .parker import SLICE, Parker
 from .result import Result
-from .state import PoolState, Task
+from .state import PoolState
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -108,11 +108,14 @@ class Reading(Generic[Job, Value]):
 
     def _exchange(self, source: Iterator[Job], outlet: Outlet[Job, Value]) -> Results[Job, Value]:
         """Submit a job, yield the ready results, and so on, until the source ends. Raises what the source raises."""
+        admit, after, empty = self._intake.admit, self._intake.after, outlet.empty
         for job in source:
-            while not self._admit(job, outlet):
+            while not admit(job, outlet) and not self._wait_to_admit(job, outlet):
                 if (result := self._next_owed(outlet)) is not None:
                     yield result
-            while not outlet.empty():
+            if after is not None:
+                after()
+            while not empty():
                 if (result := outlet.get()) is not None:
                     outlet.owed -= 1
                     yield result
@@ -125,30 +128,16 @@ class Reading(Generic[Job, Value]):
         if failure:
             raise failure.pop()
 
-    def _admit(self, job: Job, outlet: Outlet[Job, Value]) -> bool:
-        """Queue a job of a stream. False if its window is full, or a result should be read first."""
-        state, intake = self._state, self._intake
-        if outlet.owed - outlet.delayed >= state.queue_size + state.present:
-            return False
-        clock = state.clock  # looked up before it is called: `state.clock()` would be slower
-        result: Result[Job, Value] = Result(job, clock())
-        task = (result, outlet)
-        if not intake.offer(task) and not self._wait_to_admit(task):
-            return False
-        outlet.owed += 1
-        if intake.after is not None:
-            intake.after()
-        return True
-
-    def _wait_to_admit(self, task: Task[Job, Value]) -> bool:
-        """Wait for room. False if a result should be read first."""
+    def _wait_to_admit(self, job: Job, outlet: Outlet[Job, Value]) -> bool:
+        """Wait for room. False if a result of this stream should be read first."""
         intake, parker = self._intake, Parker()
         try:
-            while not self._should_read_first(task[1]):
-                if intake.offer(task, parker=parker):
+            while self._state.closed or not self._should_read_first(outlet):
+                if intake.admit(job, outlet, parker):
                     return True
+                if self._state.closed:
+                    raise intake.refusal(job)
                 parker.park(SLICE)
-                task[0].submitted = self._state.clock()
             intake.leave_line(parker)
             return False
         except BaseException:
@@ -156,13 +145,15 @@ class Reading(Generic[Job, Value]):
             raise
 
     def _should_read_first(self, outlet: Outlet[Job, Value]) -> bool:
-        """True if a result of this stream will make room, or comes earlier than room does.
+        """True if the stream's window is full, or if a result of this stream will make room, or come before room does.
 
         Not if none of its own results is due (jobs of others fill the queue), nor if free workers are about to take all
-        that is queued: a short queue must not let them stand idle while the stream waits for a result.
+        queued jobs: a short queue must not let them stand idle while the stream waits for a result.
         """
         state = self._state
         with state.lock:
+            if outlet.owed - outlet.delayed >= state.queue_size + state.present:
+                return True
             free = state.present - state.running
             return outlet.owed > 0 and (len(state.queue) > free or len(state.delayed) >= state.max_delayed)
 

@@ -28,6 +28,7 @@ steps matters: in the main thread KeyboardInterrupt can come between any two of 
 """
 
 import math
+import sys
 from collections import deque
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -74,7 +75,7 @@ class PoolState(Generic[Job, Value]):
         self.lock = RLock()  # guards everything else
         self.cancelled = Event()
         self.closed = self.abandoned = self.waits_for_running = False
-        self.most = self.max_delayed = math.inf
+        self.most = self.max_delayed = sys.maxsize  # and not infinity: comparing two integers is faster
         self.running = self.succeeded = self.failed = self.unknown = self.cancelled_count = self.present = 0
         self.queue: deque[Task[Job, Value]] = deque()
         self.delayed: list[tuple[float, int, Task[Job, Value]]] = []  # a heap: when due, a serial number, the task

@@ -66,11 +66,11 @@ class WorkerLoop:
 
     def _work(self, worker: Worker) -> None:
         become(worker)
-        handler, clock, take = self._handler, self._state.clock, self.take
-        while (task := take(worker)) is not None or not self._retires(worker):
+        while True:  # and not `while condition`: CPython 3.11 never optimizes a function that loops only in that way
+            task = self.take(worker)
             if task is not None:
                 result, outlet = task
-                result.run(handler, worker.number, clock)
+                result.run(self._handler, worker.number, self._state.clock)
                 worker.idle_since = result.finished
                 if result.error is not None and worker.has_resource:
                     self._check_resource(worker, result.error)
@@ -78,6 +78,8 @@ class WorkerLoop:
                 if outlet.eager:
                     outlet.deliver()
                 del task, result, outlet  # an idle worker keeps nothing of its last job alive
+            elif self._retires(worker):
+                return
 
     def take(self, worker: Worker) -> Task[Any, Any] | None:
         """Move the first job of the queue to this worker's hand. None: there is none, or the worker is one too many."""
