@@ -117,6 +117,7 @@ class WorkerPool(Generic[Job, Value]):
         self._outlet: Outlet[Job, Value] = Outlet()
         if on_result is not None:
             self._outlet = CallbackOutlet(on_result, crew.note_error)
+        crew.deliver = self._outlet.deliver
         self._intake = Intake(state, crew.after_submit)
         self._reading = Reading(state, crew, self._intake, self._outlet)
         self._closing = Closing(state, crew, self._outlet, self.stats)

@@ -45,10 +45,12 @@ class Crew:
         handler, resource, broken:  as for `WorkerPool`.
         settle:    what is done with a job that has run: `PoolState.finish`, or what a retrying pool does.
         most:      workers above this number retire before they take another job.
+        deliver:   hands the results of submitted jobs to a callback, if the pool has one.
         after_submit:  called without the lock after a job was accepted, or None.
     """
 
     after_submit: Callable[[], None] | None = None
+    deliver: Callable[[], None]
 
     def __init__(self, state: PoolState[Any, Any], workers: int) -> None:
         self.state = state
@@ -122,13 +124,15 @@ class Crew:
         while True:
             try:
                 if death is not None:
+                    clear_locals(death, sys._getframe())
                     worker = self._replace(worker, death)
                     death = None
-                self._work(worker)
+                if not worker.retired:
+                    self._work(worker)
+                self._end(worker)
                 return
             except BaseException as error:  # not the handler's: that is in the job's result
                 death = error
-                clear_locals(error, sys._getframe())
 
     def _work(self, worker: Worker) -> None:
         become(worker)
@@ -148,7 +152,6 @@ class Crew:
             if outlet.eager:
                 outlet.deliver()
             del order, result, outlet  # an idle worker keeps nothing of its last job alive
-        self._end(worker)
 
     def take(self, worker: Worker) -> Order[Any, Any] | None:
         """Move the first job of the queue to this worker's hand. None: there is none, or the worker is one too many."""
@@ -246,11 +249,14 @@ class Crew:
         """Settle the job of a worker that has died, and return the worker that takes its place in this thread."""
         if worker.order is not None:
             self._fail_job(worker, worker.order, death)
+        self.deliver()  # what it had settled and not delivered
         self.note_error(worker.discard())
         with self.state.lock:
             self._unlist(worker)
             if worker.retired:  # it died on its way out
                 return worker
+            if worker not in self.members:  # the thread died a second time, after this worker had been replaced
+                return next(member for member in self.members if member.thread is worker.thread)
             new = Worker(next(self._numbers), self.pool, self.resource)
             new.thread, new.idle_since = worker.thread, worker.idle_since
             self.members[self.members.index(worker)] = new
@@ -260,10 +266,10 @@ class Crew:
     def _fail_job(self, worker: Worker, order: Order[Any, Any], death: BaseException) -> None:
         error = WorkerDied(f"worker {worker.number} died: {describe_error(death)}")
         error.__cause__ = death
+        order[0].worker = worker.number
         order[0].fail(error, self.clock())
         try:
             self.settle(worker, order)
         except BaseException:  # perhaps it was settling that has killed it: then without asking for a retry
             if worker.order is not None:
                 self.state.finish(worker, order)
-        order[1].deliver()

@@ -164,8 +164,13 @@ class Result(Generic[Job, Value]):
         self.value, self.error, self.worker, self.started, self.finished = None, error, None, None, now
 
     def fail(self, error: BaseException, now: float) -> None:
-        """Record that the attempt that has started ended with `error`, which the handler did not raise."""
+        """Record that the attempt that was about to start, or has started, ended with `error`, not of the handler."""
         self.value, self.error, self.finished = None, error, now
+        if self.attempt == len(getattr(self, "_earlier", ())):  # the worker had taken the job, and no more
+            self.attempt += 1
+            self.started = now
+        if not hasattr(self, "started"):
+            self.started = now
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):

@@ -85,8 +85,10 @@ class Retries:
             if wait is None:
                 self._give_up(result, reason)
             elif outlet.wanted and not self._state.cancelled.is_set():
-                self._state.delay(worker, order, now + wait)
+                # The alarm first: should this worker die between the two lines, it rings for nothing. The other way
+                # round the job would never be due.
                 self._alarm.at(now + wait)
+                self._state.delay(worker, order, now + wait)
                 return
             else:
                 result.record_attempt(now)

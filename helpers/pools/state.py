@@ -149,27 +149,24 @@ class PoolState(Generic[Job, Value]):
 
         Called with or without the lock. Whoever reads the result finds it counted.
         """
-        result, outlet = order
-        error = result.error
+        result = order[0]
+        kind = None if result.error is None else _kind(result.error)
         with self.lock:
+            # An exception injected into the worker's thread arrives after a call. The first call below is the last step
+            # of the move, so the job is either in hand, or counted with its result in the outlet.
             worker.order = None
             self.running -= 1
-            if error is None:
+            if kind is None:
                 self.succeeded += 1
+            elif kind is JobCancelled:
+                self.cancelled_count += 1
+            elif kind is OutcomeUnknown:
+                self.unknown += 1
             else:
-                self._count_error(error)
+                self.failed += 1
+            order[1].put(result)
             if self.closed:
                 self._note_late(result)
-            outlet.put(result)
-
-    def _count_error(self, error: BaseException) -> None:
-        kind = type(error)  # not isinstance: it asks `error.__class__`, which is user code
-        if issubclass(kind, JobCancelled):
-            self.cancelled_count += 1
-        elif issubclass(kind, OutcomeUnknown):
-            self.unknown += 1
-        else:
-            self.failed += 1
 
     def _note_late(self, result: Result[Job, Value]) -> None:
         late = self.cancelled_late if issubclass(type(result.error), JobCancelled) else self.finished_late
@@ -179,11 +176,12 @@ class PoolState(Generic[Job, Value]):
 
     def delay(self, worker: Worker, order: Order[Job, Value], due: float) -> None:
         """Move the job in this worker's hand to the delayed ones; it may run again at `due`."""
-        worker.order = None
-        self.running -= 1
         order[0].record_attempt(due)
+        item = (due, next(self._serial), order)
+        worker.order = None  # from here on the only call is the heappush: see `finish`
+        self.running -= 1
         order[1].delayed += 1
-        heappush(self.delayed, (due, next(self._serial), order))
+        heappush(self.delayed, item)
         order[1].wake()  # a delayed job takes no place in its stream's window: the stream may have room for another
 
     def bring_back(self, now: float) -> float:
@@ -250,3 +248,11 @@ class PoolState(Generic[Job, Value]):
             "unknown": self.unknown,
         }
         return PoolStats(submitted=sum(places.values()), workers=workers, **places)
+
+
+def _kind(error: BaseException) -> type[BaseException]:
+    """How an error is counted: as JobCancelled, as OutcomeUnknown, or, like every other one, as a failure."""
+    kind = type(error)  # not isinstance: it asks `error.__class__`, which is user code
+    if issubclass(kind, JobCancelled):
+        return JobCancelled
+    return OutcomeUnknown if issubclass(kind, OutcomeUnknown) else BaseException
