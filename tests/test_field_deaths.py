@@ -98,10 +98,10 @@ def test_the_futures_of_a_worker_that_dies_are_done_all_the_same():
             futures = [executor.submit(handler, job) for job in range(1, 5)]
         if not killer.places:
             break
-        if "get_nowait" in str(killer.places) or "in deliver" in str(killer.places):
-            continue  # between the outlet and the callback, a result is in the dying thread's hand only
+        if any(f" in {name}," in killer.places[0] for name in ("deliver", "_call", "_resolve")):
+            continue  # the callback of the executor itself was broken off: a callback is called once
         for future in futures:  # Kill itself if it came from inside of the handler
-            assert type(future.exception(timeout=20)) in {type(None), ValueError, WorkerDied, Kill}
+            assert type(future.exception(timeout=0)) in {type(None), ValueError, WorkerDied, Kill}, killer.places
     assert moment > 20
 
 
