@@ -313,7 +313,7 @@ if __name__ == "__main__":
     if what == "make":
         make(*map(int, numbers))
     elif what == "one_by_one":
-        from benchmarks.noop import peak_memory
+        from benchmarks.one_run import peak_memory
 
         jobs = int(numbers[1])
         one_by_one(Elsewhere(numbers[0]), jobs, sum(islice(range(1, jobs + 1), jobs)))

@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 import psutil
+from inside import state_of
 from PIL import Image
 
 from helpers.leftovers import leftovers, listening_ports
@@ -207,7 +208,11 @@ class Scene:
         """What is there after Stop, and after the handlers have been let go. Takes its time; asserts nothing."""
         ended = time.monotonic()
         gc.enable()
-        unclosed = [p for p in gc.get_objects() if isinstance(p, WorkerPool) and not getattr(p, "_closed", True)]
+        unclosed = [
+            p
+            for p in gc.get_objects()
+            if isinstance(p, WorkerPool) and hasattr(p, "_closing") and not state_of(p).closed
+        ]
         for pool in unclosed:
             pool.force_shutdown()
         seen = {"ended": ended, "unclosed": len(unclosed), "looking": self.inside["looks"]}

@@ -75,6 +75,7 @@ def page():
         browser.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WITH_WIDGETS)
 def test_run_all_and_move_a_slider(lab, page, name):
     page.goto(f"{lab}/lab/tree/notebooks/{name}?reset&token={TOKEN}", wait_until="domcontentloaded")

@@ -34,7 +34,7 @@ from helpers.pools import (
     RetryPolicy,
     WorkerPool,
     current_worker,
-    dynamic,
+    elastic,
 )
 from helpers.pools.email import MailRefused, NoConnection
 from helpers.services import Database, MailServer, postgres
@@ -318,7 +318,7 @@ def pool_objects():
 
 @pytest.fixture
 def short_log(monkeypatch):
-    monkeypatch.setattr(dynamic, "LOG_SIZE", 100)  # a log that fills up all the time looks like a leak
+    monkeypatch.setattr(elastic, "LOG_SIZE", 100)  # a log that fills up all the time looks like a leak
 
 
 @pytest.mark.parametrize("kind", POOLS)

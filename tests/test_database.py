@@ -355,6 +355,7 @@ def test_a_busy_port_does_not_matter():
     assert not place.exists()
 
 
+@pytest.mark.long
 def test_two_first_starts_at_the_same_time_share_what_they_made():
     with tempfile.TemporaryDirectory(dir=None if os.name == "nt" else "/tmp") as empty:
         Path(empty).chmod(0o755)

@@ -138,61 +138,96 @@ def run(script: str, **changes: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-# One of each way in which a variable gets to libpq or to an interpreter; TOGETHER has all of them.
+# Every script below starts a server, which takes seconds. The default run has all variables at once, which finds
+# nearly everything; the long tests tell which of them it was. SINGLE has one variable for each way to reach libpq or an
+# interpreter.
 SINGLE = ["PGSSLMODE", "PGSERVICE", "PGOPTIONS", "PGHOSTADDR", "PGTZ", "PYTHONOPTIMIZE", "PYTHONWARNINGS"]
-TOGETHER = {"libpq": LIBPQ, "python": PYTHON, "language": LANGUAGE, "proxy": PROXY}
+KINDS = {"libpq": LIBPQ, "python": PYTHON, "language": LANGUAGE, "proxy": PROXY}
 
 
+def spoil(home: Path) -> dict[str, str]:
+    """Write files that libpq would read into a home folder; returns the variables that make libpq read them."""
+    (home / ".pgpass").write_text("*:*:*:*:wrong\n")
+    (home / ".pgpass").chmod(0o644)  # libpq would complain on stderr that others can read it
+    (home / ".pg_service.conf").write_text("[mine]\nsslmode=require\nhost=10.255.255.1\n")
+    (home / ".psqlrc").write_text("nonsense\n")
+    return {"HOME": str(home), "PGSERVICE": "mine"}
+
+
+def test_the_database_works_with_all_variables_and_files_set_at_once(tmp_path):
+    done = run(READ, **LIBPQ | PYTHON | LANGUAGE | PROXY | spoil(tmp_path))
+    assert (done.returncode, done.stdout) == (0, READ_SAYS), done.stderr[-3000:]
+
+
+def test_the_api_and_the_mail_server_work_with_all_variables_set_at_once():
+    done = run(SERVE, **LIBPQ, **PYTHON, **LANGUAGE, **PROXY)
+    assert (done.returncode, done.stdout) == (0, SERVE_SAYS), done.stderr[-3000:]
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", SINGLE)
-def test_no_variable_alone_keeps_the_database_from_its_work(name):
+def test_the_database_works_with_any_single_variable_set(name):
     done = run(READ, **{name: (LIBPQ | PYTHON)[name]})
     assert (done.returncode, done.stdout) == (0, READ_SAYS), done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("kind", TOGETHER)
-def test_nor_do_all_of_a_kind_together(kind):
-    done = run(READ, **TOGETHER[kind])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_database_works_with_all_variables_of_one_kind_set(kind):
+    done = run(READ, **KINDS[kind])
     assert (done.returncode, done.stdout) == (0, READ_SAYS), done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("kind", TOGETHER)
-def test_the_api_and_the_mail_server_ignore_the_environment_too(kind):
-    done = run(SERVE, **TOGETHER[kind])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_api_and_the_mail_server_work_with_all_variables_of_one_kind_set(kind):
+    done = run(SERVE, **KINDS[kind])
     assert (done.returncode, done.stdout) == (0, SERVE_SAYS), done.stderr[-3000:]
 
 
+def read_in(folder: Path, base: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Run READ with `folder`, which is inside `base`, as the folder for temporary files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder, *folder.parents):
+        if path.is_relative_to(base):
+            path.chmod(0o755)
+    return run(before + READ, TMPDIR=str(folder))
+
+
+# An empty folder for temporary files, so that the service has to make everything in it first.
+STRICT_UMASK = "import os; os.umask(0o077)\n"
 FOLDERS = ["with space", 'quote"and$HOME', "back`tick`", "umläut", "new\nline", "/".join(c * 200 for c in "abcde")]
 
 
 @posix
-@pytest.mark.parametrize("name", FOLDERS, ids=lambda name: repr(name[:20]))
-def test_any_temporary_folder_will_do(name):
+def test_the_database_works_in_a_folder_that_needs_quoting_and_with_a_strict_umask():
     with tempfile.TemporaryDirectory(dir="/tmp") as base:
-        folder = Path(base, name)
-        folder.mkdir(parents=True)
-        for path in (folder, *folder.parents):
-            if path.is_relative_to(base):
-                path.chmod(0o755)
-        done = run(READ, TMPDIR=str(folder))
+        done = read_in(Path(base, 'space, quote"and$HOME`tick`\numläut'), base, STRICT_UMASK)
     assert (done.returncode, done.stdout) == (0, READ_SAYS), done.stderr[-3000:]
 
 
 @posix
-def test_files_of_libpq_in_the_home_folder_are_not_read(tmp_path):
-    (tmp_path / ".pgpass").write_text("*:*:*:*:wrong\n")
-    (tmp_path / ".pgpass").chmod(0o644)  # libpq would complain on stderr that others can read it
-    (tmp_path / ".pg_service.conf").write_text("[mine]\nsslmode=require\nhost=10.255.255.1\n")
-    (tmp_path / ".psqlrc").write_text("nonsense\n")
-    done = run(READ, HOME=str(tmp_path), PGSERVICE="mine")
-    assert (done.returncode, done.stdout, done.stderr) == (0, READ_SAYS, "")
+@pytest.mark.long
+@pytest.mark.parametrize("name", FOLDERS, ids=lambda name: repr(name[:20]))
+def test_the_database_works_in_any_temporary_folder(name):
+    with tempfile.TemporaryDirectory(dir="/tmp") as base:
+        done = read_in(Path(base, name), base)
+    assert (done.returncode, done.stdout) == (0, READ_SAYS), done.stderr[-3000:]
 
 
 @posix
+@pytest.mark.long
 def test_a_strict_umask_does_not_matter():
-    with tempfile.TemporaryDirectory(dir="/tmp") as empty:
-        Path(empty).chmod(0o755)
-        done = run("import os; os.umask(0o077)\n" + READ, TMPDIR=empty)  # an empty folder: everything is made first
+    with tempfile.TemporaryDirectory(dir="/tmp") as base:
+        done = read_in(Path(base), base, STRICT_UMASK)
     assert (done.returncode, done.stdout) == (0, READ_SAYS), done.stderr[-3000:]
+
+
+@posix
+@pytest.mark.long
+def test_files_of_libpq_in_the_home_folder_are_not_read(tmp_path):
+    done = run(READ, **spoil(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, READ_SAYS, "")
 
 
 def test_the_connection_string_names_all_that_libpq_would_take_from_the_environment():

@@ -98,6 +98,7 @@ def cpython_results():
             run.kill()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", GENERAL)
 def test_cpythons_own_tests_of_executors_pass(cpython_results, kind):
     output, code = cpython_results[kind]
@@ -444,7 +445,7 @@ def test_a_dynamic_crew_grows_behind_it(gate):
 
 
 def test_nobody_else_can_read_the_results(make):
-    with make() as executor, pytest.raises(RuntimeError, match="has a reader"):
+    with make() as executor, pytest.raises(RuntimeError, match="gives its results to on_result"):
         executor.pool.results()
 
 

@@ -12,6 +12,7 @@ from inside import threads_ended
 from test_pool_contract import POOLS, accounts_balance, retries
 
 from helpers.pools import PoolExecutor, Result, WorkerDied, basic, current_worker
+from helpers.pools.crew import Crew
 
 pytestmark = pytest.mark.timeout(60)
 FOLDER = str(Path(basic.__file__).parent)
@@ -30,7 +31,7 @@ class Killer:
     def __call__(self, frame, event, argument):
         if event not in {"call", "c_return"} or not frame.f_code.co_filename.startswith(FOLDER):
             return
-        if frame.f_code.co_name in {"_live", "run"}:  # the thread's own loop, and the call of the handler
+        if frame.f_code.co_name in {"live", "run"}:  # before the loop begins, and the call of the handler
             return
         me = threading.current_thread()
         if self.thread is None and "-worker-" in me.name:
@@ -160,3 +161,21 @@ def test_a_pool_ends_although_all_of_its_workers_have_died(kind, deadly):
     report = pool.shutdown()
     assert report.stats.failed == 30 and accounts_balance(report.stats) and report.stats.workers == 0
     assert len(list(pool.results())) == 30 and threads_ended(pool)
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_a_thread_may_die_again_while_a_dead_worker_is_being_replaced(kind, deadly, monkeypatch):
+    pool = POOLS[kind](lambda job: job, workers=1)
+    named, deaths = Crew.thread_name, iter(range(3))
+
+    def thread_name(self, worker):
+        if next(deaths, None) is not None:
+            raise Kill
+        return named(self, worker)
+
+    monkeypatch.setattr(Crew, "thread_name", thread_name)
+    for job in (1, "deadly", 2, "deadly", 3):
+        pool.submit(job)
+    report = pool.shutdown(deadline=10)
+    assert (report.stats.succeeded, report.stats.failed, report.stats.workers) == (3, 2, 0)
+    assert accounts_balance(report.stats) and len(list(pool.results())) == 5 and threads_ended(pool)

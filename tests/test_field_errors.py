@@ -88,6 +88,10 @@ def way(request):
     return WAYS[request.param]
 
 
+def fail(error):
+    raise error
+
+
 def raised(error):
     """What an `except` gets when `error` is raised: Python cannot raise instances of every class."""
     try:
@@ -188,35 +192,27 @@ def test_jobs_and_errors_that_resist_become_dead_letters_and_are_redriven(kind):
 
 @pytest.mark.parametrize("kind", ["RetryingPool", "DynamicRetryingPool"])
 @pytest.mark.parametrize("attribute", ["permanent", "retry_after"])
-@pytest.mark.parametrize("name", MAKERS)
-def test_whatever_an_attribute_raises_ends_the_retries_of_that_job(kind, attribute, name):
+def test_whatever_an_attribute_raises_ends_the_retries_of_that_job(kind, attribute):
     class Failing(Exception):
         pass
 
-    def get(self):
-        raise MAKERS[name]()
-
-    setattr(Failing, attribute, property(get))
-
-    def handler(job):
-        if job == "bad":
-            raise Failing
-        return job
+    def handler(name):
+        if name in MAKERS:
+            get = property(lambda self: fail(MAKERS[name]()))
+            raise type("FailingOnce", (Failing,), {attribute: get})
+        return name
 
     with POOLS[kind](handler, workers=1) as pool:
-        results = {result.job: result for result in pool.stream(["bad", "good"])}
-    assert results["good"].ok and type(results["bad"].error) is Failing
-    [letter] = pool.dead_letters()
-    # getattr() takes an AttributeError for an attribute that is missing.
-    assert letter.reason.startswith(f"{attribute} raised ")
-    assert len(letter.reason) < 300 and results["bad"].attempt == 1
+        results = {result.job: result for result in pool.stream([*MAKERS, "good"])}
+    assert results.pop("good").ok and set(results) == set(MAKERS)
+    assert all(issubclass(type(result.error), Failing) and result.attempt == 1 for result in results.values())
+    reasons = {letter.job: letter.reason for letter in pool.dead_letters()}
+    assert set(reasons) == set(MAKERS)
+    for name, reason in reasons.items():
+        assert reason.startswith(f"{attribute} raised ") and len(reason) < 300, name
 
 
 # --- errors of everything else that belongs to the user ------------------------------------------------------------
-
-
-def opening_raises(error):
-    raise error
 
 
 class Resource:
@@ -247,7 +243,7 @@ def test_whatever_opening_a_resource_raises_is_the_error_of_the_job_that_asked(k
     def resource():
         if (make := next(makers, None)) is None:
             return Resource()
-        return opening_raises(make()) if where == "opening" else Resource(entering=make())
+        return fail(make()) if where == "opening" else Resource(entering=make())
 
     jobs = list(range(len(MAKERS) + 5))
     with POOLS[kind](use_resource, workers=1, resource=resource) as pool:
@@ -387,7 +383,7 @@ def test_whatever_where_raises_comes_out_and_moves_nothing(kind):
         for name, make in MAKERS.items():
             for call in (pool.redrive, pool.discard_letters):
                 with pytest.raises(BaseException) as caught:
-                    call(lambda letter, make=make: opening_raises(make()))
+                    call(lambda letter, make=make: fail(make()))
                 assert caught.type is type(raised(make())), name
         assert len(pool.dead_letters()) == 3 and pool.stats().submitted == 3
 

@@ -31,7 +31,7 @@ OUTSIDE = {"PIL"}  # what helpers/pools may import besides the standard library;
 
 # The restaurant is an analogy of the notebooks. Code uses the standard terms: job, worker, queue, start, stop.
 KITCHEN = re.compile(
-    r"(?<![a-z])(kitchens?|cook(s|ed|ing)?|rails?|dish(es)?|chefs?|stoves?|waiters?|hire[sd]?|hiring|home)(?![a-z])"
+    r"(?<![a-z])(kitchens?|cook(s|ed|ing)?|rails?|dish(es)?|chefs?|stoves?s?|hire[sd]?|hiring|home)(?![a-z])"
 )
 # "In the order in which they were sent" and "in this order" are fine. "An order" and "orders" would be jobs.
 ORDERED = re.compile(r"(?<!in )\b(orders|(an|bad|each|every|new|next|no|one|other|per|this|whose) order)\b")

@@ -439,11 +439,12 @@ def damaged(content: bytes, random: random.Random) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.parametrize("count", [25, pytest.param(300, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", SEEDS)
-def test_damaged_bytes_lead_to_a_picture_or_to_a_permanent_error_that_names_the_file(tmp_path, out, name):
+def test_damaged_bytes_lead_to_a_picture_or_to_a_permanent_error_that_names_the_file(tmp_path, out, name, count):
     chance = random.Random(name)
     source, outcomes = tmp_path / "source.pic", []
-    for content in [SEEDS[name], b"", *(damaged(SEEDS[name], chance) for _ in range(100))]:
+    for content in [SEEDS[name], b"", *(damaged(SEEDS[name], chance) for _ in range(count))]:
         source.write_bytes(content)
         try:
             made = resize(ImageJob("a", source, 20, 20), out)

@@ -2,6 +2,7 @@
 
 import pickle
 import subprocess
+import sys
 from email import message_from_bytes, policy
 from pathlib import Path
 
@@ -124,7 +125,13 @@ for number in range(300):
 """
 
 
-@pytest.mark.parametrize("version", pythons.SUPPORTED)
+def on_every_python():
+    """The supported versions. Those that do not run this test take seconds each, so they are `long`."""
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return [pytest.param(version, marks=[] if version == own else pytest.mark.long) for version in pythons.SUPPORTED]
+
+
+@pytest.mark.parametrize("version", on_every_python())
 def test_mails_are_built_and_verified_on_every_supported_python(version):
     python = pythons.find(version)
     if python is None:

@@ -203,8 +203,12 @@ def test_a_changed_number_in_a_stored_output_turns_nbval_red(tmp_path):
     ("leaves", "what"),
     [
         ("from helpers.pools import WorkerPool; pool = WorkerPool(print, workers=1)", "WorkerPool-1-worker-1"),
-        ("import socket; s = socket.create_server(('127.0.0.1', 0))", "listening on port"),
-        ("import subprocess; p = subprocess.Popen(['sleep', '30'])", "child process sleep"),
+        pytest.param(
+            "import socket; s = socket.create_server(('127.0.0.1', 0))", "listening on port", marks=pytest.mark.long
+        ),
+        pytest.param(
+            "import subprocess; p = subprocess.Popen(['sleep', '30'])", "child process sleep", marks=pytest.mark.long
+        ),
     ],
 )
 def test_what_a_notebook_leaves_behind_turns_nbval_red(tmp_path, leaves, what):
@@ -216,6 +220,7 @@ def test_what_a_notebook_leaves_behind_turns_nbval_red(tmp_path, leaves, what):
     assert run_nbval(tmp_path / "one.ipynb").returncode == 0
 
 
+@pytest.mark.long
 def test_the_real_notebook_turns_red_too(tmp_path):
     """The first digit of the first compared output of 00 is altered in a copy beside nothing else."""
     notebook = read(ROOT / "00_start_here.ipynb")

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.pools import JobCancelled, RateLimiter, WorkerPool
-from helpers.pools.gcra import SECOND, Schedule, Waiter, ticks
+from helpers.pools.gcra import SECOND, Schedule, WaitingCaller, ticks
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,10 +88,8 @@ def most_above_the_rate(times, rate):
 
 
 @pytest.mark.parametrize("start", [0.0, 1e6 + 0.1])
-@pytest.mark.parametrize(
-    "rate, burst, calls",
-    [(0.001, 1, 20_000), (0.3, 7, 20_000), (7, 1, 60_000), (100, 20, 130_000), (1e5, 3, 130_000), (1e6, 1, 150_000)],
-)
+@pytest.mark.parametrize("rate, burst", [(0.001, 1), (0.3, 7), (7, 1), (100, 20), (1e5, 3), (1e6, 1)])
+@pytest.mark.parametrize("calls", [10_000, pytest.param(150_000, marks=pytest.mark.long)])
 def test_no_interval_has_more_calls_than_promised_and_no_time_is_lost(rate, burst, calls, start):
     clock, draw = Clock(start), random.Random(f"{rate} {burst}")
     limiter = RateLimiter(rate, burst, clock=clock)
@@ -139,7 +137,7 @@ def test_the_burst_is_spent_at_once_and_comes_back_at_the_rate():
 
 
 class Line:
-    """Waiters of a `Schedule` that do what threads do, in virtual time: ask at their slot, and whenever they are woken.
+    """Callers of a `Schedule` that do what threads do, in virtual time: ask at their slot, and whenever they are woken.
 
     Beside it the textbook's GCRA with its theoretical arrival time, in seconds. Rate 1, so an interval is a second.
     """
@@ -154,15 +152,15 @@ class Line:
         return max(self.now, self.tat - self.tau)
 
     def arrive(self):
-        waiter = Waiter(lambda: self.woken.append(waiter))
+        caller = WaitingCaller(lambda: self.woken.append(caller))
         expected = not self.waiting and self.tat - self.tau <= self.now
-        if self.schedule.ask(waiter, ticks(self.now), None):
+        if self.schedule.ask(caller, ticks(self.now), None):
             assert expected
             self.tat = max(self.tat, self.now) + 1
             self.gone.append(self.now)
         else:
             assert not expected
-            self.waiting.append(waiter)
+            self.waiting.append(caller)
         self.settle()
 
     def settle(self):
@@ -175,12 +173,12 @@ class Line:
                 self.tat = max(self.tat, self.now) + 1
                 self.gone.append(self.now)
         if self.waiting:
-            first = min(waiter.slot for waiter in self.waiting)
+            first = min(caller.slot for caller in self.waiting)
             assert first == ticks(self.earliest()), "nobody wakes up when the next turn comes"
 
     def pass_time(self, quarters):
         end = self.now + Fraction(quarters, 4)
-        while self.waiting and (first := min(waiter.slot for waiter in self.waiting)) <= ticks(end):
+        while self.waiting and (first := min(caller.slot for caller in self.waiting)) <= ticks(end):
             self.now = Fraction(first, SECOND)
             self.settle()
         self.now = end
@@ -219,17 +217,17 @@ def test_whatever_happens_each_turn_goes_to_the_first_in_the_queue_at_the_earlie
 
 
 def test_a_late_caller_keeps_its_slot_but_a_suspended_program_makes_up_for_nothing():
-    schedule, first, second, third = Schedule(100.0, 1, 0), *(Waiter(list) for _ in range(3))
+    schedule, first, second, third = Schedule(100.0, 1, 0), *(WaitingCaller(list) for _ in range(3))
     assert schedule.take(0)
-    assert not any(schedule.ask(waiter, 0, None) for waiter in (first, second, third))
+    assert not any(schedule.ask(caller, 0, None) for caller in (first, second, third))
     late = ticks(0.0201)  # the slots are 0.01, 0.02 and 0.03; the first thread has not woken up yet
     assert schedule.ask(second, late, None) and first.granted and not third.granted
     assert schedule.ask(third, ticks(0.03) + 2, None), "the lateness of the others cost it time"
-    waiters = [Waiter(list) for _ in range(20)]
-    for waiter in waiters:
-        assert not schedule.ask(waiter, ticks(0.03) + 2, None)
-    schedule.ask(waiters[0], ticks(3600), None)
-    assert sum(waiter.granted for waiter in waiters) == 6, "0.05 s make five calls at this rate, and one is due"
+    callers = [WaitingCaller(list) for _ in range(20)]
+    for caller in callers:
+        assert not schedule.ask(caller, ticks(0.03) + 2, None)
+    schedule.ask(callers[0], ticks(3600), None)
+    assert sum(caller.granted for caller in callers) == 6, "0.05 s make five calls at this rate, and one is due"
 
 
 # Threads that wait
@@ -406,7 +404,7 @@ def test_an_interrupt_at_any_point_stops_nobody_else(what):
     while True:
         clock = Clock()
         limiter = used_up(RateLimiter(100, clock=clock))
-        waiter = Caller(limiter)
+        caller = Caller(limiter)
         clock.now = 0.02
         calls = {
             "try_acquire": limiter.try_acquire,
@@ -415,13 +413,13 @@ def test_an_interrupt_at_any_point_stops_nobody_else(what):
             "penalize": partial(limiter.penalize, 1),
         }
         if what == "wait":
-            wait_until(waiter.ended)
+            wait_until(caller.ended)
             limiter.penalize(0.01)
             threading.Timer(0.005, setattr, (clock, "now", 0.1)).start()
         hit = interrupted_at(number, calls[what])
         clock.now = 1000.0
-        wait_until(waiter.ended)
-        assert waiter.error is None
+        wait_until(caller.ended)
+        assert caller.error is None
         done = threading.Thread(target=limiter.acquire, daemon=True)
         done.start()
         wait_until(lambda: not done.is_alive())  # noqa: B023

@@ -185,6 +185,51 @@ def test_retries_bypass_the_bound_of_the_queue(stage):
     assert pool.stats().succeeded == 1000 and sum(r.attempt for r in pool.results()) == 3000
 
 
+def test_there_are_never_more_than_max_delayed_and_queue_size_and_workers_delayed_jobs(stage):
+    """Jobs that were accepted before there were too many delayed jobs may still fail: here a full queue of them."""
+    policy = RetryPolicy(2, 100.0, 100.0, jitter=False)
+    options = {"workers": 2, "queue_size": 3, "max_delayed": 4, "policy": policy, "clock": stage.clock}
+    with RetryingPool(failing(stage, 1), **options) as pool:
+        accepted = 0
+        for _ in range(200):
+            accepted += pool.try_submit(accepted)
+            stage.run(stage.now + 0.01)
+        assert accepted == pool.stats().delayed
+        assert 4 + 3 <= accepted <= 4 + 3 + 2
+        stage.run(stop=lambda: pool.stats().finished == accepted)
+    assert pool.stats().succeeded == accepted
+
+
+def test_without_room_for_delayed_jobs_nothing_is_accepted(stage):
+    options = {"workers": 1, "queue_size": 1, "max_delayed": 1, "policy": PLAIN, "clock": stage.clock}
+    pool = RetryingPool(failing(stage, 1), **options)
+    pool.submit("a")
+    stage.run(0.06)  # from now on "a" waits for its retry
+    assert (pool.stats().delayed, pool.stats().queued) == (1, 0)
+    assert not pool.try_submit("b")
+    with pytest.raises(TimeoutError):
+        pool.submit("b", timeout=0.01)
+    pool.submit("b")  # accepted as soon as "a" is no longer delayed
+    pool.shutdown()
+    assert pool.stats().succeeded == pool.stats().submitted == 2
+
+
+def test_delayed_jobs_do_not_hold_up_the_other_jobs_of_their_stream():
+    """The window of the stream is 5 + 2 jobs. If the five delayed jobs counted, all would wait for an hour."""
+
+    def handler(job):
+        if job < 5:
+            raise RetryLater("busy", 3600.0)
+        return job
+
+    policy = RetryPolicy(2, max_retry_after=3600.0)
+    with RetryingPool(handler, workers=2, queue_size=5, policy=policy) as pool:
+        stream = pool.stream(range(20))
+        assert sorted(next(stream).value for _ in range(15)) == list(range(5, 20))
+        stream.close()
+    assert pool.stats().succeeded == 15 and pool.stats().cancelled == 5
+
+
 def test_a_thousand_jobs_of_which_four_in_ten_attempts_fail(stage):
     def handler(job):
         tries[job] = tries.get(job, 0) + 1

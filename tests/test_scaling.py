@@ -282,7 +282,7 @@ def test_a_machine_without_threads_loses_no_job_and_is_asked_again(stage, monkey
             pool.submit(job)
         stage.advance(0.5)
         assert pool.worker_count == 2 and pool.stats().submitted == 30
-        assert {d.reason for d in pool.decisions()} == {"start", "no thread to be had"}
+        assert {d.reason for d in pool.decisions()} == {"start", "no thread available"}
         assert len(pool.decisions()) == 2, "asked once, then not again for a second"
         crew.Thread = threads
         stage.advance(0.6)

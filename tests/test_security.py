@@ -432,6 +432,7 @@ def running(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.skipif(importlib.util.find_spec("jupyterlab") is None, reason="JupyterLab is not installed here")
 @pytest.mark.skipif(shutil.which("make") is None, reason="the options are the Makefile's, and there is no make here")
+@pytest.mark.long
 def test_the_server_of_make_lab_lets_nobody_in_without_its_token(tmp_path):
     dry = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     [line] = [line for line in dry.splitlines() if "-m jupyterlab" in line]

@@ -22,12 +22,14 @@ from queue import Empty
 
 import pytest
 from conftest import wait_until
+from inside import state_of
 from jupyter_client.manager import KernelManager
 from stopped import PARTS
 from test_pool_contract import POOLS, accounts_balance
 
 from helpers.pools import RetryingPool, RetryPolicy, WorkerPool, current_worker
-from helpers.pools.stop import undisturbed
+from helpers.pools.interrupts import uninterrupted
+from helpers.pools.parker import Parker
 from helpers.services import MailServer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
@@ -257,10 +259,14 @@ def handler_at(code, offset):
 
 
 class Points:
-    """Counts the places in our code at which the main thread hears signals; at the `at`-th, presses Stop."""
+    """Counts the places in our code at which the main thread hears signals; at the `at`-th, raises `signum`.
 
-    def __init__(self, at):
-        self.at, self.where = at, None
+    again: raise it once more, after so many further calls and returns in our code.
+    """
+
+    def __init__(self, at, signum=signal.SIGINT, again=None):
+        self.at, self.signum, self.again = at, signum, again
+        self.where = []  # where it was raised
         self.seen, self.last = set(), {}
 
     def __enter__(self):
@@ -269,9 +275,10 @@ class Points:
 
     def __exit__(self, *_):
         sys.settrace(None)
+        sys.setprofile(None)
 
     def _enters(self, frame, event, arg):
-        if not any(part in frame.f_code.co_filename for part in OURS):
+        if not is_ours(frame):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if self._op(frame) == "RESUME":
@@ -300,9 +307,34 @@ class Points:
             return
         self.seen.add(place)
         if len(self.seen) == self.at:
-            self.where = f"{frame.f_code.co_qualname}, line {frame.f_lineno}, at {frame.f_lasti}"
-            sys.settrace(None)
-            signal.raise_signal(signal.SIGINT)
+            sys.settrace(None)  # Python does so in any case when a trace function raises
+            if self.again is not None:
+                sys.setprofile(self._once_more)
+            self._raise(frame)
+
+    def _once_more(self, frame, event, arg):
+        """A profile function, which Python leaves in place when a trace function raises."""
+        if is_ours(frame) and event in ("call", "c_return"):
+            self.again -= 1
+            if self.again < 0:
+                sys.setprofile(None)
+                self._raise(frame)
+
+    def _raise(self, frame):
+        self.where.append(f"{frame.f_code.co_qualname}, line {frame.f_lineno}, at {frame.f_lasti}")
+        signal.raise_signal(self.signum)
+
+
+def is_ours(frame):
+    return any(part in frame.f_code.co_filename for part in OURS)
+
+
+class Terminated(BaseException):
+    """What the tests' handler of SIGTERM raises."""
+
+
+def terminate(signum, frame):
+    raise Terminated
 
 
 def life(make, ending, box):
@@ -337,27 +369,40 @@ def threads_of_pools():
 
 def unclosed_pools(known=()):
     """Pools that were made as far as to have workers and alarms, and that nobody has shut down; without those known."""
-    made = (p for p in gc.get_objects() if isinstance(p, WorkerPool) and hasattr(p, "_alarms"))
-    return [pool for pool in made if not pool._closed and id(pool) not in known]
+    made = (p for p in gc.get_objects() if isinstance(p, WorkerPool) and hasattr(p, "_closing"))
+    return [pool for pool in made if not state_of(pool).closed and id(pool) not in known]
 
 
-def stop_at(kind, ending, at):
-    """One life, with Stop at that point, and what must hold then. Where that was; None if there are fewer points."""
+def left_open(known):
+    """The pools that nobody closes, after a moment for the thread that closes one after a second Stop."""
+    deadline = time.monotonic() + 1.0
+    while threads_of_pools() and (pools := unclosed_pools(known)):
+        if time.monotonic() > deadline:
+            return pools
+        time.sleep(0.005)
+    return []
+
+
+def stop_at(kind, ending, at, signum=signal.SIGINT, again=None):
+    """One life, with Stop at that point, and what must hold then. Where that was; [] if there are fewer points."""
     box = {"pool": None, "taken": 0}
     known = {id(pool) for pool in unclosed_pools()}
-    points, ended = Points(at), None
+    points, ended = Points(at, signum, again), None
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         with points:
             life(POOLS[kind], ending, box)
-    except (KeyboardInterrupt, ZeroDivisionError) as error:
+    except (KeyboardInterrupt, Terminated, ZeroDivisionError) as error:
         ended = type(error)
-    if points.where is None:
-        return None
-    assert ended is KeyboardInterrupt, points.where
-    for pool in (
-        unclosed_pools(known) if threads_of_pools() else ()
-    ):  # as no `with` can help: a Stop in front of it, or at the very entry of its two methods
-        assert points.where.split(",")[0].split(".")[-1] in ("__init__", "__enter__", "__exit__"), points.where
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if not points.where:
+        return []
+    assert ended is (KeyboardInterrupt if signum == signal.SIGINT else Terminated), points.where
+    # No `with` can help against a Stop in front of it, or at the very entry of its two methods.
+    for pool in left_open(known):
+        functions = {where.split(",")[0].split(".")[-1] for where in points.where}
+        assert functions & {"__init__", "__enter__", "__exit__"}, points.where
         pool.force_shutdown()
     wait_until(lambda: not threads_of_pools())
     if box["pool"] is not None:
@@ -367,25 +412,52 @@ def stop_at(kind, ending, at):
         other.join(20)
         assert seen, f"the pool's lock was left taken: {points.where}"
         assert accounts_balance(seen[0]) and seen[0].submitted == seen[0].finished >= box["taken"], points.where
-        assert box["pool"]._reader is None, points.where
+        assert state_of(box["pool"]).reader is None, points.where
     return points.where
+
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+@pytest.mark.parametrize("ending", ["drain", "error"])
+@pytest.mark.parametrize("kind", POOLS)
+def test_a_signal_at_a_few_of_all_points(kind, ending, signum):
+    draw = random.Random(f"{kind} {ending} {signum}")
+    where = [tuple(stop_at(kind, ending, at, signum)) for at in sorted(draw.sample(range(1, 250), 25))]
+    assert len(set(where) - {()}) > 12
 
 
 @pytest.mark.parametrize("ending", ["drain", "error"])
 @pytest.mark.parametrize("kind", POOLS)
-def test_stop_at_a_few_of_all_points(kind, ending):
-    draw = random.Random(f"{kind} {ending}")
-    where = [stop_at(kind, ending, at) for at in sorted(draw.sample(range(1, 350), 40))]
-    assert len(set(where) - {None}) > 20
+def test_a_second_stop_at_a_few_points_after_the_first(kind, ending):
+    draw = random.Random(f"{kind} {ending} twice")
+    where = [stop_at(kind, ending, draw.randrange(1, 250), again=draw.randrange(40)) for _ in range(25)]
+    assert len({places[1] for places in where if len(places) == 2}) > 2
 
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("signum", SIGNALS)
 @pytest.mark.parametrize("ending", ["drain", "error"])
 @pytest.mark.parametrize("kind", POOLS)
-def test_stop_at_every_point(kind, ending):
-    where = itertools.takewhile(bool, (stop_at(kind, ending, at) for at in itertools.count(1)))
-    assert sum(1 for _ in where) > 300
+def test_a_signal_at_every_point(kind, ending, signum):
+    where = itertools.takewhile(bool, (stop_at(kind, ending, at, signum) for at in itertools.count(1)))
+    assert sum(1 for _ in where) > 200
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("ending", ["drain", "error"])
+@pytest.mark.parametrize("kind", POOLS)
+def test_a_second_stop_at_every_fifth_point_after_every_fifth_point(kind, ending):
+    twice = 0
+    for at in itertools.count(1, 5):
+        places = [stop_at(kind, ending, at, again=again) for again in range(at % 5, 60, 5)]
+        if not places[0]:
+            break
+        twice += sum(len(where) == 2 for where in places)
+    assert twice > 200
 
 
 # --- the moments that have gone wrong, one by one ------------------------------------------------------------------
@@ -427,7 +499,7 @@ def test_a_stop_between_a_lock_and_its_block_leaves_no_worker_waiting_for_it(tim
             pool.submit(job)
         wait_until(lambda: pool.stats().running == 5)
         for _ in range(times):
-            pool._lock.acquire()  # what Python 3.14 can leave us with
+            state_of(pool).lock.acquire()  # what Python 3.14 can leave us with
         raise KeyboardInterrupt
     stats = pool.stats()
     assert (stats.succeeded, stats.cancelled, stats.workers) == (5, 4, 0)
@@ -448,17 +520,50 @@ def test_a_stop_in_the_body_of_a_loop_does_not_wait_for_what_runs():
         gate.set()
 
 
-def test_a_stop_between_the_two_steps_of_a_wait_is_the_error_that_comes_out(monkeypatch):
+def test_a_stop_in_a_wait_for_room_is_the_error_that_comes_out(monkeypatch):
     gate = threading.Event()
     with pytest.raises(KeyboardInterrupt), WorkerPool(lambda job: gate.wait(20), workers=1, queue_size=1) as pool:
         pool.submit(0)
         wait_until(lambda: pool.stats().running == 1)
         pool.submit(1)
-        release = pool._not_full._release_save
-        monkeypatch.setattr(pool._not_full, "_release_save", lambda: (release(), press()))
+        monkeypatch.setattr(Parker, "park", once(Parker.park))
         threading.Timer(0.05, gate.set).start()
         pool.submit(2)
     assert accounts_balance(pool.stats()) and pool.stats().submitted == 2
+    assert not state_of(pool).blocked
+
+
+def test_an_interrupted_submitter_passes_its_notification_on():
+    """It was notified that there is room, and leaves without using it: the next in the line must learn of it."""
+    gate, submitted = threading.Event(), threading.Event()
+    with pytest.raises(KeyboardInterrupt), WorkerPool(lambda job: gate.wait(20), workers=1, queue_size=1) as pool:
+        pool.submit(0)
+        wait_until(lambda: pool.stats().running == 1)
+        pool.submit(1)
+
+        def press_when_notified(parker, timeout=None):
+            other = threading.Thread(target=lambda: (pool.submit("other"), submitted.set()), daemon=True)
+            other.start()
+            wait_until(lambda: len(state_of(pool).blocked) == 2)
+            gate.set()
+            wait_until(lambda: not parker.listed)
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            me, park = threading.current_thread(), Parker.park
+            patch.setattr(
+                Parker,
+                "park",
+                lambda parker, timeout=None: (
+                    press_when_notified(parker)
+                    if threading.current_thread() is me
+                    else park(parker, None if timeout is None else 60.0)
+                ),
+            )
+            try:
+                pool.submit("mine")
+            finally:
+                assert submitted.wait(20), "nobody has told the other one"
 
 
 def test_a_stop_while_the_queue_is_cancelled_loses_no_job(monkeypatch):
@@ -469,7 +574,7 @@ def test_a_stop_while_the_queue_is_cancelled_loses_no_job(monkeypatch):
         for job in range(9):
             pool.submit(job)
         wait_until(lambda: pool.stats().running == 1)
-        monkeypatch.setattr(pool, "_why_cancelled", once(pool._why_cancelled))
+        monkeypatch.setattr(state_of(pool), "cancel", once(state_of(pool).cancel))
         pool.force_shutdown()
     assert sorted(r.job for r in pool.results()) == list(range(9)) and pool.stats().cancelled == 8
 
@@ -481,35 +586,35 @@ def test_a_stop_in_a_redrive_leaves_the_job_in_one_of_the_two_places(monkeypatch
     with RetryingPool(fail, workers=1, policy=RetryPolicy(max_attempts=1, base=1, cap=1)) as pool:
         pool.submit("job")
         wait_until(pool.dead_letters)
-        monkeypatch.setattr(pool, "_enqueue", once(pool._enqueue))
+        monkeypatch.setattr(state_of(pool), "enqueue", once(state_of(pool).enqueue))
         with pytest.raises(KeyboardInterrupt):
             pool.redrive()
         wait_until(lambda: pool.stats().failed == 2)
     assert len(pool.dead_letters()) == 1
 
 
-def test_what_is_undisturbed_is_done_before_stop_is_heard():
-    done = []
-    with pytest.raises(KeyboardInterrupt), undisturbed():
-        with undisturbed():
-            press()
-            done.append("inside")
-        done.append("outside")
-    assert done == ["inside", "outside"]
+def test_an_act_is_done_whatever_the_main_thread_hears_meanwhile():
+    done, started = [], threading.Event()
+
+    def act():
+        started.set()
+        press()  # in the main thread, which waits
+        time.sleep(0.05)
+        done.append("act")
+
     with pytest.raises(KeyboardInterrupt):
-        press()
+        uninterrupted(act)
+    assert started.is_set()
+    wait_until(lambda: done == ["act"])
 
 
-def test_undisturbed_lets_errors_through_and_other_threads_alone():
-    with pytest.raises(ValueError), undisturbed():
-        raise ValueError
-    inside = []
-
-    def in_a_thread():
-        with undisturbed():
-            inside.append(signal.getsignal(signal.SIGINT))
-
-    other = threading.Thread(target=in_a_thread)
+def test_an_act_returns_and_raises_what_it_would_in_the_main_thread():
+    assert uninterrupted(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError) as error:
+        uninterrupted(lambda: 1 / 0)
+    assert error.traceback[-1].name == "<lambda>", "the traceback says where"
+    threads = []
+    other = threading.Thread(target=lambda: threads.append(uninterrupted(threading.get_ident)))
     other.start()
     other.join(20)
-    assert inside == [signal.default_int_handler] == [signal.getsignal(signal.SIGINT)]
+    assert threads == [other.ident], "in any other thread it is a plain call"

@@ -2,21 +2,22 @@
 
 A job's way through a pool, and the file that has each step:
 
-    submit, stream ──> intake ──> state: the queue ──> crew: a worker calls the handler ──> outlet ──> reading ──> you
+    submit, stream ──> intake ──> state: the queue ──> worker_loop: the handler runs ──> outlet ──> reading ──> you
                                     ^                                     │
-                                    └── state: delayed <── retries <──────┘ it failed, and the policy says: again
+                                    └── state: delayed <── retries <──────┘ it failed, and the policy allows a retry
 
 Read the files in this order:
 
     result        what comes back for a job: Result, Attempt        (errors, report, and tracebacks belong to it)
     channel       a bounded queue that can be closed
     unbounded     the anti-pattern: a thread per job, a task per job
-    worker        what a handler may know about the worker that runs it
+    worker        the worker that runs a handler: its number, its resource, and whether it should stop
     parker        how a thread waits, and how it is woken
     interrupts    KeyboardInterrupt: the one mechanism
     outlet        where finished results go
     state         where every job is, the one lock, and the invariant that it guards
-    crew          workers start, take jobs, run them, and end
+    crew          who is present: workers start and end
+    worker_loop   what a worker does: take a job, run it, settle it, wait
     intake        jobs come in, or wait for room
     reading       results go out
     closing       a pool ends
@@ -27,10 +28,10 @@ Read the files in this order:
     elastic       a crew that grows and shrinks
     dynamic       DynamicPool, which has such a crew
     backoff       how long to wait before the next attempt
-    retry_after   what a server means by Retry-After; RetryLater
+    retry_after   Retry-After in seconds, whatever its form; RetryLater
     budget        RetryBudget: a limit to retries during an outage
     policy        RetryPolicy: retry? When? The decision alone
-    retries       what becomes of a failed job: delayed, or a dead letter
+    retries       a failed job is delayed, or becomes a dead letter
     retrying      RetryingPool, dead letters, redrive; DynamicRetryingPool, which is both
     gcra          when each call may go if a server limits the calls per second
     rate          RateLimiter: at most so many calls per second, for all workers together
@@ -43,8 +44,8 @@ Read the files in this order:
     executor      PoolExecutor: any pool where a `concurrent.futures.Executor` is wanted
     checks, clocks, matching, words   bad input, the user's clock, which errors are meant, and objects put into words
 
-Imports go one way: parker, outlet <- state <- crew <- intake <- reading, closing <- basic <- everything else. They are
-relative, so the folder can be copied into another package.
+Imports go one way: parker, outlet <- state <- crew, intake <- worker_loop, reading, closing <- basic <- all others.
+They are relative, so the folder can be copied into another package.
 
 It needs the standard library only, apart from `image`. Modules that take time to import (Pillow, smtplib,
 concurrent.futures) are imported when they are first asked for.
@@ -116,7 +117,7 @@ __all__ = [
     "size_up",
 ]
 
-_HOME = {
+_MODULE_OF = {
     "BatchEmailSender": "email",
     "Delivery": "email",
     "EmailJob": "email",
@@ -128,9 +129,9 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     globals()[name] = value  # the next look-up finds it without us
     return value
 

@@ -1,11 +1,10 @@
-"""One thread that calls a function when it is time, however many things there are to be reminded of.
+"""One thread that calls a function at a certain time, whatever the number of events it is needed for.
 
-A `threading.Timer` per retry would be ten thousand threads for ten thousand retries. A pool that uses an alarm keeps
-what is due in order, asks with `at` for the earliest time, and asks again when the alarm rings.
+With a `threading.Timer` per retry, ten thousand retries would need ten thousand threads. Instead, a pool keeps its
+future events in order, asks its alarm with `at` for the earliest time, and asks again whenever the alarm fires.
 
-Always true: the alarm never rings early, and rings as soon after the time as the system wakes a thread. A ring that was
-asked for is never lost, even if it was asked for while the alarm was ringing. The thread sleeps without a tick while
-nothing is asked for.
+Always true: the alarm never fires early. It fires as soon as the system wakes its thread after the time. A time that
+was asked for while the alarm was firing is not lost. While no time is set, the thread sleeps and does not poll.
 """
 
 import math
@@ -14,37 +13,38 @@ from threading import TIMEOUT_MAX, RLock, Thread
 
 from .parker import Parker
 
-AGAIN = 1.0  # seconds until the alarm rings again after `ring` has raised
+AGAIN = 1.0  # seconds until the alarm fires again after `action` has raised
 
 
 class Alarm:
-    """Calls ring(), without the lock, once the time that was asked for has come.
+    """Calls action(), without the lock, when the time that was asked for has come.
 
     Args:
-        lock:   of the pool; `at` and `stop` may be called with and without it.
-        ring:   what to call. If it raises, no memory left say, it is called again after a second.
-        clock:  in seconds; the clock of the time given to `at`. Must not raise.
-        name:   of the thread.
+        lock:    the lock of the pool; `at` and `stop` may be called with it and without it.
+        action:  the function to call. If it raises, for instance MemoryError, it is called again after a second.
+        clock:   returns the time for `at`, in seconds. It must not raise.
+        name:    the name of the thread.
     """
 
-    def __init__(self, lock: RLock, ring: Callable[[], object], clock: Callable[[], float], name: str) -> None:
-        self._ring = ring
+    def __init__(self, lock: RLock, action: Callable[[], object], clock: Callable[[], float], name: str) -> None:
+        self._action = action
         self._clock = clock
         self._parker = Parker()
-        # The lock guards both: the thread sleeps until _when, or until somebody makes it earlier and wakes it.
+        # The lock guards both attributes. The thread sleeps until `_when`, or until another thread makes it earlier and
+        # wakes it.
         self._lock = lock
         self._when = math.inf
         self._stopped = False
         self.thread = Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the thread, unless the alarm has been stopped. Raises RuntimeError if there is no thread left."""
+        """Start the thread, unless the alarm has been stopped. Raises RuntimeError if no thread is left."""
         with self._lock:
             if not self._stopped:
                 self.thread.start()
 
     def at(self, when: float) -> None:
-        """Ring at `when`, or earlier if that has been asked for. A later wish is dropped: ask again at the ring."""
+        """Fire at `when`. Has no effect if the alarm fires earlier anyway: ask again when it has fired."""
         with self._lock:
             if when < self._when:
                 # Wake the thread first; it looks once the lock is free. If KeyboardInterrupt arrives between the two
@@ -54,11 +54,11 @@ class Alarm:
 
     @property
     def is_set(self) -> bool:
-        """True if the alarm is going to ring."""
+        """True if a time is set."""
         return self._when < math.inf
 
     def stop(self) -> None:
-        """Do not ring any more, and end the thread."""
+        """Do not fire any more, and end the thread."""
         with self._lock:
             self._stopped = True
             self._parker.unpark()
@@ -71,14 +71,15 @@ class Alarm:
                     return
                 delay = self._when - now
                 if delay <= 0:
-                    self._when = math.inf  # before the ring: what is asked for from now on is for the next one
+                    # Before the call: a time that is set from now on, also by the action itself, is for the next call.
+                    self._when = math.inf
             if delay > 0:
                 self._parker.park(min(delay, TIMEOUT_MAX) if delay < math.inf else None)
             else:
-                self._call_ring()
+                self._call_action()
 
-    def _call_ring(self) -> None:
+    def _call_action(self) -> None:
         try:
-            self._ring()
+            self._action()
         except Exception:
             self.at(self._clock() + AGAIN)

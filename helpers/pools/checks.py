@@ -94,6 +94,12 @@ def function(name: str, value: Any) -> None:
         )
 
 
+def optional_function(name: str, value: Any) -> None:
+    """Raise TypeError for what `function` refuses, apart from None."""
+    if value is not None:
+        function(name, value)
+
+
 def handler(value: Any) -> None:
     """Raise TypeError for what `function` refuses, and for a generator function: calling one runs none of its code."""
     function("handler", value)

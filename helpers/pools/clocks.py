@@ -10,10 +10,10 @@ TRUSTED = (time.monotonic, time.perf_counter, time.time)
 
 
 def guarded(clock: Clock) -> Clock:
-    """Return a clock that reads `clock`, in seconds, and never raises: after an error real time passes from its last reading.
+    """Return a clock that reads `clock`, in seconds, and never raises.
 
-    What is not a finite number counts as an error. The clocks of the standard library are returned as they are, since
-    every job reads the clock three times.
+    After an error of `clock`, real time passes from its last reading. A reading that is not a finite number counts as
+    an error. The clocks of the standard library are returned as they are, since every job reads the clock three times.
     """
     if any(clock is known for known in TRUSTED):
         return clock

@@ -3,8 +3,9 @@
 Owns nothing of its own. Each step is an act (see `interrupts`), so an interrupt ends the wait of a shutdown and never
 its work, and each step may be repeated, from any thread.
 
-Always true: nothing is accepted after `close`. What is queued when a shutdown stops waiting is cancelled in the same
-step in which running handlers are told, so that nothing is started in between. A shutdown never waits for a reader.
+Always true: no job is accepted after `close`. Jobs that are queued when a shutdown stops waiting are cancelled in the
+same step in which the running handlers are told, so that no job starts in between. A shutdown never waits for a
+reader.
 """
 
 import time
@@ -47,11 +48,11 @@ class Closing(Generic[Job, Value]):
         self._act(self._close)
 
     def cancel_queued(self) -> None:
-        """Cancel what is queued or delayed."""
+        """Cancel all queued and delayed jobs."""
         self._act(self._cancel)
 
     def force(self) -> None:
-        """Close the pool, cancel what is queued or delayed, and tell the handlers that are running."""
+        """Close the pool, cancel all queued and delayed jobs, and tell the running handlers."""
         self._act(self._force)
 
     def wait(self, until: float | None) -> bool:
@@ -80,7 +81,7 @@ class Closing(Generic[Job, Value]):
         return True
 
     def report(self, ended: bool) -> ShutdownReport:
-        """What has become of the jobs. If not everything has `ended`, nobody waits for the rest any more."""
+        """Report what has become of the jobs. If some threads have not `ended`, the pool stops waiting for them."""
         return uninterrupted(partial(self._report, ended))
 
     def _act(self, act: Callable[[], None]) -> None:
@@ -115,14 +116,14 @@ class Closing(Generic[Job, Value]):
     def _report(self, ended: bool) -> ShutdownReport:
         state = self._state
         with state.lock:
-            orders = [worker.order for worker in self._crew.members if worker.order is not None]
+            in_hand = [worker.task for worker in self._crew.members if worker.task is not None]
             if not ended:
                 state.abandoned = True
                 state.wake_watchers()
             return ShutdownReport(
                 finished=tuple(state.finished_late),
                 cancelled=tuple(state.cancelled_late),
-                still_running=tuple(order[0].job for order in orders),
+                still_running=tuple(task[0].job for task in in_hand),
                 errors=tuple(state.errors),
                 stats=self._stats(),
             )

@@ -10,7 +10,7 @@ connection, with a backoff. No job fails because the server allows few connectio
     connection = connections.take(current_worker().cancelled)
     ...                        # then give_back(connection), or discard(connection, error) if it is broken
 
-What always holds:
+Always true:
 - There are never more connections than workers that have asked for one.
 - The wait is fair: the worker that has waited longest is served first, also before a worker that has just returned a
   connection. (Otherwise the workers with connections could take them again and again, and the others would starve.) A
@@ -212,6 +212,8 @@ class Connections(Generic[Connection]):
 class _Hopeless(Exception):
     """No connection has worked for `patience` seconds. Carries the last refusal out of the lock."""
 
-    def __init__(self, problem: BaseException | None) -> None:
-        super().__init__()
-        self.problem = problem
+    @property
+    def problem(self) -> BaseException | None:
+        """The last refusal."""
+        refusal: BaseException | None = self.args[0]
+        return refusal

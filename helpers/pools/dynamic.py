@@ -66,7 +66,7 @@ class DynamicPool(WorkerPool[Job, Value]):
     @property
     def worker_count(self) -> int:
         """How many workers there are now."""
-        return self._crew.present
+        return self._state.present
 
     @property
     def queue_depth(self) -> int:

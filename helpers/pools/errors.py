@@ -2,7 +2,7 @@
 
 
 class PoolClosed(RuntimeError):
-    """The pool has begun to shut down and accepts no more jobs. The job that it refused is untouched."""
+    """Raised when a pool has begun to shut down and accepts no more jobs. The job was not accepted."""
 
 
 class JobCancelled(Exception):
@@ -17,7 +17,7 @@ class JobCancelled(Exception):
 class OutcomeUnknown(Exception):
     """Raised by a handler that cannot know whether the work was done: it asked for the work and got no answer.
 
-    Examples are a mail, a payment, or an order, when the connection is lost between the request and the reply. Such a
+    Examples are a mail or a payment when the connection is lost between the request and the reply. Such a
     job has neither succeeded nor failed, and `stats().unknown` counts it. If somebody repeats it, it may be done twice.
     """
 
@@ -25,5 +25,14 @@ class OutcomeUnknown(Exception):
 class WorkerDied(RuntimeError):
     """The error of a job whose worker ended in the middle of it for a reason outside of the handler.
 
-    The cause is `__cause__`. Another worker takes the place of the dead one.
+    `__cause__` is the reason. Another worker takes the place of the dead worker.
     """
+
+
+def counts_as(error: BaseException) -> type[BaseException]:
+    """Return what a job with this error counts as: JobCancelled, OutcomeUnknown, or, if it has failed, Exception."""
+    kind = type(error)  # not isinstance: it asks `error.__class__`, which is user code
+    for special in (JobCancelled, OutcomeUnknown):
+        if issubclass(kind, special):
+            return special
+    return Exception

@@ -7,21 +7,21 @@
     PoolExecutor(10, pool=DynamicPool, min_workers=2)  # all else goes to the pool
     PoolExecutor(5, pool=RetryingPool, policy=...)     # a future is done when its last attempt is
 
-What holds, beside all that holds for the pool behind it:
-- A future is done exactly once, after its job has been counted, whatever its function raises; nothing holds the pool's
-  lock meanwhile, so a done callback may use the executor and the pool.
-- A future that was cancelled before a worker took its job is never run. `shutdown(cancel_futures=True)` cancels what
-  waits *and tells who waits for it*: no `as_completed` or `wait` hangs, as those of `ThreadPoolExecutor` do.
-- An exception in the `with` block, or the Stop button, forces: what is queued is cancelled, and the exception goes on
-  within a second. (`ThreadPoolExecutor` first runs all that is queued.)
-- At the end of the program what was submitted is still done, as with `ThreadPoolExecutor`; an executor that is no
-  longer referred to finishes its jobs and lets its threads go.
+Always true, beside what holds for the pool behind it:
+- A future is done exactly once, after its job has been counted, no matter what its function raises. No thread holds
+  the pool's lock meanwhile, so a done callback may use the executor and the pool.
+- A future that was cancelled before a worker took its job is never run. `shutdown(cancel_futures=True)` cancels the
+  queued calls *and notifies the threads that wait for them*. With `ThreadPoolExecutor`, `as_completed` and `wait` hang.
+- An exception in the `with` block, or the Stop button, forces: queued calls are cancelled, and the exception goes on
+  within a second. (`ThreadPoolExecutor` first runs all queued calls.)
+- At the end of the program all submitted calls are still run, as with `ThreadPoolExecutor`. An executor that no variable
+  refers to any more finishes its calls and ends its threads.
 
-What it costs: a future a job, so about as much as `ThreadPoolExecutor` (benchmarks/README.md). What not to do: wait in
-one of its own functions for another of its futures. With all workers doing so nobody is left to do the work; since a
-wait for room would be the same trap, a submit from inside is taken if there is room at that instant, and else refused.
-In asyncio `loop.run_in_executor(executor, ...)` holds up the whole loop while the queue is full: choose a `queue_size`
-for all that the loop may start at once.
+The cost: one future per job, so about as much as `ThreadPoolExecutor` (benchmarks/README.md). What not to do: let one
+of its functions wait for another of its futures. If all workers do so, no worker is left to do the work. Waiting for
+room would be the same trap, so a submit from inside is accepted if there is room at that instant, and refused if not.
+In asyncio `loop.run_in_executor(executor, ...)` blocks the whole loop while the queue is full: choose a `queue_size`
+for all calls that the loop may start at once.
 """
 
 import atexit
@@ -43,6 +43,7 @@ from .dynamic import DynamicPool
 from .errors import JobCancelled, PoolClosed
 from .result import Result
 from .words import describe
+from .worker import is_handler_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,14 +76,14 @@ def _run(call: Call) -> Any:
 
 
 def _resolve(result: Result[Call, Any]) -> None:
-    """Set the outcome of a future and wake those who wait for it. Raises nothing: its thread has more to do."""
+    """Set the outcome of a future and wake the threads that wait for it. Raises nothing: its thread has more to do."""
     call, future, error = result.job, result.job.future, result.error
     try:
         if not call.started and type(error) is JobCancelled:  # cancelled in the queue
             future.cancel()
-            future.set_running_or_notify_cancel()  # cancelling alone wakes nobody who waits in as_completed
+            future.set_running_or_notify_cancel()  # cancelling alone does not wake a thread that waits in as_completed
         elif future.done():
-            pass  # cancelled while it was queued, and _run has told those who wait; or redriven after it had failed
+            pass  # cancelled while it was queued, which _run has reported; or redriven after it had failed
         elif error is not None:
             future.set_exception(error)
         else:
@@ -137,7 +138,7 @@ class PoolExecutor(Executor):
         checks.function("fn", fn)
         call = Call(fn, args, kwargs)
         try:
-            if not self.pool.is_own_handler():
+            if not is_handler_of(self.pool):
                 self.pool.submit(call)
             elif not self.pool.try_submit(call):
                 raise RuntimeError(f"the queue of {self.pool.queue_size} is full: {call!r}, from inside, cannot wait")
@@ -179,7 +180,7 @@ class PoolExecutor(Executor):
     ) -> Iterator[T]:
         try:
             while window:
-                oldest = [window.popleft()]  # and popped again: what has been handed out is not kept alive here
+                oldest = [window.popleft()]  # popped again below: a future that was handed out is not kept alive here
                 window.extend(self.submit(fn, *args) for args in islice(todo, 1))
                 yield oldest.pop().result(None if until is None else max(0.0, until - time.monotonic()))
         finally:
@@ -192,9 +193,9 @@ class PoolExecutor(Executor):
         cancel_futures=True: the futures of all calls that no worker is free for are cancelled, and what has failed is
         not retried. May be called again. Raises RuntimeError if one of its own functions would wait for itself.
         """
-        if wait and self.pool.is_own_handler():
+        if wait and is_handler_of(self.pool):
             raise RuntimeError(
-                f"called by a handler of {self.pool.name} itself: shutdown(wait=True) would wait forever"
+                f"called by a handler of {self.pool.name} itself: shutdown(wait=True) would wait for itself"
             )
         self.pool.close()
         if cancel_futures:
@@ -222,7 +223,7 @@ class PoolExecutor(Executor):
 @atexit.register
 def _drain() -> None:
     """When the program ends, and every thread of a pool with it: first finish what was submitted."""
-    pools = [pool for pool in _open if not pool.cancelled.is_set()]  # nobody waits for what was cancelled
+    pools = [pool for pool in _open if not pool.cancelled.is_set()]  # a pool that was forced is not waited for
     for pool in pools:
         pool.close()
     for pool in pools:

@@ -42,7 +42,7 @@ def ticks(seconds: Any) -> int:
     return int(numerator * SECOND // denominator)
 
 
-class Waiter:
+class WaitingCaller:
     """A caller that waits for its turn.
 
     Attributes:
@@ -73,25 +73,25 @@ class Schedule:
         self._tolerance = (burst - 1) * self._interval
         self._early = min(self._interval >> 30, NANOSECOND)  # a call that comes this much too early is on time
         self._next = now - self._tolerance
-        self._queue: deque[Waiter] = deque()
-        self._wake_ups: list[Waiter] = []  # to be woken up as soon as the lock is free
+        self._queue: deque[WaitingCaller] = deque()
+        self._wake_ups: list[WaitingCaller] = []  # to be woken up as soon as the lock is free
         self._lock = RLock()
 
     def take(self, now: int) -> bool:
         """Let a caller go at `now` if it need not wait and nobody else waits; return whether it may go."""
         return self._locked(self._take_if_free, now)
 
-    def ask(self, waiter: Waiter, now: int, deadline: int | None) -> bool:
-        """Return whether `waiter` may go now. If not, `waiter.slot` says when to ask again.
+    def ask(self, caller: WaitingCaller, now: int, deadline: int | None) -> bool:
+        """Return whether `caller` may go now. If not, `caller.slot` says when to ask again.
 
-        The first call puts the waiter into the queue, unless its slot lies after `deadline`: see `too_late`.
+        The first call puts the caller into the queue, unless its slot lies after `deadline`: see `too_late`.
         """
-        self._locked(self._place, waiter, now, deadline)
-        return waiter.granted
+        self._locked(self._place, caller, now, deadline)
+        return caller.granted
 
-    def leave(self, waiter: Waiter) -> None:
-        """Take `waiter` out of the queue, if it is there, because it stops waiting."""
-        self._locked(self._remove, waiter)
+    def leave(self, caller: WaitingCaller) -> None:
+        """Take `caller` out of the queue, if it is there, because it stops waiting."""
+        self._locked(self._remove, caller)
 
     def pause(self, until: int) -> None:
         """Let nobody go before `until`."""
@@ -114,9 +114,9 @@ class Schedule:
                 self._lock.release()
             except RuntimeError:
                 pass
-        for waiter in woken:
+        for caller in woken:
             with suppress(Exception):  # the caller's event loop may be closed already
-                waiter.wake()
+                caller.wake()
         return value
 
     # The methods below run under the lock.
@@ -128,22 +128,22 @@ class Schedule:
         self._take(now)
         return True
 
-    def _place(self, waiter: Waiter, now: int, deadline: int | None) -> None:
-        if waiter.queued:
+    def _place(self, caller: WaitingCaller, now: int, deadline: int | None) -> None:
+        if caller.queued:
             self._grant_due(now)
         else:
-            waiter.granted = self._take_if_free(now)
-        if waiter.granted:
+            caller.granted = self._take_if_free(now)
+        if caller.granted:
             return
-        position = self._queue.index(waiter) if waiter.queued else len(self._queue)
-        waiter.slot = self._next + position * self._interval
-        if not waiter.queued and not too_late(waiter, deadline):
-            waiter.queued = True
-            self._queue.append(waiter)
+        position = self._queue.index(caller) if caller.queued else len(self._queue)
+        caller.slot = self._next + position * self._interval
+        if not caller.queued and not too_late(caller, deadline):
+            caller.queued = True
+            self._queue.append(caller)
 
-    def _remove(self, waiter: Waiter) -> None:
+    def _remove(self, caller: WaitingCaller) -> None:
         with suppress(ValueError):  # it is not in the queue
-            self._queue.remove(waiter)
+            self._queue.remove(caller)
         self._wake_first()
 
     def _pause(self, until: int) -> None:
@@ -158,11 +158,11 @@ class Schedule:
         caller is given two. No turn goes to two callers, and no caller drops out of the queue without its turn.
         """
         while self._queue and self._due(now):
-            waiter = self._queue[0]
+            caller = self._queue[0]
             # The call goes in its own slot, `_next`, however late it is noticed, so that lateness does not lower the
             # rate. A slot of more than CATCH_UP ago moves: nobody makes up for the hours of a suspended program.
             self._take(now - CATCH_UP)
-            waiter.granted = True
+            caller.granted = True
             self._wake_ups.append(self._queue.popleft())
         self._wake_first()
 
@@ -178,6 +178,6 @@ class Schedule:
         self._next = max(self._next, at - self._tolerance) + self._interval
 
 
-def too_late(waiter: Waiter, deadline: int | None) -> bool:
-    """Return whether the slot of `waiter` lies after `deadline`."""
-    return deadline is not None and waiter.slot > deadline
+def too_late(caller: WaitingCaller, deadline: int | None) -> bool:
+    """Return whether the slot of `caller` lies after `deadline`."""
+    return deadline is not None and caller.slot > deadline

@@ -4,7 +4,7 @@
         for result in service.stream([ImageJob("img001", "photo1.jpg", 800, 600, 85)]):
             print(result.value.path if result.ok else result.error)
 
-What is always true:
+Always true:
 - Everything that can be checked without the file is checked first. A job that breaks such a rule costs microseconds.
 - A new picture fits into its box, keeps its shape, is never enlarged, and stands upright as its EXIF orientation says.
   The new file contains its pixels and its color profile, and nothing else: not where or when it was taken.

@@ -4,7 +4,7 @@ A picture file is a sequence of parts: segments of a JPEG, chunks of a PNG or WE
 pixels; the others hold text, EXIF, XMP, thumbnails, or a color profile. Pillow reads all of them when it opens the
 file, and one damaged part, such as a comment with a wrong checksum, makes it refuse a picture whose pixels are sound.
 
-What is always true: the parts that are needed for the pixels stay unchanged and in order, and everything from the
+Always true: the parts that are needed for the pixels stay unchanged and in order, and everything from the
 first part that cannot be understood stays unchanged too. Time and memory grow linearly with the length of the file.
 
 Sources: ITU-T T.81, annex B; PNG specification, third edition, section 5; RFC 9649 (WEBP); TIFF 6.0, section 2.

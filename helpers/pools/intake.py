@@ -19,7 +19,7 @@ from .interrupts import uninterrupted
 from .outlet import Outlet
 from .parker import SLICE, Parker
 from .result import Result
-from .state import Order, PoolState
+from .state import PoolState, Task
 from .words import describe
 
 Job = TypeVar("Job")
@@ -30,21 +30,24 @@ class Intake(Generic[Job, Value]):
     """The way into a pool.
 
     Attributes:
-        state:  of the pool.
-        after:  called without the lock after a job was accepted: an elastic crew looks whether it must grow. Or None.
+        state:    of the pool.
+        feeders:  the first two threads that have submitted, workers apart; guarded by the pool's lock. See
+                `Reading.results`: a reader that is the only one of them need not wait for more.
+        after:    called without the lock after a job was accepted: an elastic crew looks whether it must grow. Or None.
     """
 
     def __init__(self, state: PoolState[Job, Value], after: Callable[[], None] | None) -> None:
         self.state = state
         self.after = after
+        self.feeders: set[Thread] = set()
 
     def submit(self, job: Job, outlet: Outlet[Job, Value], deadline: float | None, timeout: float | None) -> None:
         """Queue a job, waiting for room until `deadline`, which is in `timeout` seconds. Raises what `offer` raises."""
         result: Result[Job, Value] = Result(job, self.state.clock())  # annotated: Result[Job, Value](...) costs 1 us
-        order = (result, outlet)
+        task = (result, outlet)
         feeder = self.feeder()
-        if not self.offer(order, feeder):
-            self.wait_for_room(partial(self.offer, order, feeder), result, deadline, timeout)
+        if not self.offer(task, feeder):
+            self.wait_for_room(partial(self.offer, task, feeder), result, deadline, timeout)
         self.accepted()
 
     def try_submit(self, job: Job, outlet: Outlet[Job, Value], feeder: Thread | None) -> bool:
@@ -57,10 +60,10 @@ class Intake(Generic[Job, Value]):
 
     def feeder(self) -> Thread | None:
         """The calling thread, if it must be noted as one that submits: see `Reading.results`."""
-        return current_thread() if len(self.state.feeders) < 2 else None
+        return current_thread() if len(self.feeders) < 2 else None
 
-    def offer(self, order: Order[Job, Value], feeder: Thread | None = None, parker: Parker | None = None) -> bool:
-        """Queue a job if there is room. If there is none, put `parker` in the line of those who wait for it.
+    def offer(self, task: Task[Job, Value], feeder: Thread | None = None, parker: Parker | None = None) -> bool:
+        """Queue a job if there is room. If there is none, put `parker` into the line of waiting submitters.
 
         Raises PoolClosed once a shutdown has begun.
         """
@@ -71,16 +74,18 @@ class Intake(Generic[Job, Value]):
                     self._join_line(parker)
                     return False
                 if parker is not None:
-                    self._leave_line(parker)
+                    self._unlist(parker)
+                    if len(state.queue) + 1 < state.queue_size:  # one delayed job that comes back makes room for many
+                        state.wake_blocked()
                 if feeder is not None:
-                    state.feeders.add(feeder)  # before its job is in: an interrupted thread can still read the result
-                state.enqueue(order)
+                    self.feeders.add(feeder)  # before its job is in: an interrupted thread can still read the result
+                state.enqueue(task)
                 return True
-        raise self.refusal(order[0].job)
+        raise self.refusal(task[0].job)
 
     def refusal(self, job: Job) -> PoolClosed:
         """The error for a job that comes too late. Calls the job's repr, so not under the lock."""
-        return PoolClosed(f"{self.state.name} is shut down and accepts no more jobs: it refused {describe(job)}")
+        return PoolClosed(f"{self.state.name} is shut down and takes no more jobs: {describe(job)} was not taken")
 
     def accepted(self) -> None:
         """Called after a job was accepted, without the lock."""
@@ -106,16 +111,13 @@ class Intake(Generic[Job, Value]):
                 parker.park(min(remaining, SLICE))
                 result.submitted = self.state.clock()
         except BaseException:
-            self.give_up_waiting(parker)
+            uninterrupted(partial(self.leave_line, parker))
             raise
 
-    def give_up_waiting(self, parker: Parker) -> None:
-        """Leave the line without a job. Whoever was notified in vain passes the notification on."""
-        uninterrupted(partial(self._give_up_waiting, parker))
-
-    def _give_up_waiting(self, parker: Parker) -> None:
+    def leave_line(self, parker: Parker) -> None:
+        """Leave the line without a job. A submitter that was notified passes the notification on. May be repeated."""
         with self.state.lock:
-            if not self._leave_line(parker) and self.state.has_room():
+            if not self._unlist(parker) and self.state.has_room():
                 self.state.wake_blocked()
 
     def _join_line(self, parker: Parker | None) -> None:
@@ -123,7 +125,7 @@ class Intake(Generic[Job, Value]):
             parker.listed = True
             self.state.blocked.append(parker)
 
-    def _leave_line(self, parker: Parker) -> bool:
+    def _unlist(self, parker: Parker) -> bool:
         """True if the parker was still in the line."""
         if not parker.listed:
             return False

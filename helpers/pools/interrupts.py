@@ -4,16 +4,16 @@ Python runs a signal handler in the main thread, between any two bytecodes. A ha
 of SIGINT does, breaks off whatever the main thread is doing. So in the main thread the pools do two kinds of things:
 
 - *Single steps*, which cannot be broken off: an `append` as the last statement of a locked block, one call of a
-  `SimpleQueue`, one assignment in a `finally`.
+  `SimpleQueue`, or one assignment in a `finally`.
 - *Acts* that must happen as a whole, such as starting workers, closing, cancelling, or leaving a stream. They run in
   a short-lived thread, where no signal handler ever runs, through `uninterrupted`. An interrupt ends the wait for the
   act, not the act. The price is about 0.1 ms per act.
 
-What a mistake would break: an act that is written as a plain call can be broken off half-way, so that a job is in no
-place, a worker that has started is in no list, or a lock stays locked.
+Without this, an interrupt could end an act half-way. Then a job would be in no place, a running worker would be in no
+list, or a lock would stay locked.
 
-An act must not call `threading.current_thread()`: the thread was not started by `threading`, which would make a record
-for it and never remove that record. It must not call into user code that waits for the main thread either.
+An act must not call `threading.current_thread()`: its thread was not started by `threading`, which would make a record
+for it and never remove that record. An act must not call user code that waits for the main thread either.
 """
 
 from _thread import start_new_thread
@@ -28,23 +28,16 @@ T = TypeVar("T")
 
 
 def uninterrupted(act: Callable[[], T]) -> T:
-    """Call act() so that no KeyboardInterrupt can break it off. Returns what it returns, raises what it raises.
+    """Call act() so that no KeyboardInterrupt can end it half-way. Return its result, or raise its error.
 
     In any thread but the main one this is a plain call, since Python raises KeyboardInterrupt nowhere else.
     """
     if not may_be_interrupted():
         return act()
     outcome: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            outcome.put((act(), None))
-        except BaseException as error:
-            outcome.put((None, error))
-
     try:
-        start_new_thread(run, ())
-    except RuntimeError:  # the interpreter is about to exit, or the machine has no thread left: better so than not
+        start_new_thread(_run, (act, outcome))
+    except RuntimeError:  # The interpreter is about to exit, or the machine has no thread left. Run it unprotected.
         return act()
     value, error = _wait_for(outcome)
     if error is None:
@@ -53,6 +46,13 @@ def uninterrupted(act: Callable[[], T]) -> T:
         raise error
     finally:
         del error  # its traceback refers to this frame: no cycle between the two
+
+
+def _run(act: Callable[[], T], outcome: SimpleQueue[tuple[T | None, BaseException | None]]) -> None:
+    try:
+        outcome.put((act(), None))
+    except BaseException as error:
+        outcome.put((None, error))
 
 
 def may_be_interrupted() -> bool:

@@ -21,6 +21,6 @@ def classes_or_function(name: str, errors: Any) -> Any:
 
 
 def matches(error: BaseException, errors: Any) -> bool:
-    """True if `errors`, as returned by `classes_or_function`, has this error. Raises what a function there raises."""
+    """Return True if `errors`, from `classes_or_function`, names this error. If it is a function, it may raise."""
     # Not isinstance(error, errors): it asks `error.__class__`, which is user code and may raise.
     return issubclass(type(error), errors) if type(errors) is tuple else bool(errors(error))

@@ -1,8 +1,8 @@
-"""Where finished results go: one outlet for `results()`, one for every stream, one that feeds a callback.
+"""Where finished results go: an outlet for `results()`, for each stream, or for a callback.
 
-Always true: a result is counted before it is put here, so whoever reads a result finds it in `stats()`. `put` and `get`
-are one call in C each. A None in an outlet is not a result: it wakes the reader, who then looks again at what it
-is waiting for.
+Always true: a result is counted before it is put here, so a thread that has read a result finds it in `stats()`. `put`
+and `get` are one call in C each. A None in an outlet is not a result: it wakes the reader, which then checks again
+whether there is something else to do.
 """
 
 from collections.abc import Callable
@@ -20,38 +20,39 @@ class Outlet(SimpleQueue[Result[Job, Value] | None]):
 
     Attributes:
         wanted:   False once the stream that reads here has been left; guarded by the pool's lock.
-        delayed:  how many jobs of this outlet wait for a retry; guarded by the pool's lock.
-        owed:     results that the stream has still to read; only the reading thread uses it.
+        delayed:  the number of jobs of this outlet that wait for a retry; guarded by the pool's lock.
+        owed:     the number of results that the stream still has to read; only the reading thread uses it.
         eager:    True if `deliver` must be called, without the lock, after results have been put here.
     """
 
-    wanted = True
-    delayed = 0
-    owed = 0
-    eager = False
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted = True
+        self.delayed = self.owed = 0
+        self.eager = False
 
     def wake(self) -> None:
-        """Have the reader look again."""
+        """Wake the reader, so that it checks again."""
         self.put(None)
 
     def deliver(self) -> None:
-        """Hand out what has been put here. In this outlet the results wait for their reader instead."""
+        """Deliver the results. In this class nothing is done, because a reader takes them."""
 
 
 class CallbackOutlet(Outlet[Job, Value]):
-    """Hands every result to a callback, in the thread that finished or cancelled the job.
+    """Calls a callback with every result, in the thread that finished or cancelled the job.
 
-    Whatever the callback raises goes to `note_error`: that thread is a worker that has more to do.
+    All that the callback raises goes to `note_error`, because that thread may be a worker, which must go on.
     """
-
-    eager = True
 
     def __init__(self, callback: Callable[[Result[Job, Value]], object], note_error: Callable[[BaseException], None]):
         super().__init__()
+        self.eager = True
         self._callback = callback
         self._note_error = note_error
 
     def deliver(self) -> None:
+        """Call the callback with every result that is here."""
         while True:
             try:
                 result = self.get_nowait()

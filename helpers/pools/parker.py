@@ -1,11 +1,11 @@
-"""How every thread of a pool waits: it parks on a parker of its own, and holds no lock meanwhile.
+"""How every thread of a pool waits: it sleeps on a `Parker` of its own and holds no lock meanwhile.
 
 `park` and `unpark` are one call each of a `SimpleQueue`, which is written in C. So a wake-up is never lost: if
 `unpark` comes before `park`, the thread does not sleep at all. And KeyboardInterrupt, which Python raises between two
 bytecodes, can break off the wait but cannot damage the parker, as it can damage a `threading.Condition`.
 
-A thread may also wake up without a reason, because of an `unpark` that it did not wait for any more. So whoever
-parks does so in a loop that looks again.
+A thread may also wake up without a reason, because of an `unpark` that it no longer waited for. So every caller of
+`park` calls it in a loop and checks its condition again.
 """
 
 from contextlib import suppress
@@ -16,10 +16,10 @@ SLICE = 0.5
 
 
 class Parker:
-    """Where one thread sleeps until another one wakes it.
+    """A place where one thread sleeps until another thread wakes it.
 
     Attributes:
-        listed:  True while the parker is in a list of those to be woken; guarded by the lock that guards the list.
+        listed:  True while the parker is in a list of parkers to wake; guarded by the lock that guards the list.
     """
 
     __slots__ = ("_tokens", "listed")
@@ -29,10 +29,10 @@ class Parker:
         self.listed = False
 
     def park(self, timeout: float | None = None) -> None:
-        """Sleep until somebody calls `unpark`, at most `timeout` seconds (None: as long as it takes)."""
+        """Sleep until another thread calls `unpark`, at most `timeout` seconds; None means no limit."""
         with suppress(Empty):
             self._tokens.get(True, timeout)
 
     def unpark(self) -> None:
-        """Wake the thread that sleeps here, or the next one that wants to sleep here."""
+        """Wake the thread that sleeps here. If none does, the next call of `park` returns at once."""
         self._tokens.put(None)

@@ -17,14 +17,14 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from numbers import Complex, Number, Real
 from queue import Empty, SimpleQueue
 from threading import Event
 from typing import Any
 
 from . import checks
-from .gcra import SECOND, Schedule, Waiter, ticks, too_late
-from .result import JobCancelled
+from .errors import JobCancelled
+from .gcra import SECOND, Schedule, WaitingCaller, ticks, too_late
+from .retry_after import object_in_seconds
 from .words import describe
 from .worker import worker_or_none
 
@@ -88,13 +88,13 @@ class RateLimiter:
         _raise_if_set(event)
         if self.try_acquire():
             return
-        bell: SimpleQueue[None] = SimpleQueue()
-        waiter = Waiter(lambda: bell.put(None))
+        wake_ups: SimpleQueue[None] = SimpleQueue()
+        caller = WaitingCaller(lambda: wake_ups.put(None))
         try:
-            while not self._may_go(waiter, deadline):
-                self._sleep(waiter, bell, event)
+            while not self._may_go(caller, deadline):
+                self._sleep(caller, wake_ups, event)
         except BaseException:
-            self._schedule.leave(waiter)
+            self._schedule.leave(caller)
             raise
 
     def try_acquire(self) -> bool:
@@ -110,21 +110,21 @@ class RateLimiter:
         Tasks and threads wait in one queue. Raises TimeoutError as `acquire` does. A task that is cancelled leaves the
         queue, and the callers behind it move up. If its turn had just come, that turn is lost.
         """
-        import asyncio  # costs 35 ms, and whoever calls this has imported it already
+        import asyncio  # costs 35 ms, and a caller of this method has imported it already
 
         loop, turn = asyncio.get_running_loop(), asyncio.Event()
-        waiter = Waiter(lambda: loop.call_soon_threadsafe(turn.set))
+        caller = WaitingCaller(lambda: loop.call_soon_threadsafe(turn.set))
         deadline = self._deadline(timeout)
         try:
-            while not self._may_go(waiter, deadline):
+            while not self._may_go(caller, deadline):
                 turn.clear()
-                timer = loop.call_later(self._left(waiter, DAY), turn.set)
+                timer = loop.call_later(self._left(caller, DAY), turn.set)
                 try:
                     await turn.wait()
                 finally:
                     timer.cancel()
         except BaseException:
-            self._schedule.leave(waiter)
+            self._schedule.leave(caller)
             raise
 
     def penalize(self, seconds: float) -> None:
@@ -141,25 +141,25 @@ class RateLimiter:
     def __repr__(self) -> str:
         return f"RateLimiter(rate={self.rate:g}, burst={self.burst})"
 
-    def _may_go(self, waiter: Waiter, deadline: int | None) -> bool:
-        """Return whether it is the waiter's turn. Raises TimeoutError if that is only after the deadline."""
-        may_go = self._schedule.ask(waiter, self._now(), deadline)
-        if not may_go and too_late(waiter, deadline):
-            wait = self._left(waiter, 1000 * DAY)
+    def _may_go(self, caller: WaitingCaller, deadline: int | None) -> bool:
+        """Return whether it is the caller's turn. Raises TimeoutError if that is only after the deadline."""
+        may_go = self._schedule.ask(caller, self._now(), deadline)
+        if not may_go and too_late(caller, deadline):
+            wait = self._left(caller, 1000 * DAY)
             raise TimeoutError(f"the turn at this RateLimiter comes in {wait:.3g} s, which is after the timeout")
         return may_go
 
-    def _sleep(self, waiter: Waiter, bell: SimpleQueue[None], cancelled: Event | None) -> None:
-        """Sleep until the waiter's slot or until its bell rings. Raises JobCancelled when `cancelled` is set."""
-        while (left := self._left(waiter, LOOK)) > 0:
+    def _sleep(self, caller: WaitingCaller, wake_ups: SimpleQueue[None], cancelled: Event | None) -> None:
+        """Sleep until the caller's slot or until it is woken. Raises JobCancelled when `cancelled` is set."""
+        while (left := self._left(caller, LOOK)) > 0:
             try:
-                return bell.get(timeout=left)
+                return wake_ups.get(timeout=left)
             except Empty:
                 _raise_if_set(cancelled)
 
-    def _left(self, waiter: Waiter, most: int) -> float:
-        """Return the seconds until the waiter's slot, but not more than `most` ticks."""
-        return max(0, min(waiter.slot - self._now(), most)) / SECOND
+    def _left(self, caller: WaitingCaller, most: int) -> float:
+        """Return the seconds until the caller's slot, but not more than `most` ticks."""
+        return max(0, min(caller.slot - self._now(), most)) / SECOND
 
     def _now(self) -> int:
         """Read the clock. Never under the lock of the schedule, because the clock may be the user's code."""
@@ -188,10 +188,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bool | int | float):
         return value
     with suppress(Exception):  # a signalling NaN, a number too large, or a type whose methods raise
-        if isinstance(value, Real) or (isinstance(value, Number) and not isinstance(value, Complex)):
-            return float(value)  # type: ignore[arg-type]  # Decimal is registered as a Number, but not as Real
-        if callable(getattr(type(value), "total_seconds", None)):
-            return float(value.total_seconds())
+        seconds = object_in_seconds(value, type(value))
+        return value if seconds is None else seconds
     return value
 
 

@@ -1,7 +1,7 @@
 """How results come out of a pool: `results()` and `stream()`, one reader at a time.
 
-Owns who reads. Always true: a result is yielded to at most one reader; a stream that is left cancels what it still has
-queued, and its results are counted and handed to nobody any more.
+Owns the choice of the reader. Always true: a result is yielded to at most one reader. A stream that is left early
+cancels its queued jobs; their results are counted, and no other reader gets them.
 
 A stream is read and fed by one loop in the caller's thread. It never has more than queue_size + workers jobs in the
 pool, unread results included; jobs that wait for a retry do not count, or a few of them would hold up all the others.
@@ -24,7 +24,7 @@ from .interrupts import in_own_thread, uninterrupted
 from .outlet import Outlet
 from .parker import SLICE, Parker
 from .result import Result
-from .state import Order, PoolState
+from .state import PoolState, Task
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -52,6 +52,8 @@ class Reading(Generic[Job, Value]):
 
     def results(self) -> Results[Job, Value]:
         """The results of submitted jobs as they finish, up to the end."""
+        if self.outlet.eager:
+            raise RuntimeError(f"{self._state.name} gives its results to on_result: there is nothing to read")
         return _started(self._read())
 
     def stream(self, source: Iterator[Job]) -> Results[Job, Value]:
@@ -70,87 +72,87 @@ class Reading(Generic[Job, Value]):
         except _NoMore:
             return
         finally:
-            # Two lines without a call: not even a second interrupt can leave the pool with a reader that has gone.
-            if self._state.reader is outlet:
-                self._state.reader = None
+            # One line without a call: not even a second interrupt can leave the pool with a reader that has gone.
+            self._state.reader = None if self._state.reader is outlet else self._state.reader
 
     def _no_more_results(self) -> bool:
-        """True if nobody will finish a job any more, or nobody but the reader itself could submit one."""
+        """True if no job will finish any more, or if only the reading thread itself has ever submitted any."""
         state = self._state
         with state.lock:
-            return self._over() or (not state.unfinished() and state.feeders == {current_thread()})
+            return self._over() or (not state.unfinished() and self._intake.feeders == {current_thread()})
 
     def _over(self) -> bool:
         """True if no job will finish any more, as far as anybody waits for it."""
-        return self._state.abandoned or (self._state.closed and not self._crew.present)
+        return self._state.abandoned or (self._state.closed and not self._state.present)
 
     # -- stream() ---------------------------------------------------------------------------------------------------
 
     def _feed(self, source: Iterator[Job]) -> Results[Job, Value]:
         outlet: Outlet[Job, Value] = Outlet()
+        failure: list[Exception] = []  # a list, because a traceback and a variable that refers to it form a cycle
         try:
-            begun = self._begin(outlet)
-            self._wait_for_streams_that_were_left()
-            yield begun
-            yield from self._exchange(source, outlet)
+            yield self._begin(outlet, waits=True)
+            try:
+                yield from self._exchange(source, outlet)
+            except Exception as error:  # of the source, or PoolClosed: the accepted jobs finish first
+                failure.append(error)
+            yield from self._drain(outlet, failure)
         except BaseException:
-            # `break`, an exception in the loop, or an interrupt. It does not wait for what is running: Python closes
-            # the generator while that exception is on its way, and a Stop must be quick.
+            # `break`, an exception in the loop, or an interrupt. Running jobs are not waited for: Python closes the
+            # generator while that exception is on its way, and a Stop must be quick.
             self._leave(outlet)
             raise
         finally:
-            if self._state.reader is outlet:
-                self._state.reader = None
+            # One line without a call: not even a second interrupt can leave the pool with a reader that has gone.
+            self._state.reader = None if self._state.reader is outlet else self._state.reader
 
     def _exchange(self, source: Iterator[Job], outlet: Outlet[Job, Value]) -> Results[Job, Value]:
-        """Give a job, take what has finished, and so on; then take the rest. Errors of the source come out last."""
-        failure: Exception | None = None
-        try:
-            for job in source:
-                while not self._admit(job, outlet):
-                    if (result := self._next_owed(outlet)) is not None:
-                        yield result
-                while not outlet.empty():
-                    if (result := outlet.get()) is not None:
-                        outlet.owed -= 1
-                        yield result
-        except Exception as error:  # of the source, or PoolClosed
-            failure = error
+        """Submit a job, yield the ready results, and so on, until the source ends. Raises what the source raises."""
+        for job in source:
+            while not self._admit(job, outlet):
+                if (result := self._next_owed(outlet)) is not None:
+                    yield result
+            while not outlet.empty():
+                if (result := outlet.get()) is not None:
+                    outlet.owed -= 1
+                    yield result
+
+    def _drain(self, outlet: Outlet[Job, Value], failure: list[Exception]) -> Results[Job, Value]:
+        """Yield the remaining results, and then raise the failure of the exchange, if there was one."""
         while outlet.owed:
             if (result := self._next_owed(outlet)) is not None:
                 yield result
-        if failure is not None:
-            try:
-                raise failure
-            finally:
-                del failure  # its traceback refers to this frame: no cycle between the two
+        if failure:
+            raise failure.pop()
 
     def _admit(self, job: Job, outlet: Outlet[Job, Value]) -> bool:
         """Queue a job of a stream. False if its window is full, or a result should be read first."""
         state, intake = self._state, self._intake
-        if outlet.owed - outlet.delayed >= state.queue_size + self._crew.present:
+        if outlet.owed - outlet.delayed >= state.queue_size + state.present:
             return False
-        result: Result[Job, Value] = Result(job, state.clock())
-        order = (result, outlet)
-        if not intake.offer(order) and not self._wait_to_admit(order):
+        clock = state.clock  # looked up before it is called: `state.clock()` would be slower
+        result: Result[Job, Value] = Result(job, clock())
+        task = (result, outlet)
+        if not intake.offer(task) and not self._wait_to_admit(task):
             return False
         outlet.owed += 1
         if intake.after is not None:
             intake.after()
         return True
 
-    def _wait_to_admit(self, order: Order[Job, Value]) -> bool:
+    def _wait_to_admit(self, task: Task[Job, Value]) -> bool:
+        """Wait for room. False if a result should be read first."""
         intake, parker = self._intake, Parker()
         try:
-            while not intake.offer(order, parker=parker):
-                if self._should_read_first(order[1]):
-                    intake.give_up_waiting(parker)
-                    return False
+            while not self._should_read_first(task[1]):
+                if intake.offer(task, parker=parker):
+                    return True
                 parker.park(SLICE)
-                order[0].submitted = self._state.clock()
-            return True
+                task[0].submitted = self._state.clock()
+            intake.leave_line(parker)
+            return False
         except BaseException:
-            intake.give_up_waiting(parker)
+            uninterrupted(partial(intake.leave_line, parker))
             raise
 
     def _should_read_first(self, outlet: Outlet[Job, Value]) -> bool:
@@ -161,7 +163,7 @@ class Reading(Generic[Job, Value]):
         """
         state = self._state
         with state.lock:
-            free = self._crew.present - state.running
+            free = state.present - state.running
             return outlet.owed > 0 and (len(state.queue) > free or len(state.delayed) >= state.max_delayed)
 
     def _next_owed(self, outlet: Outlet[Job, Value]) -> Result[Job, Value] | None:
@@ -189,32 +191,29 @@ class Reading(Generic[Job, Value]):
             outlet.wanted = False
             self._state.cancel(outlet, now)
 
-    def _wait_for_streams_that_were_left(self) -> None:
-        """Wait until nothing is running any more of streams that were left, or the pool shuts down."""
-        while not self._state.closed and (left := self._still_running()) is not None:
-            with suppress(Empty):
-                left.get(timeout=SLICE)
-
     def _still_running(self) -> Outlet[Any, Any] | None:
         """The outlet of a stream that was left while one of its jobs ran, which is still running."""
         with self._state.lock:
-            orders = [worker.order for worker in self._crew.members]
-        return next((order[1] for order in orders if order is not None and not order[1].wanted), None)
+            in_hand = [worker.task for worker in self._crew.members]
+        return next((task[1] for task in in_hand if task is not None and not task[1].wanted), None)
 
     # -- one reader -------------------------------------------------------------------------------------------------
 
-    def _begin(self, outlet: Outlet[Job, Value]) -> Any:
+    def _begin(self, outlet: Outlet[Job, Value], waits: bool = False) -> Any:
+        """Become the reader. `waits`: then wait until nothing is running any more of streams that were left."""
         with self._state.lock:
             if self._state.reader is not None:
-                raise RuntimeError(
-                    f"{self._state.name} has a reader: finish or close() its results() or stream() first"
-                )
+                name = self._state.name
+                raise RuntimeError(f"{name} has a reader: finish or close() its results() or stream() first")
             self._state.reader = outlet
+        while waits and not self._state.closed and (left := self._still_running()) is not None:
+            with suppress(Empty):
+                left.get(timeout=SLICE)
 
     @staticmethod
     def _next(outlet: Outlet[Job, Value], ended: Callable[[], bool]) -> Result[Job, Value] | None:
         """The next result, once it is there. None: look again at what you wait for. Raises _NoMore at the end."""
-        # `ended` is asked before the look into the outlet: what was put there before the end is found by that look.
+        # `ended` is asked before the look into the outlet, so that the look finds all results from before the end.
         end = outlet.empty() and ended()
         try:
             return outlet.get(True, 0 if end else SLICE)
@@ -229,6 +228,6 @@ def _started(generator: Results[Job, Value]) -> Results[Job, Value]:
     try:
         next(generator)
         return generator
-    except BaseException:  # its own, or an interrupt just after it has begun: nobody else could close it
+    except BaseException:  # its own, or an interrupt just after it has started: no other code has it and could close it
         generator.close()
         raise

@@ -1,11 +1,11 @@
-"""What a pool says about itself: `PoolStats` at any time, a `ShutdownReport` at the end."""
+"""The reports of a pool: `PoolStats` at any time, and a `ShutdownReport` at the end."""
 
 from typing import Any, NamedTuple
 
 from .words import describe_fields
 
 
-# Named tuples and not data classes: `dataclasses` imports `inspect`, a third of what importing the pools would cost.
+# Named tuples and not data classes: `dataclasses` imports `inspect`, which would make up a third of the import time.
 class PoolStats(NamedTuple):
     """How many jobs were in which state at one instant: submitted = queued + running + delayed + finished."""
 
@@ -26,13 +26,13 @@ class PoolStats(NamedTuple):
 
 
 class ShutdownReport(NamedTuple):
-    """What a shutdown did, job by job. Every job that was in the pool when it began is in one of the first three.
+    """The outcome of a shutdown. Every job that was in the pool when it began is in one of the first three attributes.
 
     Attributes:
         finished:       jobs that succeeded or failed after the shutdown began, in that order.
-        cancelled:      jobs that were not done; each has a result with a `JobCancelled`.
+        cancelled:      jobs that did not run to their end; each has a result with a `JobCancelled`.
         still_running:  jobs whose handler had not returned when the report was made.
-        errors:         what went wrong when workers closed their resources, or in a callback.
+        errors:         the exceptions raised when workers closed their resources, and those of callbacks.
         stats:          the pool's counts at that instant.
     """
 

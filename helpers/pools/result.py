@@ -130,10 +130,13 @@ class Result(Generic[Job, Value]):
 
     def record_attempt(self, due: float) -> None:
         """Add this attempt to the earlier ones; the next attempt may start at `due`."""
-        if not hasattr(self, "_earlier"):
-            self._earlier = []
-        self._earlier.append(self._this_attempt())
+        earlier, attempt = getattr(self, "_earlier", None), self._this_attempt()
         self._due = due
+        # The last step is one assignment or one call: a worker that dies here has recorded the attempt, or it has not.
+        if earlier is None:
+            self._earlier = [attempt]
+        else:
+            earlier.append(attempt)
 
     def _this_attempt(self) -> Attempt:
         assert self.started is not None
@@ -142,8 +145,8 @@ class Result(Generic[Job, Value]):
     def run(self, handler: Callable[[Job], Value], worker: int, clock: Callable[[], float]) -> None:
         """Call the handler and record what it returns or raises. Raises nothing itself."""
         self.worker = worker
-        self.attempt += 1  # before the call: an attempt that takes the whole process down was an attempt all the same
         self.started = clock()
+        self.attempt += 1  # before the call: an attempt that takes the whole process down was an attempt all the same
         try:
             self.value = handler(self.job)
             kind = type(self.value)
@@ -151,8 +154,7 @@ class Result(Generic[Job, Value]):
                 _refuse_coroutine(self.value)
             self.error = None
         except BaseException as error:
-            self.value = None
-            self.error = error
+            self.value, self.error = None, error
             with suppress(BaseException):  # no memory left, say: the result matters more than the memory it holds
                 clear_locals(error, sys._getframe())
         self.finished = clock()
@@ -163,14 +165,12 @@ class Result(Generic[Job, Value]):
         """Record that no worker ran the job, or will run it again, because of `error`."""
         self.value, self.error, self.worker, self.started, self.finished = None, error, None, None, now
 
-    def fail(self, error: BaseException, now: float) -> None:
-        """Record that the attempt that was about to start, or has started, ended with `error`, not of the handler."""
-        self.value, self.error, self.finished = None, error, now
-        if self.attempt == len(getattr(self, "_earlier", ())):  # the worker had taken the job, and no more
+    def fail(self, error: BaseException, worker: int, now: float) -> None:
+        """Record that the attempt of this worker ended with `error`, which the handler did not raise."""
+        if self.attempt == len(getattr(self, "_earlier", ())):  # the worker died just before the attempt
             self.attempt += 1
-            self.started = now
-        if not hasattr(self, "started"):
-            self.started = now
+            self.worker, self.started = worker, now
+        self.value, self.error, self.finished = None, error, now
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):

@@ -26,9 +26,10 @@ from .intake import Intake
 from .parker import Parker
 from .policy import RetryDecision, RetryPolicy
 from .result import Attempt, Result
-from .state import Order, PoolState
+from .state import PoolState, Task
 from .words import describe, describe_error, describe_fields
 from .worker import Worker
+from .worker_loop import WorkerLoop
 
 
 class DeadLetter(NamedTuple):
@@ -59,7 +60,7 @@ class Retries:
                   pool's lock.
     """
 
-    def __init__(self, state: PoolState[Any, Any], crew: Crew, policy: RetryPolicy) -> None:
+    def __init__(self, state: PoolState[Any, Any], crew: Crew, loop: WorkerLoop, policy: RetryPolicy) -> None:
         self._state = state
         self._crew = crew
         self._policy = policy
@@ -68,32 +69,26 @@ class Retries:
         self._alarm = Alarm(state.lock, self._bring_back, state.clock, f"{state.name}-retries")
         state.alarms.append(self._alarm)
         state.waits_for_running = True
-        crew.settle = self.settle
+        loop.settle = self.settle
 
     # -- a job has run --------------------------------------------------------------------------------------------
 
-    def settle(self, worker: Worker, order: Order[Any, Any]) -> None:
+    def settle(self, worker: Worker, task: Task[Any, Any]) -> None:
         """Count a job that has run, or delay it. Called in the worker's thread, without the lock."""
-        result, outlet = order
+        result, outlet = task
         if result.error is None:
             self._refill_budget(result)
-            self._state.finish(worker, order)
+            self._state.finish(worker, task)
             return
         now = self._state.clock()
         wait, reason = self._decide(result, result.error, now)
         with self._state.lock:
-            if wait is None:
-                self._give_up(result, reason)
-            elif outlet.wanted and not self._state.cancelled.is_set():
-                # The alarm first: should this worker die between the two lines, it rings for nothing. The other way
-                # round the job would never be due.
-                self._alarm.at(now + wait)
-                self._state.delay(worker, order, now + wait)
-                return
+            if wait is not None and outlet.wanted and not self._state.cancelled.is_set():
+                self._alarm.at(now + wait)  # first: a worker that dies between the two must not leave a job behind
+                self._state.delay(worker, task, now + wait)
             else:
-                result.record_attempt(now)
-                result.error = self._state.why_cancelled(result)
-            self._state.finish(worker, order)
+                self._give_up(result, now, None if wait is not None else reason)
+                self._state.finish(worker, task)
 
     def _refill_budget(self, result: Result[Any, Any]) -> None:
         if self._policy.budget is not None:
@@ -110,13 +105,19 @@ class Retries:
         except BaseException as problem:  # a policy may be a subclass of the user's
             return RetryDecision(None, f"the policy raised {describe_error(problem)}")
 
-    def _give_up(self, result: Result[Any, Any], reason: str) -> None:
-        """Make a dead letter of a job that has failed; the caller counts it in the same locked block."""
-        if not issubclass(type(result.error), JobCancelled | OutcomeUnknown):
+    def _give_up(self, result: Result[Any, Any], now: float, reason: str | None) -> None:
+        """Make a dead letter of a job that has failed; the caller counts it in the same locked block.
+
+        No reason: the policy would have retried it, but its pool or stream no longer wants it, so it is cancelled.
+        """
+        if reason is None:
+            result.record_attempt(now)
+            result.error = self._state.why_cancelled(result)
+        elif not issubclass(type(result.error), JobCancelled | OutcomeUnknown):
             self.letters[next(self._numbers)] = DeadLetter(result.job, result.attempts, reason, result.redriven_from)
 
     def _bring_back(self) -> None:
-        """The alarm rings: everything that is due goes into the queue."""
+        """Called by the alarm: move every job that is due into the queue."""
         now = self._state.clock()
         with self._state.lock:
             self._alarm.at(self._state.bring_back(now))
@@ -138,22 +139,22 @@ class Retries:
     def move(
         self,
         number: int,
-        order: Order[Any, Any],
+        task: Task[Any, Any],
         intake: Intake[Any, Any],
         feeder: Thread | None,
         parker: Parker | None,
     ) -> bool:
         """Move one dead letter's job into the queue, in one step. An act. Raises PoolClosed.
 
-        False if there is no room. True also if somebody else has redriven or discarded the letter: then nothing is
-        moved, and the result in `order` has no letter.
+        False if there is no room. True also if another thread has redriven or discarded the letter: then nothing is
+        moved, and the result in `task` has no letter.
         """
         with self._state.lock:
             if number not in self.letters:
                 return True
             if not self._state.closed:
-                if not intake.offer(order, feeder, parker):
+                if not intake.offer(task, feeder, parker):
                     return False
-                order[0].mark_redriven(self.letters.pop(number))
+                task[0].mark_redriven(self.letters.pop(number))
                 return True
-        raise intake.refusal(order[0].job)
+        raise intake.refusal(task[0].job)

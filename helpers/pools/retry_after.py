@@ -125,10 +125,10 @@ def _convert(value: Any, now: float) -> float | None:
         return _header(str.__str__(value), now)
     if issubclass(kind, bytes):
         return _header(bytes.decode(value, "ascii"), now)
-    return _from_object(value, kind)
+    return object_in_seconds(value, kind)
 
 
-def _from_object(value: Any, kind: type) -> float | None:
+def object_in_seconds(value: Any, kind: type) -> float | None:
     """Return a timedelta or a number that is neither int nor float in seconds, or None for any other object."""
     # Imported here because these modules would add 3 ms to the import of the pools.
     from datetime import timedelta

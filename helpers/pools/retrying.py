@@ -16,9 +16,9 @@ Always true, beside what holds for `WorkerPool`:
   when it is forced, delayed jobs are cancelled, with their last error as the cause.
 - A job that is given up is a failed result and a `DeadLetter` from the same moment on.
 
-The cost: nothing for a job that succeeds; O(log n) for a retry among n. All dead letters are kept until somebody
-redrives or discards them: look at them. What not to do: retry what is not safe to do twice. The pool does not do a job
-twice by itself, but a handler that fails after half of its work does that half again.
+The cost: nothing for a job that succeeds; O(log n) for a retry among n. All dead letters are kept until a caller
+redrives or discards them: look at them. What not to do: retry work that is not safe to do twice. The pool does not do
+a job twice by itself, but a handler that fails after half of its work does that half again.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,7 @@ from .result import Result
 from .retries import DeadLetter, Retries
 from .state import PoolState
 from .words import describe
+from .worker_loop import WorkerLoop
 
 __all__ = ["DeadLetter", "DynamicRetryingPool", "RetryLater", "RetryPolicy", "RetryingPool"]
 
@@ -54,7 +55,7 @@ class RetryingPool(WorkerPool[Job, Value]):
 
     Args:
         handler, workers, queue_size:  as for `WorkerPool`.
-        policy:       what is retried and when; None: nothing is, and nothing becomes a dead letter.
+        policy:       which jobs are retried and when; None: no job is, and none becomes a dead letter.
         max_delayed:  how many jobs may wait for a retry before submitters wait.
         options:      the other arguments of `WorkerPool`.
 
@@ -78,10 +79,10 @@ class RetryingPool(WorkerPool[Job, Value]):
         self.max_delayed = checks.whole_number("max_delayed", max_delayed)
         super().__init__(handler, workers=workers, queue_size=queue_size, add_parts=self._add_retries, **options)
 
-    def _add_retries(self, state: PoolState[Any, Any], crew: Crew) -> None:
+    def _add_retries(self, state: PoolState[Any, Any], crew: Crew, loop: WorkerLoop) -> None:
         state.max_delayed = self.max_delayed
         if self.policy is not None:
-            self._retries = Retries(state, crew, self.policy)
+            self._retries = Retries(state, crew, loop, self.policy)
 
     def dead_letters(self) -> list[DeadLetter]:
         """The jobs that were given up, in that order. `measure.letters_frame` makes it a table."""
@@ -116,7 +117,7 @@ class RetryingPool(WorkerPool[Job, Value]):
         return [number for number, letter in letters.items() if where(letter)]
 
     def _redrive_one(self, number: int, deadline: float | None, timeout: float | None) -> int:
-        """Move one dead letter's job into the queue; 0 if somebody else has redriven or discarded it meanwhile."""
+        """Move one dead letter's job into the queue; 0 if another thread has redriven or discarded it meanwhile."""
         assert self._retries is not None
         letter = self._retries.letters.get(number)
         if letter is None:
@@ -134,7 +135,7 @@ class RetryingPool(WorkerPool[Job, Value]):
 
 
 class DynamicRetryingPool(DynamicPool[Job, Value], RetryingPool[Job, Value]):
-    """A pool that is both: between `min_workers` and `max_workers` threads, and what fails is retried.
+    """A pool that is both: between `min_workers` and `max_workers` threads, and failed jobs are retried.
 
     Takes the arguments of both. A retry that has become due and finds no free worker counts like any job that waits.
     """

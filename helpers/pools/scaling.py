@@ -1,4 +1,4 @@
-"""How many workers does a dynamic pool need now? Two pure functions: numbers in, a number and its reason out.
+"""How many workers does a dynamic pool need now? Two pure functions that return a number and its reason.
 
 The functions use no threads, clock, or lock, so a test can check every case in a microsecond. `DynamicPool` calls
 them and carries out what they return.
@@ -39,7 +39,7 @@ class Limits(NamedTuple):
 
 
 class Load(NamedTuple):
-    """What a dynamic pool has to do at one instant, and with how many workers.
+    """The jobs and the workers of a dynamic pool at one instant.
 
     Attributes:
         workers:      the number of workers, idle ones included.
@@ -75,7 +75,7 @@ class Decision(NamedTuple):
 
 
 START, DEPTH, WAIT, IDLE = "start", "queue depth", "oldest wait", "idle"
-BELOW, RESIZED, NO_THREAD = "below the minimum", "resized", "no thread to be had"
+BELOW, RESIZED, NO_THREAD = "below the minimum", "resized", "no thread available"
 
 
 def wanted(load: Load, limits: Limits) -> tuple[int, str]:

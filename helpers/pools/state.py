@@ -1,6 +1,6 @@
 """Where every job of a pool is: the one state, with the one lock, that all parts of a pool share.
 
-                       room?                 worker.order               outlet
+                       room?                 worker.task               outlet
     submit, stream ──> queue ──── take ────> a worker's hand ─ finish ─> results(), stream, callback
                        ^   │                        │                    ^
              bring_back│   └─────────── cancel ─────│────────────────────┤
@@ -10,7 +10,7 @@
 The invariant, which holds whenever nobody holds the lock:
 
 - Every job that was accepted is in exactly one place: in `queue`, in `delayed`, in the hand of one worker
-  (`worker.order`), or counted as succeeded, failed, unknown, or cancelled with its result in an outlet.
+  (`worker.task`), or counted as succeeded, failed, unknown, or cancelled with its result in an outlet.
 - `running` is the number of workers with a job in hand.
 - Nothing is added to `queue` by a submitter once `closed` is true, or while it has no room: `queue_size` jobs are
   queued, or `max_delayed` jobs are delayed. A retry that has become due enters the queue even if it is full.
@@ -19,24 +19,24 @@ The invariant, which holds whenever nobody holds the lock:
 - A submitter in `blocked` is parked or about to park. Whenever there may be room again one of them is notified, and
   all of them are when the pool closes.
 
-What a mistake would break: a job outside of all places is lost, a job in two places is done twice, and a notification
-that is not sent lets a thread sleep forever.
+What a mistake would break: a job outside of all places is lost, a job in two places is done twice, and a thread that is
+not notified sleeps forever.
 
-The lock is never held while user code runs or while a thread waits. It is re-entrant so that a thread can find out
-whether it holds it: see `interrupts`. All methods here are called with the lock held, unless they say otherwise. The
-order of their steps matters: in the main thread KeyboardInterrupt can come between any two of them.
+The lock is never held while user code runs or a thread waits. It is re-entrant so that a thread can find out whether it
+holds it: see `interrupts`. All methods are called with the lock held, unless they say otherwise. The order of their
+steps matters: in the main thread KeyboardInterrupt can come between any two of them.
 """
 
 import math
 from collections import deque
 from heapq import heapify, heappop, heappush
 from itertools import count
-from threading import Event, RLock, Thread
+from threading import Event, RLock
 from typing import Generic, TypeVar
 
 from .alarm import Alarm
 from .clocks import Clock
-from .errors import JobCancelled, OutcomeUnknown
+from .errors import JobCancelled, OutcomeUnknown, counts_as
 from .outlet import Outlet
 from .parker import Parker
 from .report import PoolStats
@@ -47,7 +47,10 @@ Job = TypeVar("Job")
 Value = TypeVar("Value")
 
 # What waits in the queue and goes through a worker's hand: the result to fill in, and the outlet it belongs to.
-Order = tuple[Result[Job, Value], Outlet[Job, Value]]
+Task = tuple[Result[Job, Value], Outlet[Job, Value]]
+
+
+_serial = count()  # numbers the delayed jobs, so that no two entries of a heap are equal
 
 
 class PoolState(Generic[Job, Value]):
@@ -56,44 +59,41 @@ class PoolState(Generic[Job, Value]):
     Attributes that are not described above:
         name:             of the pool, for messages.
         clock:            for time stamps, seconds; never raises.
+        present, most:    workers that have not retired; above `most` they retire before they take another job.
         waits_for_running:  True if a running job may come back to the queue, so that idle workers must stay for it.
-        cancelled:        set when the pool no longer wants what is running.
-        abandoned:        True once a shutdown has stopped waiting for what is still running.
-        feeders:          the first two threads that have submitted, workers apart: see `Reading.results`.
-        reader:           the outlet that somebody reads now, or None.
-        watchers:         parkers of those who wait for the last worker to end.
+        cancelled:        set when the pool wants running handlers to stop.
+        abandoned:        True once a shutdown has stopped waiting for running jobs.
+        reader:           the outlet that is being read now, or None.
+        watchers:         parkers of the threads that wait for the last worker to end.
         finished_late, cancelled_late:  the jobs that have finished or were cancelled since the pool was closed.
-        errors:           of resources and callbacks.
-        alarms:           threads that act at a certain time, for pools that need any.
+        errors, alarms:   what went wrong in resources and callbacks; threads that act at a certain time.
     """
 
     def __init__(self, name: str, queue_size: int, clock: Clock) -> None:
-        self.name = name
-        self.queue_size = queue_size
-        self.clock = clock
-        self.max_delayed = math.inf
-        self.waits_for_running = False
-        self.lock = RLock()  # guards everything below
-        self.queue: deque[Order[Job, Value]] = deque()
-        self.delayed: list[tuple[float, int, Order[Job, Value]]] = []  # a heap: when due, a serial number, the order
-        self.running = self.succeeded = self.failed = self.unknown = self.cancelled_count = 0
+        self.name, self.queue_size, self.clock = name, queue_size, clock
+        self.lock = RLock()  # guards everything else
+        self.cancelled = Event()
+        self.closed = self.abandoned = self.waits_for_running = False
+        self.most = self.max_delayed = math.inf
+        self.running = self.succeeded = self.failed = self.unknown = self.cancelled_count = self.present = 0
+        self.queue: deque[Task[Job, Value]] = deque()
+        self.delayed: list[tuple[float, int, Task[Job, Value]]] = []  # a heap: when due, a serial number, the task
         self.idle: list[Worker] = []  # the worker that became idle last is at the end
         self.blocked: deque[Parker] = deque()
-        self.closed = self.abandoned = False
-        self.cancelled = Event()
-        self.finished_late: list[Job] = []
-        self.cancelled_late: list[Job] = []
+        self.finished_late, self.cancelled_late = list[Job](), list[Job]()
         self.errors: list[BaseException] = []
-        self.feeders: set[Thread] = set()
         self.reader: Outlet[Job, Value] | None = None
         self.watchers: list[Parker] = []
         self.alarms: list[Alarm] = []
-        self._serial = count()
 
-    # -- notifications --------------------------------------------------------------------------------------------
+    def note_error(self, error: BaseException | None) -> None:
+        """Keep what went wrong outside of any job, for the report of the shutdown. Called with or without the lock."""
+        if error is not None:
+            with self.lock:
+                self.errors.append(error)
 
     def wake_idle_worker(self) -> None:
-        """Notify the worker that became idle last. The others can tell how long nobody has needed them."""
+        """Notify the worker that became idle last. The idle time of the others goes on."""
         worker = self.idle[-1]
         # Remove the worker from the idle list only after notifying it. If KeyboardInterrupt arrives between the two
         # lines, the worker is awake and still listed, which is harmless: it removes itself. The other way round it
@@ -117,9 +117,10 @@ class PoolState(Generic[Job, Value]):
                 return
 
     def wake_watchers(self) -> None:
-        """Have those look again who wait for the end of the pool: the reader, and whoever waits in a shutdown."""
-        if self.reader is not None:
-            self.reader.wake()
+        """Wake the threads that wait for the end of the pool: the reader, and callers of `shutdown`."""
+        reader = self.reader  # read it once: a reader leaves without the lock
+        if reader is not None:
+            reader.wake()
         for parker in self.watchers:
             parker.unpark()
 
@@ -130,41 +131,37 @@ class PoolState(Generic[Job, Value]):
                 alarm.stop()
         self.wake_watchers()
 
-    # -- a job's way ----------------------------------------------------------------------------------------------
-
     def has_room(self) -> bool:
         """True if a submitter may add a job."""
         return len(self.queue) < self.queue_size and len(self.delayed) < self.max_delayed
 
-    def enqueue(self, order: Order[Job, Value]) -> None:
+    def enqueue(self, task: Task[Job, Value]) -> None:
         """Queue a job, room or no room, and notify an idle worker."""
         if self.idle:
             self.wake_idle_worker()
         # The append comes last: if KeyboardInterrupt arrives before it, the job was not accepted, and the worker that
         # was notified finds nothing and becomes idle again.
-        self.queue.append(order)
+        self.queue.append(task)
 
-    def finish(self, worker: Worker, order: Order[Job, Value]) -> None:
+    def finish(self, worker: Worker, task: Task[Job, Value]) -> None:
         """Count the job in this worker's hand, whose result is filled in, and put the result into its outlet.
 
-        Called with or without the lock. Whoever reads the result finds it counted.
+        Called with or without the lock. A reader of the result finds it counted.
         """
-        result = order[0]
-        kind = None if result.error is None else _kind(result.error)
+        result, outlet = task
+        kind = None if result.error is None else counts_as(result.error)
         with self.lock:
-            # An exception injected into the worker's thread arrives after a call. The first call below is the last step
-            # of the move, so the job is either in hand, or counted with its result in the outlet.
-            worker.order = None
+            # No call before `put`: an exception that is injected into this thread comes after a call, so that it finds
+            # the job either in the worker's hand or counted and in its outlet.
+            worker.task = None
             self.running -= 1
             if kind is None:
                 self.succeeded += 1
-            elif kind is JobCancelled:
-                self.cancelled_count += 1
-            elif kind is OutcomeUnknown:
-                self.unknown += 1
             else:
-                self.failed += 1
-            order[1].put(result)
+                self.cancelled_count += kind is JobCancelled
+                self.unknown += kind is OutcomeUnknown
+                self.failed += kind is Exception
+            outlet.put(result)
             if self.closed:
                 self._note_late(result)
 
@@ -172,46 +169,48 @@ class PoolState(Generic[Job, Value]):
         late = self.cancelled_late if issubclass(type(result.error), JobCancelled) else self.finished_late
         late.append(result.job)
         if self.waits_for_running and not self.unfinished():
-            self.wake_all_idle()  # that was the last one: those who stayed because it might be retried can go
+            self.wake_all_idle()  # that was the last one: workers that stayed because it might be retried can end
 
-    def delay(self, worker: Worker, order: Order[Job, Value], due: float) -> None:
+    def delay(self, worker: Worker, task: Task[Job, Value], due: float) -> None:
         """Move the job in this worker's hand to the delayed ones; it may run again at `due`."""
-        order[0].record_attempt(due)
-        item = (due, next(self._serial), order)
-        worker.order = None  # from here on the only call is the heappush: see `finish`
+        result, outlet = task
+        entry = (due, next(_serial), task)
+        result.record_attempt(due)
+        # No call before `heappush`: see `finish`.
+        worker.task = None
         self.running -= 1
-        order[1].delayed += 1
-        heappush(self.delayed, item)
-        order[1].wake()  # a delayed job takes no place in its stream's window: the stream may have room for another
+        outlet.delayed += 1
+        heappush(self.delayed, entry)
+        outlet.wake()  # a delayed job takes no place in its stream's window: the stream may have room for another
 
     def bring_back(self, now: float) -> float:
         """Move every delayed job that is due to the queue. Returns when the next is due (infinity: never)."""
         while self.delayed and self.delayed[0][0] <= now:
-            order = heappop(self.delayed)[2]
-            order[1].delayed -= 1
-            self.enqueue(order)
+            task = heappop(self.delayed)[2]
+            task[1].delayed -= 1
+            self.enqueue(task)
             self.wake_blocked()
         return self.delayed[0][0] if self.delayed else math.inf
 
     def cancel(self, outlet: Outlet[Job, Value] | None, now: float) -> None:
         """Cancel the queued and delayed jobs of one outlet, or all of them: each gets a result with a JobCancelled."""
-        gone = [order for order in self.queue if outlet is None or order[1] is outlet]
-        self.queue = deque(order for order in self.queue if not (outlet is None or order[1] is outlet))
+        gone = [task for task in self.queue if outlet is None or task[1] is outlet]
+        self.queue = deque(task for task in self.queue if not (outlet is None or task[1] is outlet))
         late = sorted(item for item in self.delayed if outlet is None or item[2][1] is outlet)
         self.delayed = [item for item in self.delayed if not (outlet is None or item[2][1] is outlet)]
         heapify(self.delayed)
-        for _, _, order in late:
-            order[1].delayed -= 1
-            gone.append(order)
-        for order in gone:
-            self.cancel_one(order, now)
+        for _, _, task in late:
+            task[1].delayed -= 1
+            gone.append(task)
+        for task in gone:
+            self.cancel_one(task, now)
         self.wake_blocked(everybody=True)
         if self.closed:
             self.wake_all_idle()
 
-    def cancel_one(self, order: Order[Job, Value], now: float) -> None:
+    def cancel_one(self, task: Task[Job, Value], now: float) -> None:
         """Fill in and count the result of a job that is in no place any more, as cancelled."""
-        result, outlet = order
+        result, outlet = task
         result.drop(self.why_cancelled(result), now)
         self.cancelled_count += 1
         if self.closed:
@@ -226,8 +225,6 @@ class PoolState(Generic[Job, Value]):
         why.__cause__ = result.attempts[-1].error
         return why
 
-    # -- questions ------------------------------------------------------------------------------------------------
-
     def unfinished(self) -> bool:
         """True if the pool has jobs whose result is still to come."""
         return bool(self.queue or self.running or self.delayed)
@@ -236,23 +233,13 @@ class PoolState(Generic[Job, Value]):
         """True if a worker for which there is no job now will not be needed any more."""
         return self.closed and (self.cancelled.is_set() or not (self.waits_for_running and self.unfinished()))
 
-    def count(self, workers: int) -> PoolStats:
+    def count(self) -> PoolStats:
         """All counts at this instant."""
-        places = {
-            "queued": len(self.queue),
-            "running": self.running,
-            "delayed": len(self.delayed),
-            "succeeded": self.succeeded,
-            "failed": self.failed,
-            "cancelled": self.cancelled_count,
-            "unknown": self.unknown,
-        }
-        return PoolStats(submitted=sum(places.values()), workers=workers, **places)
-
-
-def _kind(error: BaseException) -> type[BaseException]:
-    """How an error is counted: as JobCancelled, as OutcomeUnknown, or, like every other one, as a failure."""
-    kind = type(error)  # not isinstance: it asks `error.__class__`, which is user code
-    if issubclass(kind, JobCancelled):
-        return JobCancelled
-    return OutcomeUnknown if issubclass(kind, OutcomeUnknown) else BaseException
+        queued, delayed = len(self.queue), len(self.delayed)
+        finished = self.succeeded + self.failed + self.cancelled_count + self.unknown
+        return PoolStats(
+            submitted=queued + self.running + delayed + finished,
+            **{"queued": queued, "running": self.running, "delayed": delayed, "workers": self.present},
+            **{"succeeded": self.succeeded, "failed": self.failed},
+            **{"cancelled": self.cancelled_count, "unknown": self.unknown},
+        )

@@ -1,13 +1,13 @@
-"""Keep an error for as long as you like without keeping the data of the handler that raised it.
+"""Keep an error without keeping the data of the handler that raised it.
 
 A traceback refers to frames, and a frame refers to its local variables: the picture being resized, a page of rows. A
 pool that keeps ten thousand failed results would keep ten thousand pictures. So the frames of a failed handler are
 cleared: the traceback still shows every file and line, but no local variables.
 
-A frame is cleared only if the handler's own call created it, which its chain of `f_back` tells: a frame that has
-returned still knows who called it. All other frames belong to the user. An error can bring such frames along when it
+A frame is cleared only if the handler's own call created it. The chain of `f_back` tells that, because a frame that has
+returned still refers to its caller. All other frames belong to the user. An error can bring such frames along when it
 was first raised elsewhere: by another job, in another thread, or in a generator that is suspended. Before Python 3.13,
-clearing the frame of a suspended generator closes it, and everything that the generator had yet to yield is lost.
+clearing the frame of a suspended generator closes it, and everything that it had not yet yielded is lost.
 
 Work per error is bounded. A single exception object that is raised again and again, such as a module-level constant,
 collects the traceback of every raise. Only the first `MOST_FOREIGN` entries that belong to others are kept.
@@ -30,8 +30,8 @@ _members: Any = BaseExceptionGroup.exceptions
 def clear_locals(error: BaseException, root: FrameType) -> None:
     """Clear the local variables of every frame below `root` that the tracebacks of `error` refer to.
 
-    `root` is the frame that called the handler. Its own entry tells nobody anything and is removed. Causes, contexts,
-    and the members of exception groups are treated likewise. Never raises because of what `error` is.
+    `root` is the frame that called the handler. Its own entry has no useful information and is removed. Causes,
+    contexts, and the members of exception groups are treated in the same way. Never raises because of what `error` is.
     """
     ours = {root: True}
     todo: list[BaseException | None] = [error]
@@ -54,20 +54,19 @@ def _clear_traceback(error: BaseException, root: FrameType, ours: dict[FrameType
         _traceback.__set__(error, entry)
     kept: list[TracebackType] = []
     foreign = 0
-    while entry is not None:
-        if foreign == MOST_FOREIGN:
-            _traceback.__set__(error, _copy(kept))
-            return
+    while entry is not None and foreign < MOST_FOREIGN:
         kept.append(entry)
         if _is_ours(entry.tb_frame, ours):
             _clear(entry.tb_frame)
         else:
             foreign += 1
         entry = entry.tb_next
+    if entry is not None:
+        _traceback.__set__(error, _copy(kept))
 
 
 def _copy(entries: list[TracebackType]) -> TracebackType | None:
-    """A traceback of these entries. New ones, because the old ones may be part of somebody else's traceback too."""
+    """Return a traceback of copies of these entries. The originals may be part of another traceback too."""
     trace: TracebackType | None = None
     for entry in reversed(entries):
         trace = TracebackType(trace, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
@@ -75,7 +74,7 @@ def _copy(entries: list[TracebackType]) -> TracebackType | None:
 
 
 def _is_ours(frame: FrameType, ours: dict[FrameType, bool]) -> bool:
-    """True if `root`, which is in `ours`, called this frame, directly or through others. `ours` learns the answer."""
+    """Return True if `root` called this frame, directly or through others. The answer is added to `ours`."""
     chain: list[FrameType] = []
     caller: FrameType | None = frame
     while caller is not None and caller not in ours:
@@ -87,5 +86,5 @@ def _is_ours(frame: FrameType, ours: dict[FrameType, bool]) -> bool:
 
 
 def _clear(frame: FrameType) -> None:
-    with suppress(RuntimeError):  # it is still running: a generator of the handler's, in another thread
+    with suppress(RuntimeError):  # The frame is still running: a generator of the handler, in another thread.
         frame.clear()

@@ -71,7 +71,7 @@ def _start_all(
         try:
             thread.start()
             threads.append(thread)
-        except (RuntimeError, MemoryError) as error:  # "can't start new thread", or no memory to say even that
+        except (RuntimeError, MemoryError) as error:  # "can't start new thread", or no memory for a thread
             result.drop(error, time.monotonic())
             finished.append(result)
     return threads
@@ -131,7 +131,7 @@ async def _run_task(
 
 
 def _awaitable(returned: Any) -> Any:
-    """Return what a handler returned. Raises TypeError if it cannot be awaited."""
+    """Return `returned`, the value of a handler. Raises TypeError if it cannot be awaited."""
     import inspect  # asyncio has imported it
 
     if not inspect.isawaitable(returned):

@@ -29,7 +29,7 @@ def describe(value: Any, limit: int = LIMIT) -> str:
 
 
 def describe_error(error: BaseException, limit: int = LIMIT) -> str:
-    """Return "ValueError: bad order": the error's class and `str(error)`, at most `limit` characters long."""
+    """Return "ValueError: bad input": the error's class and `str(error)`, at most `limit` characters long."""
     text = _guarded(str, error, limit, "str")
     return _cut(f"{_class_name(type(error))}: {text}", limit)
 

@@ -33,8 +33,8 @@ class Worker:
     Attributes:
         number:     from 1, the `worker` of its results.
         pool:       the pool that it works for.
-        cancelled:  set once the pool no longer wants what is running: a long handler looks at it and stops early.
-        order:      the job in hand, as its result and its outlet, or None; guarded by the pool's lock.
+        cancelled:  set once the pool wants running handlers to stop: a long handler looks at it and stops early.
+        task:       the job in hand, as its result and its outlet, or None; guarded by the pool's lock.
         thread:     the thread that it is.
         parker:     where it sleeps while it is idle.
         idle:       True while it is in the pool's list of idle workers; guarded by the pool's lock.
@@ -46,7 +46,7 @@ class Worker:
         self.number = number
         self.pool = pool
         self.cancelled = pool.cancelled
-        self.order: Any = None
+        self.task: Any = None
         self.thread: threading.Thread
         self.parker = Parker()
         self.idle = False
@@ -96,9 +96,9 @@ class Worker:
     @property
     def attempt(self) -> int:
         """Which try at its job this is, from 1. Raises RuntimeError if this worker has no job in hand."""
-        if self.order is None:
+        if self.task is None:
             raise RuntimeError(f"worker {self.number} has no job in hand")
-        attempt: int = self.order[0].attempt
+        attempt: int = self.task[0].attempt
         return attempt
 
 
@@ -122,3 +122,9 @@ def worker_or_none() -> Worker | None:
 def become(worker: Worker) -> None:
     """Make the calling thread this worker from now on."""
     _here.worker = worker
+
+
+def is_handler_of(pool: "WorkerPool[Any, Any]") -> bool:
+    """Return True if the calling thread is running one of this pool's handlers."""
+    worker = worker_or_none()
+    return worker is not None and worker.pool is pool
