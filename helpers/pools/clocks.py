@@ -1,26 +1,31 @@
 """The clock of a pool: `time.monotonic`, or one that the user gives, which must not be able to stop a worker."""
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import BuiltinFunctionType
 
 Clock = Callable[[], float]
+TRUSTED = (time.monotonic, time.perf_counter, time.time)
 
 
 def guarded(clock: Clock) -> Clock:
-    """Return a clock that reads `clock`, in seconds, and never raises: after an error it repeats its last reading.
+    """Return a clock that reads `clock`, in seconds, and never raises.
 
-    Functions of the standard library are returned as they are, since every job reads the clock three times.
+    After an error of `clock`, real time passes from its last reading. A reading that is not a finite number counts as
+    an error. The clocks of the standard library are returned as they are, since every job reads the clock three times.
     """
-    if isinstance(clock, BuiltinFunctionType):
+    if any(clock is known for known in TRUSTED):
         return clock
-    last = time.monotonic()
+    last = read_at = time.monotonic()
 
     def read() -> float:
-        nonlocal last
+        nonlocal last, read_at
         with suppress(BaseException):  # of the user's function: the time stamps suffer, the jobs do not
-            last = clock()
-        return last
+            reading = float(clock())
+            if math.isfinite(reading):
+                last, read_at = reading, time.monotonic()
+                return reading
+        return last + time.monotonic() - read_at  # or no retry would ever be due
 
     return read

@@ -79,7 +79,7 @@ def _resolve(result: Result[Call, Any]) -> None:
     """Set the outcome of a future and wake the threads that wait for it. Raises nothing: its thread has more to do."""
     call, future, error = result.job, result.job.future, result.error
     try:
-        if not call.started:  # cancelled in the queue
+        if not call.started and type(error) is JobCancelled:  # cancelled in the queue
             future.cancel()
             future.set_running_or_notify_cancel()  # cancelling alone does not wake a thread that waits in as_completed
         elif future.done():

@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from .words import describe_fields
+
 
 # Named tuples and not data classes: `dataclasses` imports `inspect`, which would make up a third of the import time.
 class PoolStats(NamedTuple):
@@ -44,3 +46,6 @@ class ShutdownReport(NamedTuple):
     def complete(self) -> bool:
         """True if nothing was cancelled and nothing was left running."""
         return not self.cancelled and not self.still_running
+
+    def __repr__(self) -> str:
+        return describe_fields(self)

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from .errors import JobCancelled, OutcomeUnknown, PoolClosed, WorkerDied
 from .report import PoolStats, ShutdownReport
 from .tracebacks import clear_locals
-from .words import describe
+from .words import describe, describe_fields
 
 __all__ = [
     "Attempt",
@@ -39,6 +39,9 @@ class Attempt(NamedTuple):
     started: float
     finished: float
     error: BaseException | None
+
+    def __repr__(self) -> str:
+        return describe_fields(self)
 
 
 class Result(Generic[Job, Value]):

@@ -18,6 +18,7 @@ from itertools import count
 from threading import Thread
 from typing import Any, NamedTuple
 
+from . import checks
 from .alarm import Alarm
 from .crew import Crew
 from .errors import JobCancelled, OutcomeUnknown
@@ -26,7 +27,7 @@ from .parker import Parker
 from .policy import RetryDecision, RetryPolicy
 from .result import Attempt, Result
 from .state import PoolState, Task
-from .words import describe_error
+from .words import describe, describe_error, describe_fields
 from .worker import Worker
 from .worker_loop import WorkerLoop
 
@@ -46,6 +47,9 @@ class DeadLetter(NamedTuple):
     def error(self) -> BaseException | None:
         """What the last attempt raised."""
         return self.attempts[-1].error
+
+    def __repr__(self) -> str:
+        return describe_fields(self)
 
 
 class Retries:
@@ -94,7 +98,10 @@ class Retries:
     def _decide(self, result: Result[Any, Any], error: BaseException, now: float) -> RetryDecision:
         elapsed = now - result.submitted
         try:
-            return self._policy.decide(result.attempt, error, result.job, elapsed=elapsed)
+            wait, reason = self._policy.decide(result.attempt, error, result.job, elapsed=elapsed)
+            if wait is not None:  # a NaN would stay in the heap of delayed jobs forever
+                wait = checks.number("its wait must be a finite number of seconds from 0 up", wait)
+            return RetryDecision(wait, reason if type(reason) is str else describe(reason))
         except BaseException as problem:  # a policy may be a subclass of the user's
             return RetryDecision(None, f"the policy raised {describe_error(problem)}")
 

@@ -111,7 +111,7 @@ def is_stop_button(problem: BaseException) -> bool:
 
     Python raises that KeyboardInterrupt in the main thread only. In any other thread it comes from the user code.
     """
-    return isinstance(problem, KeyboardInterrupt) and get_ident() == main_thread().ident
+    return issubclass(type(problem), KeyboardInterrupt) and get_ident() == main_thread().ident
 
 
 def _convert(value: Any, now: float) -> float | None:

@@ -42,6 +42,7 @@ from .outlet import Outlet
 from .parker import Parker
 from .report import PoolStats
 from .result import Result
+from .tracebacks import clear_locals
 from .worker import Worker
 
 Job = TypeVar("Job")
@@ -88,8 +89,9 @@ class PoolState(Generic[Job, Value]):
         self.alarms: list[Alarm] = []
 
     def note_error(self, error: BaseException | None) -> None:
-        """Keep what went wrong outside of any job, for the report of the shutdown. Called with or without the lock."""
+        """Keep what went wrong outside of any job, for the report of the shutdown. Called without the lock."""
         if error is not None:
+            clear_locals(error, sys._getframe(1))  # the frame that has called the user's code
             with self.lock:
                 self.errors.append(error)
 

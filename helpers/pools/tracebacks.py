@@ -14,10 +14,14 @@ collects the traceback of every raise. Only the first `MOST_FOREIGN` entries tha
 """
 
 from contextlib import suppress
+from opcode import opmap
 from types import FrameType, TracebackType
 from typing import Any
 
 MOST_FOREIGN = 32  # traceback entries of other calls that are kept, per error
+GENERATORS = 0x20 | 0x80 | 0x200  # flags of generators, coroutines, and asynchronous generators
+SUSPENDED = {opmap["YIELD_VALUE"], opmap["SEND"], opmap["RESUME"]}
+RAISES = {opmap["RAISE_VARARGS"], opmap["RERAISE"]}
 MOST_ERRORS = 100  # errors that are looked at: the error itself, its causes, contexts, and members of groups
 
 # The descriptors of the base class. A subclass may override the attributes, or `__setattr__`, with code that raises.
@@ -55,6 +59,8 @@ def _clear_traceback(error: BaseException, root: FrameType, ours: dict[FrameType
     kept: list[TracebackType] = []
     foreign = 0
     while entry is not None and foreign < MOST_FOREIGN:
+        if kept and _has_called(kept[-1], entry.tb_frame):
+            ours.setdefault(entry.tb_frame, ours.get(kept[-1].tb_frame, False))
         kept.append(entry)
         if _is_ours(entry.tb_frame, ours):
             _clear(entry.tb_frame)
@@ -63,6 +69,18 @@ def _clear_traceback(error: BaseException, root: FrameType, ours: dict[FrameType
         entry = entry.tb_next
     if entry is not None:
         _traceback.__set__(error, _copy(kept))
+
+
+def _has_called(caller: TracebackType, frame: FrameType) -> bool:
+    """True if `frame` is a generator that has ended and that the frame before it in the traceback has called.
+
+    Python 3.11 forgets who has called a generator once the generator has ended. So the instructions tell: a generator
+    that is suspended stands at a yield, and a frame that has raised an older error stands at a raise.
+    """
+    if frame.f_back is not None or not frame.f_code.co_flags & GENERATORS:
+        return False
+    here, there = frame.f_code.co_code[frame.f_lasti], caller.tb_frame.f_code.co_code[caller.tb_lasti]
+    return here not in SUSPENDED and there not in RAISES
 
 
 def _copy(entries: list[TracebackType]) -> TracebackType | None:

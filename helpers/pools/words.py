@@ -23,7 +23,7 @@ _short.maxstring = _short.maxother = _short.maxlong = LIMIT
 
 def describe(value: Any, limit: int = LIMIT) -> str:
     """Return `repr(value)`, at most `limit` characters long; the middle of a longer text is left out."""
-    if type(value) in (bytes, bytearray):
+    if type(value) is bytes or type(value) is bytearray:  # not `in`: it asks the `__eq__` of a metaclass
         value = value[:limit]  # `reprlib` would first format all of it, four characters per byte
     return _guarded(_short.repr, value, limit, "repr")
 
@@ -34,13 +34,20 @@ def describe_error(error: BaseException, limit: int = LIMIT) -> str:
     return _cut(f"{_class_name(type(error))}: {text}", limit)
 
 
+def describe_fields(record: Any) -> str:
+    """Return the `repr` of a named tuple, with each of its fields described. Its fields may be the user's objects."""
+    fields = (f"{name}={describe(value)}" for name, value in zip(record._fields, record, strict=True))
+    return f"{_class_name(type(record))}({', '.join(fields)})"
+
+
 def _guarded(convert: Callable[[Any], str], value: Any, limit: int, name: str) -> str:
     try:
         # `str.__str__` turns a subclass of `str`, whose methods are the user's code, into a plain string.
         return _cut(str.__str__(convert(value)), limit)
     except BaseException as problem:
         # A KeyboardInterrupt in the main thread may be the Stop button. In any other thread it comes from `value`.
-        if isinstance(problem, KeyboardInterrupt) and get_ident() == main_thread().ident:
+        # Not isinstance: it asks `problem.__class__`, which is user code.
+        if issubclass(type(problem), KeyboardInterrupt) and get_ident() == main_thread().ident:
             raise
         return _cut(f"<{_class_name(type(value))} whose {name}() raised {_class_name(type(problem))}>", limit)
 

@@ -14,10 +14,12 @@ EOFError) the pool closes the resource, and the next job gets a new one. A handl
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .parker import Parker
+from .words import describe
 
 if TYPE_CHECKING:
     from .basic import WorkerPool
@@ -51,7 +53,7 @@ class Worker:
         self.idle_since = 0.0
         self.retired = False
         self._open_resource = open_resource
-        self._opened = ExitStack()
+        self._close: Callable[[], object] | None = None
         self._resource: Any = None
         self.has_resource = False
 
@@ -65,19 +67,28 @@ class Worker:
         if not self.has_resource:
             if self._open_resource is None:
                 raise RuntimeError("this pool has no resource: give it one with WorkerPool(..., resource=...)")
-            self._resource = self._opened.enter_context(self._open_resource())
-            self.has_resource = True
+            self._enter(self._open_resource())
         return self._resource
+
+    def _enter(self, manager: Any) -> None:
+        # Not an ExitStack: it follows the contexts of what __exit__ raises, and never ends if they form a circle.
+        try:
+            enter, leave = type(manager).__enter__, type(manager).__exit__
+        except AttributeError:
+            raise TypeError(f"resource must return a context manager, not {describe(manager)}") from None
+        self._resource = enter(manager)
+        self._close, self.has_resource = partial(leave, manager, None, None, None), True
 
     def discard(self) -> BaseException | None:
         """Close the resource, if it is open: it is broken. The next use of `resource` opens a new one.
 
         Returns what went wrong while closing it, if anything did; a broken resource often cannot be closed in order.
         """
-        opened, self._opened = self._opened, ExitStack()
+        close, self._close = self._close, None
         self.has_resource, self._resource = False, None
         try:
-            opened.close()
+            if close is not None:
+                close()
         except BaseException as error:
             return error
         return None

@@ -153,6 +153,8 @@ class WorkerLoop:
             self._state.wake_blocked(everybody=True)
             if worker.retired:  # it died on its way out, which it goes on now
                 return worker
+            if worker not in self._crew.members:  # the thread died again, after it had replaced this worker
+                return next(member for member in self._crew.members if member.thread is worker.thread)
             new = self._crew.new_worker()
             new.thread, new.idle_since = worker.thread, worker.idle_since
             self._crew.replace(worker, new)
