@@ -123,6 +123,12 @@ class Crew:
     def left(self) -> None:
         """Called, without the lock, after a worker has ended."""
 
-    def replace(self, dead: Worker, new: Worker) -> None:
-        """Put a new worker into the place of one that has died; the caller holds the lock."""
+    def replace(self, dead: Worker) -> Worker:
+        """Return the worker that takes the place of a dead one, in the same thread; the caller holds the lock."""
+        if dead not in self.members:  # the thread has died a second time, after this worker had been replaced
+            return next(member for member in self.members if member.thread is dead.thread)
+        new = self.new_worker()
+        new.thread, new.idle_since = dead.thread, dead.idle_since
+        new.thread.name = self.thread_name(new)
         self.members[self.members.index(dead)] = new
+        return new

@@ -52,10 +52,7 @@ def clear_locals(error: BaseException, root: FrameType) -> None:
 
 
 def _clear_traceback(error: BaseException, root: FrameType, ours: dict[FrameType, bool]) -> None:
-    entry: TracebackType | None = _traceback.__get__(error)
-    if entry is not None and entry.tb_frame is root:
-        entry = entry.tb_next
-        _traceback.__set__(error, entry)
+    entry = _without_root(error, root)
     kept: list[TracebackType] = []
     foreign = 0
     while entry is not None and foreign < MOST_FOREIGN:
@@ -69,6 +66,15 @@ def _clear_traceback(error: BaseException, root: FrameType, ours: dict[FrameType
         entry = entry.tb_next
     if entry is not None:
         _traceback.__set__(error, _copy(kept))
+
+
+def _without_root(error: BaseException, root: FrameType) -> TracebackType | None:
+    """Remove the entry of `root` from the error's traceback, and return the first entry that is left."""
+    entry: TracebackType | None = _traceback.__get__(error)
+    if entry is not None and entry.tb_frame is root:
+        entry = entry.tb_next
+        _traceback.__set__(error, entry)
+    return entry
 
 
 def _has_called(caller: TracebackType, frame: FrameType) -> bool:

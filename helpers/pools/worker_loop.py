@@ -151,15 +151,8 @@ class WorkerLoop:
             self._unlist(worker)
             self._state.wake_all_idle()  # or just before it would have notified another thread
             self._state.wake_blocked(everybody=True)
-            if worker.retired:  # it died on its way out, which it goes on now
-                return worker
-            if worker not in self._crew.members:  # the thread died again, after it had replaced this worker
-                return next(member for member in self._crew.members if member.thread is worker.thread)
-            new = self._crew.new_worker()
-            new.thread, new.idle_since = worker.thread, worker.idle_since
-            self._crew.replace(worker, new)
-        new.thread.name = self._crew.thread_name(new)
-        return new
+            # A worker that died on its way out goes on with that.
+            return worker if worker.retired else self._crew.replace(worker)
 
     def _fail_job(self, worker: Worker, task: Task[Any, Any], death: BaseException) -> None:
         result = task[0]
