@@ -53,6 +53,7 @@ And KeyboardInterrupt is raised in the main thread: it is tested at every line o
 
 import contextlib
 import ctypes
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -658,6 +659,8 @@ def check_attempts(results, handled):
         assert handled[job] or not result.ok
 
 
+# CPython 3.12.1 crashes when the instructions of another thread are traced; test_field_deaths raises at calls instead.
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="needs the tracing of single instructions of CPython 3.11")
 @pytest.mark.parametrize("kind", MORTAL.values(), ids=MORTAL)
 def test_a_worker_dies_at_any_point(lying, kind):
     """Somebody injects an exception into its thread. A shutdown that waits for it ends all the same."""
