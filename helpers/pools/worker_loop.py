@@ -56,6 +56,7 @@ class WorkerLoop:
                 if death is not None:
                     worker, death = self._replace(worker, death), None
                 if not worker.retired:  # else it has died on its way out
+                    become(worker)
                     self._work(worker)
                 self._end(worker)
                 return
@@ -65,7 +66,6 @@ class WorkerLoop:
                     clear_locals(error, sys._getframe())
 
     def _work(self, worker: Worker) -> None:
-        become(worker)
         while True:  # and not `while condition`: CPython 3.11 never optimizes a function that loops only in that way
             task = self.take(worker)
             if task is not None:
@@ -74,7 +74,8 @@ class WorkerLoop:
                 worker.idle_since = result.finished
                 if result.error is not None and worker.has_resource:
                     self._check_resource(worker, result.error)
-                self.settle(worker, task)
+                settle = self.settle  # looked up before it is called, which is faster in CPython 3.11
+                settle(worker, task)
                 if outlet.eager:
                     outlet.deliver()
                 del task, result, outlet  # an idle worker keeps nothing of its last job alive
