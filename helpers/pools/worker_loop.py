@@ -70,6 +70,8 @@ class WorkerLoop:
         while (task := take(worker)) is not None or not self._retires(worker):
             if task is not None:
                 result, outlet = task
+                if result.attempt and worker.has_resource and result.error is not None:  # a retry: see `worker`
+                    self._check_resource(worker, result.error)
                 result.run(handler, worker.number, clock)
                 worker.idle_since = result.finished
                 if result.error is not None and worker.has_resource:
