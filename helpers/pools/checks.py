@@ -9,8 +9,10 @@ import operator
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from threading import TIMEOUT_MAX
+from types import CodeType
 from typing import Any, TypeVar
 
 from .words import describe
@@ -19,6 +21,7 @@ Item = TypeVar("Item")
 
 # Flags of a code object, as in the module `inspect`, which takes 10 ms to import.
 GENERATOR, COROUTINE, ITERABLE_COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
+MOST_PARTIALS = 100  # a partial may be a partial of itself
 ASYNC = COROUTINE | ITERABLE_COROUTINE | ASYNC_GENERATOR
 
 
@@ -109,12 +112,15 @@ def handler(value: Any) -> None:
 
 def _code_flags(value: Any) -> int:
     """The flags of the code that a call of `value` runs, as far as that is known without calling it."""
-    while isinstance(value, partial):
-        value = value.func
-    for candidate in (value, type(value).__call__):
-        code = getattr(getattr(candidate, "__func__", candidate), "__code__", None)
-        if code is not None:
-            return int(getattr(code, "co_flags", 0))
+    depth = 0
+    while issubclass(type(value), partial) and depth < MOST_PARTIALS:
+        value, depth = value.func, depth + 1
+    candidates: tuple[Any, ...] = (value, getattr(type(value), "__call__", None))  # noqa: B004
+    for candidate in candidates:
+        with suppress(Exception):  # the attributes are the user's: a proxy has any, and others refuse
+            code = getattr(candidate, "__func__", candidate).__code__
+            if type(code) is CodeType:
+                return code.co_flags
     return 0
 
 

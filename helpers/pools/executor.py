@@ -42,7 +42,7 @@ from .closing import GRACE
 from .dynamic import DynamicPool
 from .errors import JobCancelled, PoolClosed
 from .result import Result
-from .words import describe
+from .words import LIMIT, describe
 from .worker import is_handler_of
 
 P = ParamSpec("P")
@@ -63,7 +63,11 @@ class Call:
         self.started = False  # True once a worker has had it in hand
 
     def __repr__(self) -> str:
-        return f"{getattr(self.function, '__qualname__', self.function)}(...)"
+        try:
+            name = getattr(self.function, "__qualname__", None)
+        except BaseException:  # a property of the user's
+            name = None
+        return f"{describe(self.function) if type(name) is not str else name[:LIMIT]}(...)"
 
 
 def _run(call: Call) -> Any:

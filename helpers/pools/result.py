@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from types import AsyncGeneratorType, CoroutineType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from .errors import JobCancelled, OutcomeUnknown, PoolClosed, WorkerDied
@@ -21,6 +21,8 @@ __all__ = [
     "ShutdownReport",
     "WorkerDied",
 ]
+
+CO_ITERABLE_COROUTINE = 0x100  # the flag of a generator function that `types.coroutine` has decorated
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -150,7 +152,7 @@ class Result(Generic[Job, Value]):
         try:
             self.value = handler(self.job)
             kind = type(self.value)
-            if kind is CoroutineType or kind is AsyncGeneratorType:
+            if kind is CoroutineType or kind is AsyncGeneratorType or kind is GeneratorType:
                 _refuse_coroutine(self.value)
             self.error = None
         except BaseException as error:
@@ -188,9 +190,13 @@ class Result(Generic[Job, Value]):
 
 
 def _refuse_coroutine(value: Any) -> None:
-    """Raise TypeError for the coroutine or asynchronous generator that a handler has returned, of which nothing ran."""
-    if type(value) is CoroutineType:
-        value.close()  # or Python would warn on stderr that it was never awaited
+    """Raise TypeError for what a handler has returned, if it only runs when it is awaited."""
+    if type(value) is GeneratorType and not value.gi_code.co_flags & CO_ITERABLE_COROUTINE:
+        return  # an ordinary generator is a value like any other
+    # If it has not begun, it is closed, or Python would warn on stderr that it was never awaited. If it has, it is run
+    # somewhere else, and closing it would end what is not the pool's.
+    if type(value) is CoroutineType and not (value.cr_running or value.cr_suspended):
+        value.close()
     raise TypeError(
         f"handler returned {describe(value)}, of which nothing has run, because no worker awaits it: "
         "use asyncio.run(...) in the handler"

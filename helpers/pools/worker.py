@@ -9,7 +9,9 @@ A handler asks for it with `current_worker()`:
     pool = WorkerPool(send, workers=10, resource=lambda: smtplib.SMTP(host, port))
 
 A resource can break: the server closes the connection. After an error that says so (`broken=`, by default OSError and
-EOFError) the pool closes the resource, and the next job gets a new one. A handler that knows better calls `discard()`.
+EOFError) the pool closes the resource, and the next job gets a new one. If the job is retried, its worker opens a new
+resource for it, whichever worker that is: several connections may have broken, and a job should not try them all. A
+handler that knows better calls `discard()`.
 """
 
 import threading

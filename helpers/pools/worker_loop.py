@@ -69,18 +69,24 @@ class WorkerLoop:
         while True:  # and not `while condition`: CPython 3.11 never optimizes a function that loops only in that way
             task = self.take(worker)
             if task is not None:
-                result, outlet = task
-                result.run(self._handler, worker.number, self._state.clock)
-                worker.idle_since = result.finished
-                if result.error is not None and worker.has_resource:
-                    self._check_resource(worker, result.error)
-                settle = self.settle  # looked up before it is called, which is faster in CPython 3.11
-                settle(worker, task)
-                if outlet.eager:
-                    outlet.deliver()
-                del task, result, outlet  # an idle worker keeps nothing of its last job alive
+                self._do(worker, task)
+                del task  # an idle worker keeps nothing of its last job alive
             elif self._retires(worker):
                 return
+
+    def _do(self, worker: Worker, task: Task[Any, Any]) -> None:
+        """Run one job, and settle it."""
+        result, outlet = task
+        if worker.has_resource and result.attempt:  # a retry: see `worker`
+            self._check_resource(worker, result.error)
+        result.run(self._handler, worker.number, self._state.clock)
+        worker.idle_since = result.finished
+        if worker.has_resource:
+            self._check_resource(worker, result.error)
+        settle = self.settle  # looked up before it is called, which is faster in CPython 3.11
+        settle(worker, task)
+        if outlet.eager:
+            outlet.deliver()
 
     def take(self, worker: Worker) -> Task[Any, Any] | None:
         """Move the first job of the queue to this worker's hand. None: there is none, or the worker is one too many."""
@@ -126,10 +132,10 @@ class WorkerLoop:
                 with suppress(ValueError):  # it may be off the list: see `PoolState.wake_idle_worker`
                     self._state.idle.remove(worker)
 
-    def _check_resource(self, worker: Worker, error: BaseException) -> None:
-        """Close the worker's resource if the error of its job says that the resource is broken."""
+    def _check_resource(self, worker: Worker, error: BaseException | None) -> None:
+        """Close the worker's resource if this error of a job, if any, says that the resource is broken."""
         try:
-            broken = matches(error, self._broken)
+            broken = error is not None and matches(error, self._broken)
         except BaseException:  # of the user's function: a new resource is the safe answer
             broken = True
         if broken:
