@@ -68,7 +68,7 @@ class Result(Generic[Job, Value]):
 
     __slots__ = (
         *("attempt", "error", "finished", "job", "started", "submitted", "value", "worker"),
-        *("_due", "_earlier", "_letter"),  # only set for jobs that are retried or redriven
+        *("_broke", "_due", "_earlier", "_letter"),  # only set for jobs that fail, are retried, or are redriven
     )
 
     job: Job
@@ -80,6 +80,7 @@ class Result(Generic[Job, Value]):
     started: float | None
     finished: float
 
+    _broke: bool
     _due: float
     _earlier: list[Attempt]
     _letter: Any
@@ -125,6 +126,15 @@ class Result(Generic[Job, Value]):
     def redriven_from(self) -> Any:
         """The dead letter from which this job was submitted again; None for all other jobs."""
         return getattr(self, "_letter", None)
+
+    @property
+    def broke_resource(self) -> bool:
+        """True if the last attempt has failed because the resource of its worker was broken."""
+        return getattr(self, "_broke", False)
+
+    def mark_resource(self, broke: bool) -> None:
+        """Record whether this attempt has failed because the resource of its worker was broken."""
+        self._broke = broke
 
     def mark_redriven(self, letter: Any) -> None:
         """Record that this job is a new submission of the one in that dead letter."""

@@ -18,6 +18,7 @@ from .crew import Crew
 from .errors import WorkerDied
 from .matching import matches
 from .outlet import Outlet
+from .result import Result
 from .state import PoolState, Task
 from .tracebacks import clear_locals
 from .words import describe_error
@@ -77,16 +78,18 @@ class WorkerLoop:
     def _do(self, worker: Worker, task: Task[Any, Any]) -> None:
         """Run one job, and settle it."""
         result, outlet = task
-        if worker.has_resource and result.attempt:  # a retry: see `worker`
-            self._check_resource(worker, result.error)
+        if worker.has_resource and result.attempt and result.broke_resource:  # a retry: see `worker`
+            self._state.note_error(worker.discard())
         result.run(self._handler, worker.number, self._state.clock)
         worker.idle_since = result.finished
-        if worker.has_resource:
-            self._check_resource(worker, result.error)
+        if worker.has_resource and result.error is not None:
+            self._check_resource(worker, result)
         settle = self.settle  # looked up before it is called, which is faster in CPython 3.11
         settle(worker, task)
         if outlet.eager:
             outlet.deliver()
+        # The frames of an error lead to this frame through `f_back`. With the result in it the two would form a cycle.
+        del task, result, outlet
 
     def take(self, worker: Worker) -> Task[Any, Any] | None:
         """Move the first job of the queue to this worker's hand. None: there is none, or the worker is one too many."""
@@ -132,13 +135,14 @@ class WorkerLoop:
                 with suppress(ValueError):  # it may be off the list: see `PoolState.wake_idle_worker`
                     self._state.idle.remove(worker)
 
-    def _check_resource(self, worker: Worker, error: BaseException | None) -> None:
-        """Close the worker's resource if this error of a job, if any, says that the resource is broken."""
+    def _check_resource(self, worker: Worker, result: Result[Any, Any]) -> None:
+        """Close the worker's resource if the error of its job says that the resource is broken."""
         try:
-            broken = error is not None and matches(error, self._broken)
+            broke = result.error is not None and matches(result.error, self._broken)
         except BaseException:  # of the user's function: a new resource is the safe answer
-            broken = True
-        if broken:
+            broke = True
+        result.mark_resource(broke)
+        if broke:
             self._state.note_error(worker.discard())
 
     def _end(self, worker: Worker) -> None:
