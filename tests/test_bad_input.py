@@ -230,6 +230,7 @@ ITERABLE = "must be iterable"
 # called, its argument, what that may be, what is none of that kind (TypeError), what is out of bounds (ValueError)
 RULES: list[tuple[Callable[..., Any], str, str, list[Any], list[Any]]] = [
     (pool, "resource", CALL, [5, "open"], []),
+    (pool, "on_result", CALL, [5, "print"], []),
     (pool, "clock", CALL, [5, None], []),
     (of("WorkerPool", "stream"), "jobs", ITERABLE, [5, None], []),
     (partial(of("WorkerPool", "submit"), "job"), "timeout", TIME, ["5", 1j], [-1, HUGE]),

@@ -327,3 +327,17 @@ def test_a_shared_error_of_a_callback_or_a_resource_does_not_grow(kind):
             pool.submit(job)
     assert len(pool.shutdown().errors) == 500
     assert length(shared.__traceback__) < 200
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_the_traceback_of_a_callback_that_raises_begins_in_the_callback(kind):
+    def callback(result):
+        raise ValueError(result.job)
+
+    with POOLS[kind](lambda job: job, workers=2, on_result=callback) as pool:
+        for job in range(20):
+            pool.submit(job)
+    errors = pool.shutdown().errors
+    # An entry of the pool's own code in front of it would tell the user nothing.
+    lines = [[frame.name for frame in traceback.extract_tb(error.__traceback__)] for error in errors]
+    assert lines == [["callback"]] * 20

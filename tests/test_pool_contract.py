@@ -158,6 +158,24 @@ def test_whatever_a_handler_raises_is_in_its_result(make_pool, error):
     assert (pool.stats().succeeded, pool.stats().failed) == (2, 1)
 
 
+def test_a_job_whose_handler_returns_a_coroutine_has_failed(make_pool, recwarn):
+    async def coroutine(job):
+        return job
+
+    async def generator(job):
+        yield job
+
+    for function in (coroutine, generator):
+        # The check of the constructor sees a plain function, so only the value that it returns can tell.
+        with make_pool(lambda job, function=function: function(job), workers=1) as pool:
+            [result] = pool.stream([1])
+        assert type(result.error) is TypeError and result.value is None
+        assert "of which nothing has run, because no worker awaits it" in str(result.error)
+        assert (pool.stats().succeeded, pool.stats().failed) == (0, 1)
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn if "never awaited" in str(warning.message)] == []
+
+
 def test_a_job_whose_outcome_is_unknown_has_neither_succeeded_nor_failed(make_pool):
     def handler(job):
         if job % 3 == 0:
@@ -455,6 +473,19 @@ def test_a_second_reader_is_refused_at_once_and_allowed_when_the_first_has_left(
             reader(second)
         reading.close()
         reader(second).close()
+
+
+@pytest.mark.parametrize(("first", "second"), [("results", "stream"), ("stream", "results"), ("stream", "stream")])
+def test_a_reader_that_was_refused_makes_no_room_for_a_third(make_pool, first, second):
+    def reader(kind):
+        return pool.results() if kind == "results" else pool.stream([1, 2, 3])
+
+    with make_pool(lambda job: job) as pool:
+        reading = reader(first)
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="has a reader"):
+                reader(second)
+        reading.close()
 
 
 def test_results_ends_for_the_thread_that_submitted_all(make_pool):

@@ -1,5 +1,6 @@
 """The pool that tries again: its policy as numbers, its moments in virtual time, its letters, and real mails."""
 
+import copy
 import random
 import smtplib
 import threading
@@ -20,6 +21,8 @@ from helpers.pools import (
     JobCancelled,
     OutcomeUnknown,
     PoolClosed,
+    Result,
+    RetryBudget,
     RetryingPool,
     RetryLater,
     RetryPolicy,
@@ -136,6 +139,40 @@ def test_every_attempt_is_on_record_and_made_exactly_when_it_is_due(stage):
     assert record == [(1, 0.0, 0.0, 0.05), (2, 0.15, 0.15, 0.2), (3, 0.4, 0.4, 0.45)]
     assert [str(a.error) for a in result.attempts] == ["attempt 1 of a", "attempt 2 of a", "None"]
     assert result.latency == pytest.approx(0.45)
+
+
+def test_results_are_equal_if_their_earlier_attempts_are_equal_too():
+    def result_after(*errors):
+        result = Result("job", submitted=0.0)
+        for error in errors:
+            result.run(lambda job, error=error: fail(error), worker=1, clock=lambda: 1.0)
+            result.record_attempt(due=2.0)
+        result.run(len, worker=1, clock=lambda: 3.0)
+        return result
+
+    def fail(error):
+        raise error
+
+    first, second = ValueError("first"), ValueError("second")
+    for errors in ([], [first], [first, second]):
+        assert result_after(*errors) == result_after(*errors)
+        assert copy.copy(result_after(*errors)) == result_after(*errors)
+    assert result_after(first) != result_after(second), "only the error of an earlier attempt differs"
+    assert result_after(first, second) != result_after(second, first)
+
+
+def test_each_job_that_succeeds_refills_the_retry_budget_of_its_pool(stage):
+    budget = RetryBudget(tokens=20, retry_cost=5, refill=1)
+    policy = RetryPolicy(max_attempts=2, base=0.1, cap=0.1, jitter=False, budget=budget)
+    failures = {"fails": 2, "good": 0, "retried": 1}
+    available = []
+    with make(stage, failing(stage, failures.get), policy=policy) as pool:
+        for finished, job in enumerate(["fails", "good", "retried"], 1):
+            pool.submit(job)
+            stage.run(stop=lambda finished=finished: pool.stats().finished == finished)
+            available.append(budget.available)
+    # The retry of "fails" took 5 tokens. "good" has put back 1. "retried" has put back the 5 that its retry took.
+    assert available == [15, 16, 16]
 
 
 def test_nobody_waits_behind_the_backoff_of_another(stage):
