@@ -32,6 +32,7 @@ from helpers.pools import (
     current_worker,
 )
 from helpers.pools.connections import Connections
+from helpers.pools.intake import Intake
 
 
 class AnyPictures(ImageProcessor):
@@ -475,7 +476,8 @@ def test_a_second_reader_is_refused_at_once_and_allowed_when_the_first_has_left(
         reader(second).close()
 
 
-@pytest.mark.parametrize(("first", "second"), [("results", "stream"), ("stream", "results"), ("stream", "stream")])
+@pytest.mark.parametrize("first", ["results", "stream"])
+@pytest.mark.parametrize("second", ["results", "stream"])
 def test_a_reader_that_was_refused_makes_no_room_for_a_third(make_pool, first, second):
     def reader(kind):
         return pool.results() if kind == "results" else pool.stream([1, 2, 3])
@@ -486,6 +488,25 @@ def test_a_reader_that_was_refused_makes_no_room_for_a_third(make_pool, first, s
             with pytest.raises(RuntimeError, match="has a reader"):
                 reader(second)
         reading.close()
+
+
+def test_an_exception_of_a_signal_handler_in_the_middle_of_a_step_does_not_let_a_stream_wait_forever(
+    make_pool, monkeypatch
+):
+    """It is no error of the source, so the stream does not wait for results of jobs that may not have been queued."""
+    admit, calls = Intake.admit, itertools.count()
+
+    def interrupted(intake, job, outlet, parker=None):
+        if next(calls) == 2:
+            outlet.owed += 1  # as if the signal had come just before the job was queued
+            raise TimeoutError("of a handler of SIGALRM")
+        return admit(intake, job, outlet, parker)
+
+    with make_pool(lambda job: job, workers=1, queue_size=3) as pool:
+        with monkeypatch.context() as patch, pytest.raises(TimeoutError, match="SIGALRM"):
+            patch.setattr(Intake, "admit", interrupted)
+            list(pool.stream(range(5)))
+        assert sorted(result.job for result in pool.stream(range(5))) == list(range(5))
 
 
 def test_results_ends_for_the_thread_that_submitted_all(make_pool):

@@ -1868,7 +1868,7 @@ def forgotten(kind):
     crew = {"workers": 1} if kind is RetryingPool else {"min_workers": 1, "max_workers": 1}
     pool = kind(handler, policy=LATER, queue_size=10, **crew)
     stream = pool.stream(["good", "bad", "blocks", "queued", "queued too"])
-    outlet = state_of(pool).reader
+    [outlet] = state_of(pool).reader
     ended = [next(stream)]
     put = outlet.put
     outlet.put = lambda result: (put(result), ended.append(result))

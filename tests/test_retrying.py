@@ -9,7 +9,7 @@ import pytest
 from conftest import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
-from inside import alarms_of, threads_ended
+from inside import alarms_of, state_of, threads_ended
 from virtual import Stage
 
 from helpers.pools import (
@@ -731,3 +731,28 @@ def test_nothing_is_lost_in_a_storm(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_nothing_is_lost_in_a_storm_of_a_hundred_thousand(seed):
     storm(seed, 100_000)
+
+
+def test_a_redrive_whose_letter_is_discarded_meanwhile_leaves_the_line():
+    """Or a notification about room would go to it, and not to a submitter that waits for room."""
+    gate = threading.Event()
+
+    def handler(job):
+        if job == "bad":
+            raise ValueError(job)
+        gate.wait(20)
+
+    with RetryingPool(handler, workers=1, queue_size=1, policy=RetryPolicy(1)) as pool:
+        pool.submit("bad")
+        wait_until(lambda: pool.stats().failed == 1)
+        pool.submit("runs")
+        wait_until(lambda: pool.stats().running == 1)
+        pool.submit("waits")
+        moved = []
+        redriver = threading.Thread(target=lambda: moved.append(pool.redrive()), daemon=True)
+        redriver.start()
+        wait_until(lambda: len(state_of(pool).blocked) == 1)
+        assert len(pool.discard_letters()) == 1
+        redriver.join(20)  # it looks again after half a second at the latest
+        assert moved == [0] and not state_of(pool).blocked
+        gate.set()

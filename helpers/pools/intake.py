@@ -125,11 +125,12 @@ class Intake(Generic[Job, Value]):
             while not attempt(parker=parker):
                 remaining = SLICE if deadline is None else deadline - time.monotonic()
                 if remaining <= 0:
-                    raise TimeoutError(
-                        f"no room in the queue of {self.state.queue_size} within {timeout} s for {describe(result.job)}"
-                    )
+                    room = f"no room in the queue of {self.state.queue_size} within {describe(timeout)} s"
+                    raise TimeoutError(f"{room} for {describe(result.job)}")
                 parker.park(min(remaining, SLICE))
                 result.submitted = self.state.clock()
+            if parker.listed:  # its job was taken care of in another way: see `Retries.move`
+                self.leave_line(parker)
         except BaseException:
             uninterrupted(partial(self.leave_line, parker))
             raise

@@ -63,17 +63,17 @@ class Reading(Generic[Job, Value]):
     # -- results() --------------------------------------------------------------------------------------------------
 
     def _read(self) -> Results[Job, Value]:
-        outlet = self.outlet
+        reading = [self.outlet]
         try:
-            yield self._begin(outlet)
+            yield self._begin(reading)
             while True:
-                if (result := self._next(outlet, self._no_more_results)) is not None:
+                if (result := self._next(self.outlet, self._no_more_results)) is not None:
                     yield result
         except _NoMore:
             return
         finally:
             # One line without a call: not even a second interrupt can leave the pool with a reader that has gone.
-            self._state.reader = None if self._state.reader is outlet else self._state.reader
+            self._state.reader = None if self._state.reader is reading else self._state.reader
 
     def _no_more_results(self) -> bool:
         """True if no job will finish any more, or if only the reading thread itself has ever submitted any."""
@@ -90,11 +90,12 @@ class Reading(Generic[Job, Value]):
     def _feed(self, source: Iterator[Job]) -> Results[Job, Value]:
         outlet: Outlet[Job, Value] = Outlet()
         failure: list[Exception] = []  # a list, because a traceback and a variable that refers to it form a cycle
+        reading = [outlet]
         try:
-            yield self._begin(outlet, waits=True)
+            yield self._begin(reading, waits=True)
             try:
-                yield from self._exchange(source, outlet)
-            except Exception as error:  # of the source, or PoolClosed: the accepted jobs finish first
+                yield from self._exchange(_guarded(source, failure), outlet)
+            except PoolClosed as error:  # as after an error of the source, the accepted jobs finish first
                 failure.append(error)
             yield from self._drain(outlet, failure)
         except BaseException:
@@ -104,7 +105,7 @@ class Reading(Generic[Job, Value]):
             raise
         finally:
             # One line without a call: not even a second interrupt can leave the pool with a reader that has gone.
-            self._state.reader = None if self._state.reader is outlet else self._state.reader
+            self._state.reader = None if self._state.reader is reading else self._state.reader
 
     def _exchange(self, source: Iterator[Job], outlet: Outlet[Job, Value]) -> Results[Job, Value]:
         """Submit a job, yield the ready results, and so on, until the source ends. Raises what the source raises."""
@@ -190,13 +191,16 @@ class Reading(Generic[Job, Value]):
 
     # -- one reader -------------------------------------------------------------------------------------------------
 
-    def _begin(self, outlet: Outlet[Job, Value], waits: bool = False) -> Any:
-        """Become the reader. `waits`: then wait until nothing is running any more of streams that were left."""
+    def _begin(self, reading: list[Outlet[Job, Value]], waits: bool = False) -> Any:
+        """Become the reader of the outlet in `reading`. Each reader has a list of its own, and ends only itself.
+
+        `waits`: then wait until no job of a stream that was left early is running any more.
+        """
         with self._state.lock:
             if self._state.reader is not None:
                 name = self._state.name
                 raise RuntimeError(f"{name} has a reader: finish or close() its results() or stream() first")
-            self._state.reader = outlet
+            self._state.reader = reading
         while waits and not self._state.closed and (left := self._still_running()) is not None:
             with suppress(Empty):
                 left.get(timeout=SLICE)
@@ -212,6 +216,19 @@ class Reading(Generic[Job, Value]):
             if end:
                 raise _NoMore from None
             return None
+
+
+def _guarded(source: Iterator[Job], failure: list[Exception]) -> Iterator[Job]:
+    """The jobs of the source. An error of the source ends them, and goes to `failure`.
+
+    An exception out of a signal handler must not be taken for one of the source: it may have come in the middle of a
+    step, and then the number of owed results is not exact, and waiting for them would never end.
+    """
+    try:
+        for job in source:  # noqa: UP028 - `yield from` would close the source if the stream is left early
+            yield job
+    except Exception as error:
+        failure.append(error)
 
 
 def _started(generator: Results[Job, Value]) -> Results[Job, Value]:

@@ -65,7 +65,7 @@ class PoolState(Generic[Job, Value]):
         waits_for_running:  True if a running job may come back to the queue, so that idle workers must stay for it.
         cancelled:        set when the pool wants running handlers to stop.
         abandoned:        True once a shutdown has stopped waiting for running jobs.
-        reader:           the outlet that is being read now, or None.
+        reader:           a list with the outlet that is being read now, or None.
         watchers:         parkers of the threads that wait for the last worker to end.
         finished_late, cancelled_late:  the jobs that have finished or were cancelled since the pool was closed.
         errors, alarms:   what went wrong in resources and callbacks; threads that act at a certain time.
@@ -84,7 +84,7 @@ class PoolState(Generic[Job, Value]):
         self.blocked: deque[Parker] = deque()
         self.finished_late, self.cancelled_late = list[Job](), list[Job]()
         self.errors: list[BaseException] = []
-        self.reader: Outlet[Job, Value] | None = None
+        self.reader: list[Outlet[Job, Value]] | None = None
         self.watchers: list[Parker] = []
         self.alarms: list[Alarm] = []
 
@@ -123,8 +123,8 @@ class PoolState(Generic[Job, Value]):
         """Wake the threads that wait for the end of the pool: the reader, and callers of `shutdown`."""
         reader = self.reader  # read it once: a reader leaves without the lock
         if reader is not None:
-            reader.wake()
-        for parker in self.watchers:
+            reader[0].wake()
+        for parker in list(self.watchers):  # a copy: a watcher leaves without the lock
             parker.unpark()
 
     def crew_ended(self) -> None:
