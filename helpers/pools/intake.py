@@ -1,7 +1,8 @@
 """How jobs come into a pool: offered under the lock; if there is no room, the submitter waits without the lock.
 
-Always true: a call that raises has not added its job. A submitter that was notified and does not use the room, because
-its time is up or an interrupt came, passes the notification on to the next one.
+Always true: a call that raises PoolClosed or TimeoutError has not added its job. (An interrupt may come just after a
+job was added.) A submitter that was notified and does not use the room, because it timed out or was interrupted, passes
+the notification on to the next one.
 
 What a mistake would break: a notification that is swallowed lets another submitter wait although there is room; its
 longest single wait of `SLICE` seconds bounds the damage.

@@ -98,7 +98,7 @@ class WorkerLoop:
             if not state.queue or (state.present > state.most and not state.closed):
                 return None
             # Between these lines Python injects no exception into the thread, so the job is in exactly one of the two
-            # places: Python does so after a call, and the only call is the last line.
+            # places: Python does so after a call, and `popleft` is the first call.
             task: Task[Any, Any] = state.queue[0]
             worker.task = task
             state.running += 1
