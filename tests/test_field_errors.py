@@ -103,6 +103,8 @@ def raised(error):
 # --- case 1: errors that nobody may change, and that raise whatever they are asked ---------------------------------
 
 
+# Long, because pytest itself breaks off the whole run when a test of such an error fails: it cannot show the error.
+@pytest.mark.long
 @pytest.mark.parametrize("place", PLACES)
 def test_any_error_is_one_failed_result_and_all_other_jobs_finish(way, place):
     def handler(name):

@@ -67,3 +67,4 @@ class CallbackOutlet(Outlet[Job, Value]):
             self._callback(result)
         except BaseException as error:
             self._note_error(error)
+        del result  # the frames of an error that is kept lead to this frame
