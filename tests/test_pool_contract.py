@@ -462,31 +462,29 @@ def test_stream_refuses_what_cannot_be_iterated_at_the_call(make_pool):
 # --- one reader ------------------------------------------------------------------------------------------------
 
 
+def reader_of(pool, kind):
+    return pool.results() if kind == "results" else pool.stream([1, 2, 3])
+
+
 @pytest.mark.parametrize("first", ["results", "stream"])
 @pytest.mark.parametrize("second", ["results", "stream"])
 def test_a_second_reader_is_refused_at_once_and_allowed_when_the_first_has_left(make_pool, first, second):
-    def reader(kind):
-        return pool.results() if kind == "results" else pool.stream([1, 2, 3])
-
     with make_pool(lambda job: job) as pool:
-        reading = reader(first)
+        reading = reader_of(pool, first)
         with pytest.raises(RuntimeError, match="has a reader"):
-            reader(second)
+            reader_of(pool, second)
         reading.close()
-        reader(second).close()
+        reader_of(pool, second).close()
 
 
 @pytest.mark.parametrize("first", ["results", "stream"])
 @pytest.mark.parametrize("second", ["results", "stream"])
 def test_a_reader_that_was_refused_makes_no_room_for_a_third(make_pool, first, second):
-    def reader(kind):
-        return pool.results() if kind == "results" else pool.stream([1, 2, 3])
-
     with make_pool(lambda job: job) as pool:
-        reading = reader(first)
+        reading = reader_of(pool, first)
         for _ in range(3):
             with pytest.raises(RuntimeError, match="has a reader"):
-                reader(second)
+                reader_of(pool, second)
         reading.close()
 
 

@@ -243,7 +243,7 @@ class WorkerPool(Generic[Job, Value]):
         """Seconds that the first job in the queue has waited; 0.0 if none waits. The one figure to watch: see 07."""
         now = self._state.clock()
         with self._state.lock:
-            return max(0.0, now - self._state.queue[0][0].waiting_since) if self._state.queue else 0.0
+            return self._state.oldest_wait(now)
 
     def _refuse_own_handler(self, why: str) -> None:
         if is_handler_of(self):

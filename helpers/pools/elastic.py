@@ -137,8 +137,7 @@ class ElasticCrew(Crew):
 
     def _load(self, now: float) -> Load:
         state = self.state
-        oldest_wait = max(0.0, now - state.queue[0][0].waiting_since) if state.queue else 0.0
-        return Load(self.state.present, len(state.idle), len(state.queue), oldest_wait)
+        return Load(state.present, len(state.idle), len(state.queue), state.oldest_wait(now))
 
     def _note(self, now: float, before: int, reason: str) -> Decision:
         load = self._load(now)

@@ -71,7 +71,7 @@ class Intake(Generic[Job, Value]):
         state = self.state
         with state.lock:
             if not state.closed:
-                if len(state.queue) >= state.queue_size or len(state.delayed) >= state.max_delayed:
+                if not state.has_room():
                     self._join_line(parker)
                     return False
                 if parker is not None:
@@ -87,7 +87,8 @@ class Intake(Generic[Job, Value]):
     def admit(self, job: Job, outlet: Outlet[Job, Value], parker: Parker | None = None) -> bool:
         """Queue a job of a stream if there is room, both in the queue and in the stream's window.
 
-        The same as `offer`, in the fewest steps: a stream of a million jobs comes here a million times.
+        As `offer`, but False after a shutdown has begun, and in the fewest steps: a stream of a million jobs comes here
+        a million times.
         """
         state, clock = self.state, self.state.clock
         result: Result[Job, Value] = Result(job, clock())

@@ -60,6 +60,15 @@ def may_be_interrupted() -> bool:
     return get_ident() == main_thread().ident
 
 
+def is_stop_button(problem: BaseException) -> bool:
+    """True if `problem`, which a call of user code raised, may be the KeyboardInterrupt of the Stop button.
+
+    Python raises that KeyboardInterrupt in the main thread only. In any other thread it comes from the user code.
+    """
+    # Not isinstance: it asks `problem.__class__`, which is user code.
+    return issubclass(type(problem), KeyboardInterrupt) and may_be_interrupted()
+
+
 def _wait_for(outcome: SimpleQueue[T]) -> T:
     while True:
         try:

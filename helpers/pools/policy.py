@@ -19,8 +19,9 @@ from typing import Any, NamedTuple, TypeVar
 from . import backoff, checks
 from .budget import RetryBudget
 from .errors import JobCancelled, OutcomeUnknown
+from .interrupts import is_stop_button
 from .matching import Errors, classes_or_function, matches
-from .retry_after import RetryLater, is_stop_button, retry_after_seconds
+from .retry_after import RetryLater, retry_after_seconds
 from .words import describe, describe_error
 
 __all__ = ["RetryDecision", "RetryLater", "RetryPolicy"]

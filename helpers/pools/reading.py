@@ -108,7 +108,7 @@ class Reading(Generic[Job, Value]):
             self._state.reader = None if self._state.reader is reading else self._state.reader
 
     def _exchange(self, source: Iterator[Job], outlet: Outlet[Job, Value]) -> Results[Job, Value]:
-        """Submit a job, yield the ready results, and so on, until the source ends. Raises what the source raises."""
+        """Submit a job, yield the ready results, and so on, until the source ends. Raises PoolClosed."""
         admit, after, empty = self._intake.admit, self._intake.after, outlet.empty
         for job in source:
             while not admit(job, outlet) and not self._wait_to_admit(job, outlet):

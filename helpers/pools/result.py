@@ -6,6 +6,7 @@ from contextlib import suppress
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from . import checks
 from .errors import JobCancelled, OutcomeUnknown, PoolClosed, WorkerDied
 from .report import PoolStats, ShutdownReport
 from .tracebacks import clear_locals
@@ -21,8 +22,6 @@ __all__ = [
     "ShutdownReport",
     "WorkerDied",
 ]
-
-CO_ITERABLE_COROUTINE = 0x100  # the flag of a generator function that `types.coroutine` has decorated
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -60,7 +59,7 @@ class Result(Generic[Job, Value]):
         worker:    the worker's number, from 1; None if no worker ever took the job.
         attempt:   1 for the first try; 0 if there was none.
         submitted, started, finished:  seconds on the pool's clock; `started` is None if the job never started. For a
-                   retried job they are the times of the last attempt; `attempts` has all of them.
+                   retried job the last two are times of the last attempt; `attempts` has all of them.
 
     Two results are equal if all of this is equal; a pickled or copied result is equal to the original as far as its
     job, value, and error are.
@@ -201,7 +200,7 @@ class Result(Generic[Job, Value]):
 
 def _refuse_coroutine(value: Any) -> None:
     """Raise TypeError for what a handler has returned, if it only runs when it is awaited."""
-    if type(value) is GeneratorType and not value.gi_code.co_flags & CO_ITERABLE_COROUTINE:
+    if type(value) is GeneratorType and not value.gi_code.co_flags & checks.ITERABLE_COROUTINE:
         return  # an ordinary generator is a value like any other
     # If it has not begun, it is closed, or Python would warn on stderr that it was never awaited. If it has, it is run
     # somewhere else, and closing it would end what is not the pool's.

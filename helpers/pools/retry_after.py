@@ -8,10 +8,10 @@ HTTP servers send `Retry-After` either as a whole number of seconds ("120") or a
 import math
 import sys
 import time
-from threading import get_ident, main_thread
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from . import checks
+from .interrupts import is_stop_button
 from .words import describe
 
 if TYPE_CHECKING:
@@ -104,14 +104,6 @@ def retry_after_seconds(value: object, *, now: float | None = None) -> float:
     if not 0 <= seconds < math.inf:
         raise ValueError(f"{RULE}, not {describe(value)}")
     return seconds
-
-
-def is_stop_button(problem: BaseException) -> bool:
-    """Return True if `problem`, which a call of user code raised, may be the KeyboardInterrupt of the Stop button.
-
-    Python raises that KeyboardInterrupt in the main thread only. In any other thread it comes from the user code.
-    """
-    return issubclass(type(problem), KeyboardInterrupt) and get_ident() == main_thread().ident
 
 
 def _convert(value: Any, now: float) -> float | None:

@@ -10,8 +10,7 @@
 The invariant, which holds whenever nobody holds the lock:
 
 - Every job that was accepted is in exactly one place: in `queue`, in `delayed`, in the hand of one worker
-  (`worker.task`), or counted as succeeded, failed, unknown, or cancelled with its result in an outlet.
-- `running` is the number of workers with a job in hand.
+  (`worker.task`; `running` counts these), or counted as finished with its result in an outlet.
 - Nothing is added to `queue` by a submitter once `closed` is true, or while it has no room: `queue_size` jobs are
   queued, or `max_delayed` jobs are delayed. A retry that has become due enters the queue even if it is full.
 - A worker in `idle` is parked or about to park, and has not been notified. If a job is queued, then no worker is idle
@@ -51,7 +50,6 @@ Value = TypeVar("Value")
 # What waits in the queue and goes through a worker's hand: the result to fill in, and the outlet it belongs to.
 Task = tuple[Result[Job, Value], Outlet[Job, Value]]
 
-
 _serial = count()  # numbers the delayed jobs, so that no two entries of a heap are equal
 
 
@@ -59,8 +57,7 @@ class PoolState(Generic[Job, Value]):
     """The jobs of one pool, and the threads that wait for a change of them.
 
     Attributes that are not described above:
-        name:             of the pool, for messages.
-        clock:            for time stamps, seconds; never raises.
+        name, clock:      of the pool; the clock gives time stamps in seconds and never raises.
         present, most:    workers that have not retired; above `most` they retire before they take another job.
         waits_for_running:  True if a running job may come back to the queue, so that idle workers must stay for it.
         cancelled:        set when the pool wants running handlers to stop.
@@ -197,10 +194,11 @@ class PoolState(Generic[Job, Value]):
 
     def cancel(self, outlet: Outlet[Job, Value] | None, now: float) -> None:
         """Cancel the queued and delayed jobs of one outlet, or all of them: each gets a result with a JobCancelled."""
-        gone = [task for task in self.queue if outlet is None or task[1] is outlet]
-        self.queue = deque(task for task in self.queue if not (outlet is None or task[1] is outlet))
-        late = sorted(item for item in self.delayed if outlet is None or item[2][1] is outlet)
-        self.delayed = [item for item in self.delayed if not (outlet is None or item[2][1] is outlet)]
+        everything = outlet is None
+        gone = [task for task in self.queue if everything or task[1] is outlet]
+        self.queue = deque(() if everything else (task for task in self.queue if task[1] is not outlet))
+        late = sorted(item for item in self.delayed if everything or item[2][1] is outlet)
+        self.delayed = [] if everything else [item for item in self.delayed if item[2][1] is not outlet]
         heapify(self.delayed)
         for _, _, task in late:
             task[1].delayed -= 1
@@ -231,6 +229,10 @@ class PoolState(Generic[Job, Value]):
     def unfinished(self) -> bool:
         """True if the pool has jobs whose result is still to come."""
         return bool(self.queue or self.running or self.delayed)
+
+    def oldest_wait(self, now: float) -> float:
+        """Seconds that the first job in the queue has waited; 0.0 if none waits."""
+        return max(0.0, now - self.queue[0][0].waiting_since) if self.queue else 0.0
 
     def needs_nobody(self) -> bool:
         """True if a worker for which there is no job now will not be needed any more."""

@@ -18,8 +18,10 @@ from opcode import opmap
 from types import FrameType, TracebackType
 from typing import Any
 
+from . import checks
+
 MOST_FOREIGN = 32  # traceback entries of other calls that are kept, per error
-GENERATORS = 0x20 | 0x80 | 0x200  # flags of generators, coroutines, and asynchronous generators
+GENERATORS = checks.GENERATOR | checks.COROUTINE | checks.ASYNC_GENERATOR
 SUSPENDED = {opmap["YIELD_VALUE"], opmap["SEND"], opmap["RESUME"]}
 RAISES = {opmap["RAISE_VARARGS"], opmap["RERAISE"]}
 MOST_ERRORS = 100  # errors that are looked at: the error itself, its causes, contexts, and members of groups

@@ -11,8 +11,9 @@ KeyboardInterrupt of a Stop button that is pressed while the main thread is here
 
 import reprlib
 from collections.abc import Callable
-from threading import get_ident, main_thread
 from typing import Any
+
+from .interrupts import is_stop_button
 
 LIMIT = 200  # characters
 
@@ -45,9 +46,7 @@ def _guarded(convert: Callable[[Any], str], value: Any, limit: int, name: str) -
         # `str.__str__` turns a subclass of `str`, whose methods are the user's code, into a plain string.
         return _cut(str.__str__(convert(value)), limit)
     except BaseException as problem:
-        # A KeyboardInterrupt in the main thread may be the Stop button. In any other thread it comes from `value`.
-        # Not isinstance: it asks `problem.__class__`, which is user code.
-        if issubclass(type(problem), KeyboardInterrupt) and get_ident() == main_thread().ident:
+        if is_stop_button(problem):
             raise
         return _cut(f"<{_class_name(type(value))} whose {name}() raised {_class_name(type(problem))}>", limit)
 

@@ -78,7 +78,7 @@ class WorkerLoop:
     def _do(self, worker: Worker, task: Task[Any, Any]) -> None:
         """Run one job, and settle it."""
         result, outlet = task
-        if worker.has_resource and result.attempt and result.broke_resource:  # a retry: see `worker`
+        if worker.has_resource and result.broke_resource:  # a retry: see `worker`
             self._state.note_error(worker.discard())
         result.run(self._handler, worker.number, self._state.clock)
         worker.idle_since = result.finished
