@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from itertools import count
 from opcode import opname
 from pathlib import Path
-from queue import Empty
 
 from helpers import pools
 from helpers.pools.parker import Parker
+
+really_park, really_unpark = Parker.park, Parker.unpark
 
 LIMIT = 10.0  # seconds after which a thread that does not go on counts as stuck
 FOLDER = str(Path(pools.__file__).parent)
@@ -117,15 +118,11 @@ class LyingLock:
         """Park, with a moment just before; the name of the thread is in `asleep` while it really waits."""
         self.between()
         with self.mutex:
-            try:
-                parker._tokens.get_nowait()
-                return
-            except Empty:
-                self.sleepers[parker] = thread_name()
+            if really_park(parker, 0):
+                return True
+            self.sleepers[parker] = thread_name()
         try:
-            parker._tokens.get(True, timeout)
-        except Empty:
-            pass
+            return really_park(parker, timeout)
         finally:
             with self.mutex:
                 self.sleepers.pop(parker, None)
@@ -133,7 +130,7 @@ class LyingLock:
     def unpark(self, parker):
         """Unpark. From then on the thread is not in `asleep`, even if it has not run yet."""
         with self.mutex:
-            parker._tokens.put(None)
+            really_unpark(parker)
             self.sleepers.pop(parker, None)
 
 

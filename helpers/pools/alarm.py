@@ -35,7 +35,7 @@ class Alarm:
         self._lock = lock
         self._when = math.inf
         self._stopped = False
-        self.thread = Thread(target=self._run, name=name, daemon=True)
+        self.thread = Thread(target=self._live, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread, unless the alarm has been stopped. Raises RuntimeError if no thread is left."""
@@ -62,6 +62,15 @@ class Alarm:
         with self._lock:
             self._stopped = True
             self._parker.unpark()
+
+    def _live(self) -> None:
+        """Run until the alarm is stopped, also after an exception that another thread injected into this one."""
+        while True:
+            try:
+                self._run()
+                return
+            except BaseException:
+                self._parker.unpark()  # the exception may have come just before the action: look again
 
     def _run(self) -> None:
         while True:

@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
+
+from .interrupts import is_stop_button
 
 Clock = Callable[[], float]
 TRUSTED = (time.monotonic, time.perf_counter, time.time)
@@ -21,11 +22,14 @@ def guarded(clock: Clock) -> Clock:
 
     def read() -> float:
         nonlocal last, read_at
-        with suppress(BaseException):  # of the user's function: the time stamps suffer, the jobs do not
+        try:
             reading = float(clock())
             if math.isfinite(reading):
                 last, read_at = reading, time.monotonic()
                 return reading
+        except BaseException as problem:  # an error of the user's function spoils time stamps, but no job
+            if is_stop_button(problem):
+                raise
         return last + time.monotonic() - read_at  # or no retry would ever be due
 
     return read

@@ -26,6 +26,7 @@ for all calls that the loop may start at once.
 
 import atexit
 import logging
+import os
 import time
 import weakref
 from _thread import start_new_thread
@@ -194,8 +195,10 @@ class PoolExecutor(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more calls and finish those that were accepted; wait=False: do not wait for that.
 
-        cancel_futures=True: the futures of all calls that no worker is free for are cancelled, and what has failed is
-        not retried. May be called again. Raises RuntimeError if one of its own functions would wait for itself.
+        cancel_futures=True: the futures of all calls that no worker is free for are cancelled, and those of calls that
+        wait for a retry. A call that is running and fails later may still be retried. May be called again.
+
+        Raises RuntimeError if one of its own functions would wait for itself.
         """
         if wait and is_handler_of(self.pool):
             raise RuntimeError(
@@ -222,6 +225,11 @@ class PoolExecutor(Executor):
     ) -> bool | None:
         """Drain on a clean exit; if the body raised, or an interrupt comes while draining, force."""
         return self.pool.__exit__(kind, error, trace)
+
+
+# A child made by os.fork() has none of the threads: it must not wait for them when it ends.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open.clear)
 
 
 @atexit.register

@@ -127,8 +127,7 @@ class Intake(Generic[Job, Value]):
             while not attempt(parker=parker):
                 remaining = SLICE if deadline is None else deadline - time.monotonic()
                 if remaining <= 0:
-                    room = f"no room in the queue of {self.state.queue_size} within {describe(timeout)} s"
-                    raise TimeoutError(f"{room} for {describe(result.job)}")
+                    raise TimeoutError(f"{self._no_room()} within {describe(timeout)} s for {describe(result.job)}")
                 parker.park(min(remaining, SLICE))
                 result.submitted = self.state.clock()
             if parker.listed:  # its job was taken care of in another way: see `Retries.move`
@@ -137,6 +136,11 @@ class Intake(Generic[Job, Value]):
             uninterrupted(partial(self.leave_line, parker))
             raise
 
+    def _no_room(self) -> str:
+        if len(self.state.delayed) >= self.state.max_delayed:
+            return f"no room, because max_delayed={self.state.max_delayed} jobs were waiting for a retry,"
+        return f"no room in the queue of {self.state.queue_size}"
+
     def leave_line(self, parker: Parker) -> None:
         """Leave the line without a job. A submitter that was notified passes the notification on. May be repeated."""
         with self.state.lock:
@@ -144,8 +148,12 @@ class Intake(Generic[Job, Value]):
                 self.state.wake_blocked()
 
     def _join_line(self, parker: Parker | None) -> None:
-        if parker is not None and not parker.listed:
-            parker.listed = True
+        if parker is None or parker.listed:
+            return
+        parker.listed = True
+        if parker.notified:  # a newcomer has taken the room that this submitter was notified of: it keeps its turn
+            self.state.blocked.appendleft(parker)
+        else:
             self.state.blocked.append(parker)
 
     def _unlist(self, parker: Parker) -> bool:

@@ -50,6 +50,8 @@ Value = TypeVar("Value")
 # What waits in the queue and goes through a worker's hand: the result to fill in, and the outlet it belongs to.
 Task = tuple[Result[Job, Value], Outlet[Job, Value]]
 
+MOST_ERRORS = 1000  # errors of resources and callbacks that are kept: a pool may run for a year
+
 _serial = count()  # numbers the delayed jobs, so that no two entries of a heap are equal
 
 
@@ -80,7 +82,7 @@ class PoolState(Generic[Job, Value]):
         self.idle: list[Worker] = []  # the worker that became idle last is at the end
         self.blocked: deque[Parker] = deque()
         self.finished_late, self.cancelled_late = list[Job](), list[Job]()
-        self.errors: list[BaseException] = []
+        self.errors: deque[BaseException] = deque(maxlen=MOST_ERRORS)
         self.reader: list[Outlet[Job, Value]] | None = None
         self.watchers: list[Parker] = []
         self.alarms: list[Alarm] = []
@@ -111,7 +113,7 @@ class PoolState(Generic[Job, Value]):
         """Notify the submitter that has waited longest for room; or all of them."""
         while self.blocked:
             parker = self.blocked.popleft()
-            parker.listed = False
+            parker.listed, parker.notified = False, True
             parker.unpark()
             if not everybody:
                 return
@@ -186,9 +188,10 @@ class PoolState(Generic[Job, Value]):
     def bring_back(self, now: float) -> float:
         """Move every delayed job that is due to the queue. Returns when the next is due (infinity: never)."""
         while self.delayed and self.delayed[0][0] <= now:
-            task = heappop(self.delayed)[2]
+            task = self.delayed[0][2]
+            self.enqueue(task)  # first: if the memory is used up and this raises, the job is still delayed
+            heappop(self.delayed)
             task[1].delayed -= 1
-            self.enqueue(task)
             self.wake_blocked()
         return self.delayed[0][0] if self.delayed else math.inf
 
@@ -244,7 +247,12 @@ class PoolState(Generic[Job, Value]):
         finished = self.succeeded + self.failed + self.cancelled_count + self.unknown
         return PoolStats(
             submitted=queued + self.running + delayed + finished,
-            **{"queued": queued, "running": self.running, "delayed": delayed, "workers": self.present},
-            **{"succeeded": self.succeeded, "failed": self.failed},
-            **{"cancelled": self.cancelled_count, "unknown": self.unknown},
+            queued=queued,
+            running=self.running,
+            succeeded=self.succeeded,
+            failed=self.failed,
+            cancelled=self.cancelled_count,
+            workers=self.present,
+            delayed=delayed,
+            unknown=self.unknown,
         )

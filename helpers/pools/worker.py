@@ -84,8 +84,16 @@ class Worker:
     def discard(self) -> BaseException | None:
         """Close the resource, if it is open: it is broken. The next use of `resource` opens a new one.
 
+        If the handler then raises and its job is retried, the worker that runs the retry opens a new resource too.
+
         Returns what went wrong while closing it, if anything did; a broken resource often cannot be closed in order.
         """
+        if self.task is not None:
+            self.task[0].mark_resource(True)
+        return self.close_resource()
+
+    def close_resource(self) -> BaseException | None:
+        """Close the resource, if it is open, and return what went wrong while closing it."""
         close, self._close = self._close, None
         self.has_resource, self._resource = False, None
         try:

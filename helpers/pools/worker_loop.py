@@ -78,8 +78,9 @@ class WorkerLoop:
     def _do(self, worker: Worker, task: Task[Any, Any]) -> None:
         """Run one job, and settle it."""
         result, outlet = task
-        if worker.has_resource and result.broke_resource:  # a retry: see `worker`
-            self._state.note_error(worker.discard())
+        if result.attempt and result.broke_resource:  # a retry: see `worker`
+            self._state.note_error(worker.close_resource())
+            result.mark_resource(False)
         result.run(self._handler, worker.number, self._state.clock)
         worker.idle_since = result.finished
         if worker.has_resource and result.error is not None:
@@ -141,13 +142,13 @@ class WorkerLoop:
             broke = result.error is not None and matches(result.error, self._broken)
         except BaseException:  # of the user's function: a new resource is the safe answer
             broke = True
-        result.mark_resource(broke)
         if broke:
-            self._state.note_error(worker.discard())
+            result.mark_resource(True)
+            self._state.note_error(worker.close_resource())
 
     def _end(self, worker: Worker) -> None:
         """The last thing that a retired worker does."""
-        self._state.note_error(worker.discard())
+        self._state.note_error(worker.close_resource())
         with self._state.lock:
             self._crew.leave(worker)
         self._crew.left()
@@ -157,7 +158,7 @@ class WorkerLoop:
         if worker.task is not None:
             self._fail_job(worker, worker.task, death)
         self._outlet.deliver()  # it may have died just before it would have done so,
-        self._state.note_error(worker.discard())
+        self._state.note_error(worker.close_resource())
         with self._state.lock:
             self._unlist(worker)
             self._state.wake_all_idle()  # or just before it would have notified another thread
