@@ -14,7 +14,7 @@ were sent. A `send` that raises ChannelClosed or TimeoutError has sent nothing. 
 mistake in these rules would lose items or leave a thread blocked forever.
 
 The pools do not use channels, because a pool counts, lists, and cancels its queued jobs under the same lock that guards
-the rest of its state. Use channels to connect pools to pipelines.
+the rest of its state. Use channels to connect several pools into a pipeline.
 """
 
 import time

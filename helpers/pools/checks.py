@@ -76,7 +76,7 @@ def seconds(name: str, value: Any) -> float:
         raise TypeError(rule + describe(value))
     if value > TIMEOUT_MAX:
         raise ValueError(f"{name} must be a number of seconds, at most {TIMEOUT_MAX:.0f}, not {describe(value)}")
-    if not value > 0:  # NaN as well
+    if not value > 0:  # also true for NaN
         raise ValueError(rule + describe(value))
     return float(value)
 

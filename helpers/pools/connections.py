@@ -200,7 +200,7 @@ class Connections(Generic[Connection]):
         try:
             return self._connect()
         except OSError as error:
-            # Remove the traceback: this object keeps the error, and the traceback would keep the job of the frames
+            # Remove the traceback: this object keeps the error, and the frames of the traceback would keep the job
             # alive.
             refusal, jitter = BaseException.with_traceback(error, None), float(self._random())
             with self._lock:

@@ -5,7 +5,8 @@
             print(result.job.user_id, result.value or result.error)
     print(sender.stats().sent)
 
-Always true: each mail has one of three outcomes, and `stats()` counts them: processed = sent + failed + unknown.
+Always true: each mail that was not cancelled has one of three outcomes, and `stats()` counts them: processed = sent +
+failed + unknown.
 - sent: the server has accepted the mail (a 2xx reply). A connection that breaks afterwards does not change the outcome.
 - failed: the server does not have the mail. The error is `BadMail` (the mail breaks a rule), `MailRefused` (the server
   refused the mail), or `NoConnection` (no server could be reached).
@@ -16,9 +17,8 @@ A mistake in these rules would send a mail twice, or report a mail as sent that 
 
 If the server drops a connection before the content of a mail was sent, the sender opens another connection and sends
 the mail over that one. This cannot send a mail twice. If the server accepts fewer connections than there are workers
-(reply 421), the workers take turns: see `connections`. More workers than the server accepts connections therefore do
-not make a batch faster. A mail over a kept connection takes about a third of the time of a mail that opens its own
-connection (benchmarks/README.md).
+(reply 421), the workers take turns: see `connections`. Additional workers then do not make a batch faster. A mail over
+a kept connection takes about a third of the time of a mail that opens its own connection (benchmarks/README.md).
 
 The parts: `mail_fields` checks a job, `mail_message` builds the bytes, `mail_readback` verifies the bytes,
 `smtp_delivery` sends one mail over one connection, and `smtp_replies` reads the replies of the server.
@@ -56,7 +56,7 @@ __all__ = [
     "checked_text",
 ]
 
-# A mail fails after this number of new connections was dropped before its content was sent: the mail may be the reason.
+# A mail fails after this many new connections were dropped while it was being sent, because the mail may be the reason.
 MAX_FRESH_DROPS = 3
 
 

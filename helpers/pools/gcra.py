@@ -53,8 +53,8 @@ class WaitingCaller:
     """A caller that waits for its turn.
 
     Attributes:
-        wake:     a function that wakes the caller up. Any thread may call it, any number of times, but never under the
-                  lock.
+        wake:     a function that wakes the caller up. Any thread that does not hold the lock may call it, any number of
+                  times.
         granted:  True once the caller has its turn.
         queued:   True once the caller has been put into the queue.
         slot:     the time of its turn, in ticks, as the last `ask` found it. The caller sleeps until then.
@@ -97,8 +97,8 @@ class Schedule:
     def ask(self, caller: WaitingCaller, now: int, deadline: int | None) -> bool:
         """Return True if `caller` may go now. If it may not, `caller.slot` is the time at which to ask again.
 
-        The first call puts the caller into the queue, unless its slot is after `deadline`. The caller must then stop
-        waiting, which it finds out with `too_late`.
+        The first call puts the caller into the queue, unless its slot is after `deadline`. In that case `too_late` is
+        true, and the caller must stop waiting.
         """
         self._under_lock(self._grant_or_queue, caller, now, deadline)
         return caller.granted
@@ -170,8 +170,8 @@ class Schedule:
 
         The loop first uses up the slot, then sets `granted`, and then removes the caller from the queue. If
         KeyboardInterrupt comes after the first step, one slot is lost. If it comes after the second step, the caller
-        uses up two slots. With any other sequence, the interrupt could give one slot to two callers, or remove a caller from
-        the queue that has no turn.
+        uses up two slots. With any other sequence of steps, the interrupt could give one slot to two callers, or remove
+        a caller from the queue that has no turn.
         """
         while self._queue and self._slot_is_due(now):
             caller = self._queue[0]

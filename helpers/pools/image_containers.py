@@ -5,9 +5,10 @@ pixels. The others contain text, EXIF, XMP, thumbnails, or a color profile. Pill
 file. A single damaged part, such as a comment with a wrong checksum, makes Pillow refuse a picture whose pixels are
 good.
 
-Always true: the parts that are needed for the pixels stay unchanged and in order. So does everything from the first
-part on that is not recognized. Time and memory grow linearly with the length of the file. If a part that is needed for
-the pixels were removed, a good picture would be refused or would get wrong colors.
+Always true: the parts that are needed for the pixels stay unchanged and in order. Everything from the first
+part that is not recognized to the end of the file stays unchanged too. Time and memory grow linearly with the length of
+the file. If a part that is needed for the pixels were removed, a good picture would be refused or would get wrong
+colors.
 
 Sources: ITU-T T.81, annex B; PNG specification, third edition, section 5; RFC 9649 (WEBP); TIFF 6.0, section 2.
 """
@@ -106,7 +107,7 @@ def _png_part(data: bytes, position: int) -> Part | None:
         return None
     if name == b"iCCP":
         return Part(raw, PROFILE, 8)
-    optional = name[0] & 0x20 and name != b"tRNS"  # decoders may skip a chunk whose name begins with a small letter
+    optional = name[0] & 0x20 and name != b"tRNS"  # decoders may skip a chunk whose name begins in lowercase
     return Part(raw, METADATA if optional else PIXELS, 8)
 
 

@@ -21,15 +21,16 @@ from .image_containers import without_metadata
 MAX_PIXELS = 89_478_485  # of a source: a third of a gigabyte when decoded; Pillow warns above this number
 MAX_WEBP_PIXELS = MAX_PIXELS // 4  # the WEBP decoder uses four times the memory, even for a file of a hundred bytes
 MAX_REREAD = 2**26  # bytes: a longer file is not read again without its metadata
-FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]  # Pillow reads fifty formats; each one is a way to attack it
+# Pillow reads fifty formats. Each of them is code that a hostile file can attack, so only these are accepted.
+FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]
 
 
 def read(source: str | os.PathLike[str], width: int, height: int) -> tuple[Image.Image, bytes | None]:
-    """Return the picture in the file `source`, reduced to fit into width x height pixels, and its color profile or
-    None.
+    """Return the picture in the file `source`, and its color profile or None.
 
-    A picture that already fits keeps its size. Raises OSError or MemoryError for an error of the system. Damaged bytes
-    can make Pillow raise nearly every kind of exception, and the exception of the first attempt is raised here.
+    The picture is reduced to fit into width x height pixels. If it already fits, it keeps its size. Raises OSError or
+    MemoryError for an error of the system. Damaged bytes can make Pillow raise nearly every kind of exception, and the
+    exception of the first attempt is raised here.
     """
     errors: list[Exception] = []
     for stream, removed in _versions(os.fspath(source)):
@@ -43,10 +44,11 @@ def read(source: str | os.PathLike[str], width: int, height: int) -> tuple[Image
 
 
 def _versions(path: str | bytes) -> Iterator[tuple[Any, list[bytes]]]:
-    """Yield the file, the file without metadata, and the file without metadata and profile, as far as they differ.
+    """Yield the file, the file without metadata, and the file without metadata and profile.
 
-    Each comes with the contents of the removed parts. A TIFF file is yielded without its metadata from the start,
-    because the C library that decodes TIFF files prints messages about damaged metadata to stderr.
+    Each version comes with the contents of the parts that were removed. Identical versions are yielded once. A TIFF
+    file is yielded without its metadata from the start, because the C library that decodes TIFF files prints messages
+    about damaged metadata to stderr.
     """
     with open(path, "rb") as file:
         tiff = file.read(2) in (b"II", b"MM") and os.fstat(file.fileno()).st_size <= MAX_REREAD

@@ -8,10 +8,9 @@ An error of any class can influence the decision with two attributes:
 - `retry_after`: the job is not retried before this time has passed. `retry_after_seconds` lists the forms that it may
   have. None means that the error does not ask for a wait.
 
-Always true: a policy raises no errors of the user's code. Errors, jobs, and the functions in `retry_on` and
-`give_up_on` are user code. If any of them raises, the job is not retried, and the reason of the decision names the
-error. Workers call the policy outside of the `try` that protects them from handlers, so an error raised here would end
-the worker.
+Always true: errors, jobs, and the functions in `retry_on` and `give_up_on` are user code, and a policy lets none of
+their exceptions through. If any of them raises, the job is not retried, and the reason of the decision names the
+exception. If `decide` itself raised, the dead letter of the job would say only that the policy raised.
 """
 
 import random
@@ -67,7 +66,8 @@ class RetryPolicy:
         give_up_on:       the errors that are not retried although they are in `retry_on`, in the same forms.
         seed:             None, or a whole number from 0 up that makes the jitter the same in every run. The jitter then
                           depends on the seed, the attempt, and `describe(job)`. Jobs with the same description wait
-                          equally long. Jobs whose `repr` contains a memory address wait differently in every run.
+                          equally long. Jobs whose `repr` raises or contains a memory address wait differently in every
+                          run.
         max_elapsed:      the seconds from the job's submission within which its last attempt must start; None: no
                           limit. A retry that would start later is not made.
         max_retry_after:  the maximum `retry_after`, in seconds. A job whose error asks for more is not retried.

@@ -85,7 +85,8 @@ class RateLimiter:
 
         Raises JobCancelled within 0.1 s after `cancelled` is set. Raises TimeoutError as soon as it is certain that the
         turn comes after `timeout`, which is usually at once. A call that raises uses up no turn, and the callers behind
-        it get their turns earlier. Raises TypeError or ValueError for bad arguments.
+        it get their turns earlier. (If the turn comes at the very moment at which the wait ends, it may be lost.)
+        Raises TypeError or ValueError for bad arguments.
         """
         event = _cancelled_event(cancelled)
         deadline = self._deadline(timeout)
@@ -164,7 +165,7 @@ class RateLimiter:
                 _raise_if_set(cancelled)
 
     def _seconds_until_slot(self, caller: WaitingCaller, most: int) -> float:
-        """Return the seconds until the caller's slot, but at most `most` ticks, converted to seconds."""
+        """Return the time until the caller's slot, or `most` (in ticks) if that is shorter, in seconds."""
         return max(0, min(caller.slot - self._now(), most)) / SECOND
 
     def _now(self) -> int:

@@ -15,8 +15,8 @@ queue, the last worker would start when the burst is nearly over.
 One sign says that there are too many workers: a worker has had no job for `idle_timeout` seconds. That time is long
 compared with one job, so a worker that gets a job from time to time is not stopped and started again and again.
 
-Always true: the functions never ask for more than `max_workers` or fewer than `min_workers`. A mistake here would
-exceed the limits of the servers that the jobs use.
+Always true: `wanted` never starts more than `max_workers`, and `may_retire` never leaves fewer than `min_workers`. A
+mistake in the first rule would overload the server that the jobs use.
 """
 
 from math import ceil
