@@ -121,7 +121,8 @@ def _raise_unless_accepted(code: int, reply: bytes | str) -> None:
     """Return if a reply to a command before the content is 2xx. Otherwise raise MailRefused or ConnectionDropped."""
     if 400 <= code < 600 and code != SERVICE_CLOSES:
         raise MailRefused(code, _one_line(reply))
-    # After a reply that SMTP does not allow here, the client cannot know which command the next reply belongs to.
+    # After 421, the server closes the connection. After a reply that SMTP does not allow here, the client cannot know
+    # which command the next reply belongs to.
     if not 200 <= code < 300:
         raise ConnectionDropped(f"{code} {_one_line(reply)}")
 
