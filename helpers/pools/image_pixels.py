@@ -1,5 +1,4 @@
-"""Convert the pixels of any picture that Pillow can read to a mode that a JPEG can store: RGB or gray, 8 bits per
-color.
+"""Convert the pixels of any picture to a mode that a JPEG can store: RGB or gray, with 8 bits per color.
 
 The rules:
 - Transparent pixels are put on a white background. Palettes, CMYK, YCbCr, and LAB become RGB.
@@ -68,7 +67,7 @@ def _gray(picture: Image.Image) -> Image.Image:
 
 def _white(numbers: Image.Image) -> int:
     """Return the value that becomes white in a picture of mode F. Raises ValueError if the values fit no range."""
-    # `getextrema` does not find NaN, because every comparison with NaN is false. The mean of all pixels does.
+    # `getextrema` does not find NaN, because every comparison with NaN is false. But it makes the mean NaN.
     mean = numbers.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
     if not isinstance(mean, float) or not math.isfinite(mean):
         raise ValueError("its values must be finite numbers, but NaN or infinity is among them")

@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from .words import describe
 
-# In bytes. Sources: RFC 5321 sections 4.5.3.1.1 and 4.5.3.1.3, RFC 1035.
+# The maximum lengths, in bytes, of a local part, an address, and a label of a domain. Sources: RFC 5321 sections
+# 4.5.3.1.1 and 4.5.3.1.3, RFC 1035.
 MAX_LOCAL, MAX_ADDRESS, MAX_LABEL = 64, 254, 63
 
 LOCAL = re.compile(r"[^\s\x00-\x1f\x7f-\x9f@<>()\[\]\\,;:\"]+")
@@ -98,7 +99,7 @@ def checked_address(name: str, value: Any) -> str:
     mailboxes do not have one.
     """
     if isinstance(value, str):
-        address = str.__str__(value)  # a plain string, even if `value` has a subclass of `str` with its own methods
+        address = str.__str__(value)  # a plain string, even if `value` is of a subclass with its own methods
         local, _, domain = address.rpartition("@")
         # smtplib parses the address again for the envelope. It must find exactly this address.
         plain = _is_local(local) and _is_domain(domain) and not ENCODED.search(address)

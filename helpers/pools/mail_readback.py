@@ -1,4 +1,4 @@
-"""Parse the finished bytes of a mail again, and refuse the mail if they differ from the fields that were asked for.
+"""Parse the finished bytes of a mail again, and refuse the mail if they differ from the fields that were submitted.
 
 The libraries that encode and fold headers have had bugs that added a recipient or a header to a mail. Therefore
 `verify` does not trust them. It parses the bytes as a receiver would, and compares every field with its source.

@@ -15,7 +15,7 @@ Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseE
 
 
 def classes_or_function(name: str, errors: Any) -> Any:
-    """Return a tuple of exception classes, or the function, that `errors` is. A single class becomes a tuple.
+    """Check `errors`, and return it as a tuple of exception classes or as a function. A single class becomes a tuple.
 
     `name` is the name of the argument, for the message. Raises TypeError if `errors` is neither an exception class, nor
     a tuple of them, nor a plain function.

@@ -27,7 +27,7 @@ from .words import describe, describe_error
 
 QUIT_TIMEOUT = 1.0  # seconds that a server has for its reply to QUIT
 SERVICE_CLOSES = 421  # after this reply, the server closes the connection (RFC 5321 section 3.8)
-MAX_REPLY = 500  # characters of a server's reply that are kept
+MAX_REPLY_TEXT = 500  # characters of a server's reply that are kept
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -121,7 +121,8 @@ def _raise_unless_accepted(code: int, reply: bytes | str) -> None:
     """Return if a reply to a command before the content is 2xx. Otherwise raise MailRefused or ConnectionDropped."""
     if 400 <= code < 600 and code != SERVICE_CLOSES:
         raise MailRefused(code, _one_line(reply))
-    # After a reply that SMTP does not allow here, the client cannot know which command the next reply belongs to.
+    # After 421, the server closes the connection. After a reply that SMTP does not allow here, the client cannot know
+    # which command the next reply belongs to.
     if not 200 <= code < 300:
         raise ConnectionDropped(f"{code} {_one_line(reply)}")
 
@@ -143,6 +144,6 @@ def _send_content(smtp: smtplib.SMTP, content: bytes) -> str:
 
 
 def _one_line(reply: bytes | str) -> str:
-    """Return a reply, which may have any bytes and any number of lines, as one line of at most MAX_REPLY characters."""
+    """Return a reply, which may have any bytes and any number of lines, as one line of limited length."""
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
-    return CONTROL.sub(" ", text[: 2 * MAX_REPLY])[:MAX_REPLY]
+    return CONTROL.sub(" ", text[: 2 * MAX_REPLY_TEXT])[:MAX_REPLY_TEXT]

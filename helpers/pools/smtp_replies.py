@@ -52,7 +52,7 @@ class StrictSMTP(smtplib.SMTP):
 
         Raises SMTPDataError if the content was not sent. Its code is the code of the reply to DATA, or -1 if there was
         no reply. Raises another OSError if the content may have been sent. The method of `smtplib` does not make this
-        difference: it raises the same error whether the connection is lost before or after the content.
+        distinction: it raises the same error whether the connection is lost before or after the content.
         """
         try:
             code, reply = self.docmd("DATA")
@@ -60,8 +60,7 @@ class StrictSMTP(smtplib.SMTP):
             raise smtplib.SMTPDataError(-1, describe_error(error)) from error
         if code != 354:
             raise smtplib.SMTPDataError(code, reply)
-        # Double each dot at the beginning of a line (RFC 5321 section 4.5.2). The first line is a header, without a
-        # dot.
+        # Double each dot at the beginning of a line (RFC 5321 section 4.5.2). The first line is a header and has none.
         self.send(msg.replace(b"\r\n.", b"\r\n..") + b".\r\n")
         return self.getreply()
 
