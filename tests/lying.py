@@ -313,7 +313,7 @@ def dying(number, victim, but=()):
     def trace(frame, event, _):
         if not frame.f_code.co_filename.startswith(FOLDER) or happened:
             return None
-        if frame.f_code.co_name != "live" and frame not in before and frame.f_back not in before:
+        if frame.f_code.co_name != "run_worker" and frame not in before and frame.f_back not in before:
             return None  # the test has called it, by what it watches
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "return" and frame.f_back in before:

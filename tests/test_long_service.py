@@ -141,7 +141,7 @@ def test_a_job_that_comes_back_stays_delayed_if_there_is_no_memory_for_the_queue
             enqueue(task)
 
         monkeypatch.setattr(state, "enqueue", no_memory)
-        monkeypatch.setattr("helpers.pools.alarm.AGAIN", 0.01)
+        monkeypatch.setattr("helpers.pools.alarm.RETRY_WAIT", 0.01)
         assert [result.ok for result in pool.stream(["a"])] == [True]
     assert failed == [True] and accounts_balance(pool.stats())
 

@@ -668,7 +668,7 @@ def test_a_worker_dies_at_any_point(lying, kind):
     def scenario(race):
         handled = Counter()
         # `live` is where a worker's death is caught. Nothing can catch what comes before its `try`.
-        with dying(race.moment, "-worker-1", but=["live"]) as happened:
+        with dying(race.moment, "-worker-1", but=["run_worker"]) as happened:
             pool = kind(noting(handled), resource=contextlib.nullcontext)
 
             def there_is_one_worker():
@@ -1863,7 +1863,7 @@ def forgotten(kind):
         if job == "bad":
             raise ValueError(job)
         if job == "blocks":
-            wait_until(lambda: not outlet.wanted or state_of(pool).closed)
+            wait_until(lambda: not outlet.is_open or state_of(pool).closed)
 
     crew = {"workers": 1} if kind is RetryingPool else {"min_workers": 1, "max_workers": 1}
     pool = kind(handler, policy=LATER, queue_size=10, **crew)
