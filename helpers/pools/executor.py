@@ -72,8 +72,8 @@ class Call:
 
 
 def _run(call: Call) -> Any:
-    """Run one call: the handler of the pool. Raises what the function raises, or JobCancelled for a cancelled
-    future.""" if not call.started:
+    """Run one call. Raises what the function raises, and JobCancelled if the future was cancelled."""
+    if not call.started:
         call.started = True
         if not call.future.set_running_or_notify_cancel():  # After this the future cannot be cancelled.
             raise JobCancelled("its future was cancelled")
