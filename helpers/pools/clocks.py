@@ -28,16 +28,21 @@ def guarded(clock: Clock) -> Clock:
 
     def read() -> float:
         nonlocal last, read_at
-        try:
-            reading = float(clock())
-            if math.isfinite(reading):
-                last, read_at = reading, time.monotonic()
-                return reading
-        except (
-            BaseException
-        ) as problem:  # An error of the user's function makes time stamps wrong, but it fails no job.
-            if is_stop_button(problem):
-                raise
-        return last + time.monotonic() - read_at  # if the time stood still, no retry would ever be due
+        reading = _reading_or_none(clock)
+        if reading is None:
+            return last + time.monotonic() - read_at  # if the time stood still, no retry would ever be due
+        last, read_at = reading, time.monotonic()
+        return reading
 
     return read
+
+
+def _reading_or_none(clock: Clock) -> float | None:
+    """Return what `clock` returns, or None if it raises or returns no finite number."""
+    try:
+        reading = float(clock())
+    except BaseException as problem:  # An error of the user's function makes time stamps wrong, but it fails no job.
+        if is_stop_button(problem):
+            raise
+        return None
+    return reading if math.isfinite(reading) else None
