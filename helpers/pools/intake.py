@@ -77,9 +77,8 @@ class Intake(Generic[Job, Value]):
                     return False
                 if parker is not None:
                     self._unlist(parker)
-                    if (
-                        len(state.queue) + 1 < state.queue_size
-                    ):  # When a delayed job returns, many submitters may have room.
+                    # When a delayed job returns, many submitters may have room.
+                    if len(state.queue) + 1 < state.queue_size:
                         state.wake_blocked()
                 if submitter is not None:
                     # Add the thread before its job: if an interrupt arrives in between, it can still read results.
