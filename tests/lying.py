@@ -212,13 +212,15 @@ class Race:
             self.errors.append(error)
 
 
-def at_each_moment(make_lock, scenario, in_this_thread=False):
+def at_each_moment(make_lock, scenario, in_this_thread=False, every=1):
     """Run scenario(race) with its action at the first moment, the second, and so on, until no such moment exists.
+
+    every: try only each `every`-th moment.
 
     A scenario runs in a thread of its own, so that one that gets stuck fails instead of hanging. A scenario that needs
     the main thread runs in this one.
     """
-    for moment in count():
+    for moment in count(step=every):
         race = Race(make_lock(), moment)
         whole = Race(race.lock, 0)
         if in_this_thread:

@@ -91,9 +91,7 @@ class ElasticCrew(Crew):
                 reserved.pop(0)
             except BaseException as error:
                 self._no_thread(decision, reserved)
-                if not isinstance(
-                    error, RuntimeError | MemoryError
-                ):  # Another thread has injected an error into this one.
+                if not isinstance(error, RuntimeError | MemoryError):  # another thread has injected this error
                     raise
                 return
 
