@@ -10,6 +10,7 @@ from helpers.charts.drawings import kitchen, series_map
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.pictures import before_and_after, contact_sheet
 from helpers.charts.retries import arrivals, attempts, backoff
+from helpers.charts.style import blank
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
 from helpers.charts.timelines import floor_plan, naive_run, progress, queue_depth
 
@@ -19,6 +20,7 @@ __all__ = [
     "attempts",
     "backoff",
     "before_and_after",
+    "blank",
     "contact_sheet",
     "cost",
     "crew",

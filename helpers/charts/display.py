@@ -5,11 +5,14 @@ from io import BytesIO
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from PIL import Image, PngImagePlugin
 
-from helpers.charts.style import STYLE, root_figure
+from helpers.charts.style import in_style, root_figure
 from helpers.measure.words import describe
 
 DPI = 144  # pixels an inch: one and a half for each pixel on the page, so that it is sharp on dense screens
+PALETTE = 128  # colors of a stored chart; no eye sees the difference
+MOST_COLORS = 8192  # of a chart, counting the shades at the edges of letters and lines; photos have more
 
 
 def show(ax: Axes, alt: str) -> None:
@@ -34,11 +37,31 @@ def show(ax: Axes, alt: str) -> None:
     display(data, metadata={"image/png": {"alt": words, "width": width}}, raw=True)  # type: ignore[no-untyped-call]
 
 
-def png(ax: Axes, description: str = "") -> bytes:
-    """The figure of `ax` as a PNG, for a widget or a file, and closed: else the notebook would show it once more."""
+def png(ax: Axes, description: str = "", *, tight: bool = True) -> bytes:
+    """Return the figure of `ax` as a PNG, for a widget or a file, and close it. An open figure would be shown again.
+
+    `tight` cuts the white edges off. Without it, all pictures of figures of one size have the same size, so that a
+    picture that changes does not jump.
+    """
     figure = root_figure(ax)
     file = BytesIO()
-    with plt.style.context(STYLE):
-        figure.savefig(file, format="png", dpi=DPI, bbox_inches="tight", metadata={"Description": description})
-    plt.close(figure)
-    return file.getvalue()
+    with in_style():
+        figure.savefig(file, format="png", dpi=DPI, bbox_inches="tight" if tight else None)
+    if figure.canvas.manager is not None:  # it is one of pyplot's
+        plt.close(figure)
+    return _small(file, description)
+
+
+def _small(file: BytesIO, description: str) -> bytes:
+    """Return the picture with a palette, which takes a third of the bytes, unless it has more colors than a chart has.
+
+    Photos keep all their colors: in a palette of 128, their skies have stripes.
+    """
+    picture = Image.open(file).convert("RGB")
+    if picture.getcolors(MOST_COLORS) is not None:
+        picture = picture.quantize(PALETTE, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    words = PngImagePlugin.PngInfo()
+    words.add_itxt("Description", description)
+    small = BytesIO()
+    picture.save(small, format="PNG", optimize=True, dpi=(DPI, DPI), pnginfo=words)
+    return small.getvalue()
