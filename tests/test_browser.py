@@ -123,8 +123,9 @@ def test_widgets_with_the_mouse(lab, page, tmp_path):
             try_widgets(page, cell, f"{name[:2]}-{cell}")
     assert page.locator(".Toastify__toast").count() == 0, "a pop-up"
     assert not [url for url in requests if not url.startswith((lab, "data:", "blob:"))]
-    log = (tmp_path / "lab.log").read_text()
-    assert not re.search(r"^\[[WE] |Traceback|Warning", log, re.M), log
+    lines = (tmp_path / "lab.log").read_text().splitlines(keepends=True)
+    log = "".join(line for line in lines if "WebSocket ping timeout" not in line)  # that is a machine that is too busy
+    assert not re.search(r"^\[[WE] |Traceback|warning", log, re.M | re.I), log
 
 
 def open_notebook(page, lab, name) -> None:

@@ -8,8 +8,10 @@ import platform
 from pathlib import Path
 
 import nbformat
+from jupyter_client.manager import KernelManager
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from nbformat.sign import NotebookNotary
+from tornado.log import gen_log
 
 
 class SeriesFiles(AsyncLargeFileManager):
@@ -49,9 +51,16 @@ def sign(folder):
         notary.sign(nbformat.read(path, as_version=4))
 
 
+def heed(record):
+    """Drop one warning, which is about Jupyter's own numbers: it counts in ms what Tornado takes for seconds."""
+    return "websocket_ping_timeout" not in record.getMessage()
+
+
+gen_log.addFilter(heed)
 sign(Path(__file__).parents[2] / "notebooks")
 c = get_config()  # noqa: F821  # Jupyter defines it
 c.ServerApp.contents_manager_class = SeriesFiles
-c.ServerApp.tornado_settings = {"ws_ping_timeout": 30_000}  # its default is longer than the interval: a warning
+if hasattr(KernelManager, "transport_encryption"):  # since jupyter_client 8.10: kernels warn if they have no key
+    c.KernelManager.transport_encryption = "auto"
 c.LabApp.news_url = None
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
