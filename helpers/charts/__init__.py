@@ -4,6 +4,7 @@ No chart changes matplotlib's settings, prints, or shows anything by itself.
 """
 
 from helpers.charts.advice import advice, signs, ways
+from helpers.charts.compared import lanes, shares
 from helpers.charts.crews import cost, crew
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
@@ -25,6 +26,7 @@ __all__ = [
     "efficiency",
     "floor_plan",
     "kitchen",
+    "lanes",
     "latency",
     "naive_run",
     "outcomes",
@@ -33,6 +35,7 @@ __all__ = [
     "queue_depth",
     "rates",
     "series_map",
+    "shares",
     "show",
     "signs",
     "throughput",
