@@ -3,7 +3,7 @@
     python tools/execute.py                    every notebook
     python tools/execute.py notebooks/01*      these
 
-Normalised: kernel and language metadata, execution counts, no time stamps, streams in one piece. Cell ids are kept.
+Normalised: kernel and language metadata, execution counts, no time stamps, streams in one piece. Cell ids stay.
 """
 
 import sys
