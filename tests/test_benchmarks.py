@@ -105,6 +105,13 @@ def test_the_picture_of_the_outcome_shows_the_runs_of_the_table():
         outcome.selected(naive[naive["run"] != "API, threads"])
 
 
+def test_the_readme_describes_the_picture_with_its_numbers():
+    table = pd.read_csv(ROOT / "benchmarks" / "outcome.csv")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (words,) = re.findall(r'<img src="benchmarks/outcome.png" width="\d+" alt="(.+?)">', readme)
+    assert all(re.search(rf"\b{succeeded:,}\b", words) for succeeded in table["succeeded"])
+
+
 def test_the_naive_bar_is_the_best_naive_run_under_that_limit():
     succeeded = pd.read_csv(ROOT / "benchmarks" / "naive.csv").query("outcome == 'succeeded'").set_index("run")["jobs"]
     for begin in ("database, ", "API, ", "1 GiB, "):

@@ -638,7 +638,7 @@ def test_outcomes_refuse_more_kinds_than_can_be_told_apart() -> None:
 
 
 def test_shares_are_percent_of_the_jobs_of_their_own_run_and_say_how_many_succeed() -> None:
-    ax = charts.shares(SHARES, title="Two workers are enough")
+    ax = charts.shares(SHARES)
     succeeded, failed = ax.containers
     assert [bar.get_width() for bar in succeeded] == [25, 100, 0]
     assert [bar.get_width() for bar in failed] == pytest.approx([75, np.nan, 100], nan_ok=True)
@@ -646,7 +646,6 @@ def test_shares_are_percent_of_the_jobs_of_their_own_run_and_say_how_many_succee
     assert failed[0].get_hatch() and not succeeded[0].get_hatch()
     assert [label.get_text() for label in ax.get_yticklabels()] == ["all at once", "two workers", "all"]
     assert words(ax) == ["disk", "net", "100 succeed", "disk full", "all 200 succeed", "0 succeed"]
-    assert ax.get_title(loc="left") == "Two workers are enough"
     first, second, third = ax.get_yticks()
     assert third - second > second - first, "groups stand apart"
 

@@ -15,7 +15,7 @@ WIDE = 25  # percent: a part of a bar that is wide enough for words
 WIDTH = 16  # characters in one line of the name of a group
 
 
-def shares(table: pd.DataFrame, *, title: str = "How many of the jobs succeed", ax: Axes | None = None) -> Axes:
+def shares(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a bar per run, split into the jobs that succeeded and those that failed, in one group per place.
 
     Each bar is as wide as all jobs of its run, so that runs with different numbers of jobs can be compared. The number
@@ -23,7 +23,6 @@ def shares(table: pd.DataFrame, *, title: str = "How many of the jobs succeed", 
 
     Args:
         table: columns place (the group), way, jobs, succeeded, failure (words for the failed jobs, or empty).
-        title: the finding.
 
     Raises:
         ValueError: for a missing column, an empty table, no jobs, or more succeeded jobs than jobs.
@@ -41,7 +40,7 @@ def shares(table: pd.DataFrame, *, title: str = "How many of the jobs succeed", 
         failed: dict[str, Any] = {"color": "#F6D3BF", "edgecolor": VERMILLION, "hatch": "//", "linewidth": 0.8}
         axes.barh(heights, (100 - percent).where(percent < 100), left=percent, height=0.78, **failed)
         axes.set_yticks(heights, [label_of(way, 40) for way in table["way"]])
-        axes.set(title=title, xlabel="Share of the jobs that succeed (%)", xlim=(0, 100))
+        axes.set(title="How many of the jobs succeed", xlabel="Share of the jobs that succeed (%)", xlim=(0, 100))
         axes.set_ylim(max(heights) + 0.5, -0.5)
         name_groups(axes, places, heights)
         for height, row in zip(heights, table.to_dict("records"), strict=True):
@@ -62,12 +61,11 @@ def name_parts(ax: Axes, height: float, row: dict[Any, Any]) -> None:
         ax.text(99.5, height, label_of(row["failure"], 60), ha="right", va="center", fontsize=10, bbox=WHITE)
 
 
-def lanes(table: pd.DataFrame, *, title: str = "Which worker does which job when", ax: Axes | None = None) -> Axes:
+def lanes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw each job as a bar in the row of its worker, in one group of rows per way; a line marks the end of each way.
 
     Args:
         table: columns way (the group), worker, job, started, finished; the times in seconds since the start of the way.
-        title: the finding.
 
     Raises:
         ValueError: for a missing column or an empty table.
@@ -84,7 +82,7 @@ def lanes(table: pd.DataFrame, *, title: str = "Which worker does which job when
         length = table["finished"] - table["started"]
         axes.barh(at, length, left=table["started"], height=0.76, color=SKY, edgecolor=INK, linewidth=0.8)
         axes.set_yticks(heights, [f"worker {worker:.0f}" for _, worker in rows])
-        axes.set(title=title, xlabel="Time since the start (s)", xlim=(0, 1.2 * table["finished"].max()))
+        axes.set(title="Which worker does which job when", xlabel="Time since the start (s)", xlim=(0, 1.2 * table["finished"].max()))
         axes.set_ylim(max(heights) + 0.6, -0.6)
         name_groups(axes, [way for way, _ in rows], heights)
         for height, start, end, job in zip(at, table["started"], table["finished"], table["job"], strict=True):
