@@ -4,6 +4,7 @@ import httpx
 import pandas as pd
 import psycopg
 
+from benchmarks import outcome
 from benchmarks.report import draw, write
 from helpers import charts
 from helpers.pools import WorkerPool, current_worker, run_bounded, run_unbounded, run_unbounded_async
@@ -90,6 +91,7 @@ def run() -> None:
     shown["seconds"] = table.groupby("run")["seconds"].first().round(1)
     write("naive", table, shown)
     draw("naive", charts.outcomes(table))
+    outcome.run()
 
 
 if __name__ == "__main__":

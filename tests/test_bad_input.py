@@ -529,6 +529,7 @@ TEXTS: list[tuple[Callable[..., Any], dict[str, Any], type[BaseException], str]]
     (charts.outcomes, {"table": FEWER}, ValueError, f"jobs must be 0 or more {IN_ROW}, not -1"),
     (charts.latency, {"table": NO_LATENCY}, ValueError, "no column p50, p95; it has workers"),
     (charts.latency, {"table": FIVE_LOADS}, ValueError, "5 loads; a chart can tell 4 apart"),
+    (charts.shares, {"table": tables.SHARES.assign(succeeded=999)}, ValueError, "succeeded must be at most jobs"),
     (charts.series_map, {"ready": [0, 14]}, ValueError, "there is no notebook 14: they go from 0 to 13"),
 ]  # fmt: skip
 
@@ -564,6 +565,8 @@ TABLES: list[tuple[Callable[[Any], Any], pd.DataFrame, list[str], list[str]]] = 
     (charts.advice, tables.ADVICE, ["workers", "advised", "throughput"], ["load"]),
     (charts.ways, tables.WAYS, ["seconds"], ["case", "way"]),
     (partial(charts.signs, kinds=tables.KINDS), tables.SIGNS, [], ["mistake", "sign"]),
+    (charts.shares, tables.SHARES, ["jobs", "succeeded"], ["place", "way", "failure"]),
+    (charts.lanes, tables.LANES, ["worker", "started", "finished"], ["way", "job"]),
 ]
 
 

@@ -107,6 +107,14 @@ WAYS = pd.DataFrame(
 )
 SIGNS = pd.DataFrame({"mistake": ["1 not closed", "2 too late", "3 no lock"], "sign": ["hangs", "loses", "hangs"]})
 KINDS = ["hangs", "loses", "raises"]
+SHARES = pd.DataFrame(
+    [("disk", "all at once", 400, 100, "disk full"), ("disk", "two workers", 200, 200, ""), ("net", "all", 10, 0, "")],
+    columns=["place", "way", "jobs", "succeeded", "failure"],
+)
+LANES = pd.DataFrame(
+    [("pool", 2, "b", 0.0, 0.1), ("pool", 1, "a", 0.0, 0.2), ("pool", 2, "c", 0.1, 0.3), ("loop", 1, "a", 0.0, 0.6)],
+    columns=["way", "worker", "job", "started", "finished"],
+)
 
 
 def three_parts() -> pd.DataFrame:
@@ -133,6 +141,8 @@ ALL: dict[str, Callable[..., Axes]] = {
     "advice": lambda **more: charts.advice(ADVICE, **more),
     "ways": lambda **more: charts.ways(WAYS, **more),
     "signs": lambda **more: charts.signs(SIGNS, KINDS, **more),
+    "shares": lambda **more: charts.shares(SHARES, **more),
+    "lanes": lambda **more: charts.lanes(LANES, **more),
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
@@ -155,6 +165,8 @@ UNITS = {
     "advice": ("Workers, as a multiple of the advice (log scale)", "Throughput, share of the best (%)"),
     "ways": ("Time, as a multiple of the first way's (log scale)", ""),
     "signs": ("", ""),
+    "shares": ("Share of the jobs that succeed (%)", ""),
+    "lanes": ("Time since the start (s)", ""),
 }
 
 
@@ -625,9 +637,34 @@ def test_outcomes_refuse_more_kinds_than_can_be_told_apart() -> None:
         charts.outcomes(table)
 
 
+def test_shares_are_percent_of_the_jobs_of_their_own_run_and_say_how_many_succeed() -> None:
+    ax = charts.shares(SHARES)
+    succeeded, failed = ax.containers
+    assert [bar.get_width() for bar in succeeded] == [25, 100, 0]
+    assert [bar.get_width() for bar in failed] == pytest.approx([75, np.nan, 100], nan_ok=True)
+    assert [bar.get_x() for bar in failed] == [25, 100, 0]
+    assert failed[0].get_hatch() and not succeeded[0].get_hatch()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["all at once", "two workers", "all"]
+    assert words(ax) == ["disk", "net", "100 succeed", "disk full", "all 200 succeed", "0 succeed"]
+    first, second, third = ax.get_yticks()
+    assert third - second > second - first, "groups stand apart"
+
+
+def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_way() -> None:
+    ax = charts.lanes(LANES)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["worker 1", "worker 2", "worker 1"]
+    bars = [(bar.get_x(), bar.get_width(), bar.get_y() + bar.get_height() / 2) for bar in ax.containers[0]]
+    one, two, three = ax.get_yticks()
+    expected = [(0.0, 0.1, two), (0.0, 0.2, one), (0.1, 0.2, two), (0.0, 0.6, three)]
+    assert [value for bar in bars for value in bar] == pytest.approx([value for bar in expected for value in bar])
+    assert [list(line.get_xdata()) for line in ax.lines] == [[0.3, 0.3], [0.6, 0.6]]
+    assert words(ax) == ["pool", "loop", "b", "a", "c", "a", "0.30 s", "0.60 s"]
+
+
 def test_the_kitchen_names_both_the_kitchen_and_the_pattern() -> None:
     drawn = set(words(charts.kitchen()))
-    assert {"Orders", "jobs", "The rail", "bounded queue", "The cooks", "workers", "The pass", "results"} <= drawn
+    assert {"Orders", "The waiter", "The rail", "The cooks", "The pass"} <= drawn
+    assert {"jobs", "producer", "bounded queue", "workers", "results"} <= drawn
 
 
 def test_the_map_has_every_notebook_in_reading_order_and_marks_what_is_to_come() -> None:
@@ -638,11 +675,13 @@ def test_the_map_has_every_notebook_in_reading_order_and_marks_what_is_to_come()
     assert places == sorted(places)  # rows from the top, each from the left
     after = [after for title, after in pairwise(words(ax)) if title in ("Unbounded", "Image pool")]
     assert after == ["Build it", "to come"]
-    assert words(ax).count("to come") == 11 + 1  # and one of each in the key
+    assert words(ax).count("to come") == 11
     dashed = [disc for disc in ax.patches if isinstance(disc, Circle) and disc.get_linestyle() != "-"]
     full = [disc for disc in ax.patches if isinstance(disc, Circle) and to_hex(disc.get_facecolor()) != "#ffffff"]
-    assert len(dashed) == 11 + 1 and len(full) == 3 + 1
-    assert {"See it fail", "Build it", "Make it strong", "Choose and measure"} <= set(words(ax))
+    assert len(dashed) == 11 and len(full) == 3
+    for part in ("See it fail", "Build it", "Make it strong", "Choose and measure"):
+        (ability,) = [after for name, after in pairwise(words(ax)) if name == part]
+        assert ability.startswith("you can ")
 
 
 def test_the_map_of_the_whole_series_has_nothing_to_come() -> None:

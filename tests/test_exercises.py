@@ -24,7 +24,7 @@ from helpers.exercises import (
 from helpers.pools import WorkerPool
 
 ROOT = Path(__file__).parents[1] / "notebooks"
-NAMES = [path.name for path in sorted(ROOT.glob("*.ipynb"))]
+NAMES = [path.name for path in sorted(ROOT.glob("[0-9]*.ipynb"))]
 
 
 def exercises(path: Path) -> list[str]:
@@ -221,10 +221,10 @@ WRONG = [
     (email_pool.check_batches, reads_one_ahead, "it read 4 jobs"),
     (start_here.check_words, None, "a dict is wanted"),
     (start_here.check_words, {**start_here.KITCHEN, "cook": "thread pool"}, "'cook' is not a 'thread pool'"),
-    (start_here.check_dinner, lambda o, c, m: o * m / c, "16.8"),
-    (start_here.check_dinner, lambda o, c, m: (o // c) * m, "16"),
-    (start_here.check_dinner, lambda o, c, m: (o // c + 1) * m, "20"),
-    (start_here.check_dinner, 16, "a function is wanted"),
+    (start_here.check_seconds, lambda o, c, m: o * m / c, "16.8"),
+    (start_here.check_seconds, lambda o, c, m: (o // c) * m, "16"),
+    (start_here.check_seconds, lambda o, c, m: (o // c + 1) * m, "20"),
+    (start_here.check_seconds, 16, "a function is wanted"),
     (unbounded.check_refused, lambda jobs, limit: jobs - limit, "-95"),
     (unbounded.check_refused, lambda jobs, limit: jobs, "250"),
     (unbounded.check_semaphore, all_threads, "more than 4 handlers ran"),

@@ -10,8 +10,9 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1] / "notebooks"
-CHAPTERS = sorted(ROOT.glob("*.ipynb"))
+CHAPTERS = sorted(ROOT.glob("[0-9]*.ipynb"))
 SOLUTIONS = sorted(ROOT.glob("solutions/*.ipynb"))
+GLOSSARY = ROOT / "glossary.ipynb"
 TAGS = {"nbval-ignore-output", "nbval-check-output", "nbval-skip", "raises-exception", "exercise"}
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
 FORBIDDEN = {
@@ -33,6 +34,7 @@ METADATA = {  # as JupyterLab writes it, or else opening a notebook would change
     },
 }
 MOST_LINES = 15
+MOST_CHARACTERS = 88  # of a line of code: that many are visible in JupyterLab on a laptop
 MOST_BYTES = 1_500_000
 
 
@@ -40,7 +42,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-every = pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=name_of)
+every = pytest.mark.parametrize("path", [*CHAPTERS, *SOLUTIONS, GLOSSARY], ids=name_of)
 chapters = pytest.mark.parametrize("path", CHAPTERS, ids=name_of)
 
 
@@ -99,6 +101,14 @@ def test_cells_are_short_and_hold_nothing_that_nbval_trips_over(path):
         assert len(cell.source.splitlines()) <= MOST_LINES, cell.id
         for pattern, reason in FORBIDDEN.items():
             assert not re.search(pattern, cell.source, re.M), f"{cell.id}: {reason}"
+
+
+@chapters
+def test_no_line_of_code_is_wider_than_the_page(path):
+    if read(path).cells[0].id == "cell-00":
+        pytest.skip("this chapter still has numbered cells: it has not been revised yet")
+    for cell in code_cells(path):
+        assert max(map(len, cell.source.splitlines())) <= MOST_CHARACTERS, cell.id
 
 
 @every
@@ -190,6 +200,37 @@ def test_links_lead_somewhere(path):
                 assert (path.parent / target).exists(), target
 
 
+# The glossary
+
+
+def terms() -> list[tuple[str, str, str]]:
+    """The rows of the glossary: term, meaning, and the links to its chapters."""
+    text = "\n".join(cell.source for cell in read(GLOSSARY).cells)
+    return re.findall(r"^\| \*\*(.+?)\*\* \| (.+?) \| (.+) \|$", text, re.M)
+
+
+def test_the_glossary_is_a_page_of_text_in_alphabetical_order():
+    assert not code_cells(GLOSSARY)
+    names = [term.lower() for term, _, _ in terms()]
+    assert len(names) >= 40 and names == sorted(set(names))
+
+
+def test_each_term_of_the_glossary_occurs_in_the_chapters_that_it_names():
+    texts = {path.name: "\n".join(cell.source for cell in read(path).cells).lower() for path in CHAPTERS}
+    for term, _, links in terms():
+        word = re.split(r"[ ,-]", term.lower())[0][:5]  # a chapter may write it in another form: retry, retries
+        found = re.findall(r"\[(\d\d)\]\((.+?)\)", links)
+        assert found and ", ".join(f"[{number}]({name})" for number, name in found) == links, term
+        for number, name in found:
+            assert name.startswith(f"{number}_") and word in texts[name], f"{term} does not occur in {name}"
+
+
+@chapters
+def test_a_chapter_that_mentions_the_glossary_links_to_it(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    assert text.lower().count("glossary") == text.count("glossary](glossary.ipynb)") + text.count("](glossary.ipynb)")
+
+
 def run_nbval(path: Path) -> subprocess.CompletedProcess:
     command = [
         sys.executable,
@@ -243,7 +284,7 @@ def test_what_a_notebook_leaves_behind_turns_nbval_red(tmp_path, leaves, what):
 
 @pytest.mark.long
 def test_the_real_notebook_turns_red_too(tmp_path):
-    """The first digit of the first compared output of 00 is altered in a copy beside nothing else."""
+    """The first digit of the first compared output of 00 is altered in a copy beside nothing but the data it reads."""
     notebook = read(ROOT / "00_start_here.ipynb")
     for cell in notebook.cells:
         if cell.cell_type == "code" and not tags(cell) & UNCOMPARED and cell.outputs:
@@ -253,6 +294,9 @@ def test_the_real_notebook_turns_red_too(tmp_path):
                 break
     else:
         pytest.fail("no output to alter")
-    nbformat.write(notebook, tmp_path / "altered.ipynb")
-    red = run_nbval(tmp_path / "altered.ipynb")
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "benchmarks").mkdir()
+    shutil.copy(ROOT.parent / "benchmarks" / "outcome.csv", tmp_path / "benchmarks")
+    nbformat.write(notebook, tmp_path / "notebooks" / "altered.ipynb")
+    red = run_nbval(tmp_path / "notebooks" / "altered.ipynb")
     assert red.returncode == 1 and red.stdout.count("FAILED") == 1 and "submitted 9" in red.stdout
