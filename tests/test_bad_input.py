@@ -367,7 +367,10 @@ RULES: list[tuple[Callable[..., Any], str, str, list[Any], list[Any]]] = [
     (charts.series_map, "ready", "must be numbers of notebooks", [5], []),
     (charts.kitchen, "ax", "must be the Axes to draw on", [5, "ax"], []),
     (charts.png, "ax", "must be the Axes that a chart returned", [None, plt], []),
-    (partial(charts.show, None), "alt", "must be a sentence", [None, 5], []),
+    (partial(charts.show, None), "caption", "must be a sentence", [None, 5], []),
+    (partial(charts.show, None), "alt", "must be a sentence", [5], []),
+    (partial(charts.headline, tables.plain_axes()), "title", "must be a sentence", [5], []),
+    (partial(charts.headline, tables.plain_axes(), "A title"), "subtitle", "must be a sentence", [5], []),
 ]  # fmt: skip
 
 

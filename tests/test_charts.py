@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox
 from matplotlib.patches import Circle
 from PIL import Image
@@ -28,6 +29,11 @@ from helpers.charts.timelines import steps
 
 WORKERS = [1, 2, 5, 10, 25, 50, 100]
 ERROR = "OperationalError: sorry, too many clients already"
+
+
+def plain_axes() -> Axes:
+    """Axes that no window and no later `plt.close` knows of."""
+    return Figure().subplots()
 
 
 def sweep(load: str = "batch", repeats: int = 3) -> pd.DataFrame:
@@ -140,7 +146,7 @@ UNITS = {
     "naive_run": ("Time since the start (s)", "Connections of the client"),
     "outcomes": ("Jobs", ""),
     "progress": ("Time since the start (s)", "Jobs ended"),
-    "rates": ("Records/s (a dot is a run, the bar their median, log scale)", ""),
+    "rates": ("Records/s (a dot is a run, the diamond their median, log scale)", ""),
     "crew": ("Time since the start (s)", "Waiting jobs"),
     "cost": ("Worker-seconds paid for", "p95 of latency (s)"),
     "attempts": ("Time since the start (s)", "Job"),
@@ -337,11 +343,14 @@ def test_progress_takes_outcomes_by_name_and_at_most_three() -> None:
 
 def test_rates_are_medians_with_a_dot_a_repeat_and_logarithmic_if_need_be() -> None:
     ax = charts.rates(RATES, unit="records/s")
-    assert ax.get_xscale() == "log" and charts.rates(RATES[:2], unit="records/s").get_xscale() == "linear"
-    assert [bar.get_width() for bar in ax.containers[0]] == [100, 9_000]
+    assert ax.get_xscale() == "log" and not ax.patches, "a bar has no start on a logarithmic axis"
+    assert list(ax.lines[0].get_xdata()) == [100, 9_000] and list(ax.lines[0].get_ydata()) == [0, 1]
+    linear = charts.rates(RATES[:2], unit="records/s")
+    assert linear.get_xscale() == "linear" and [bar.get_width() for bar in linear.patches] == [100]
+    assert linear.get_xlabel() == "Records/s (a dot is a run, the bar their median)"
     assert [label.get_text() for label in ax.get_yticklabels()] == ["one by one", "in batches"]
     assert {"100", "9,000"} <= set(words(ax))
-    assert list(ax.lines[0].get_xdata()) == [90, 110, 9_000] and list(ax.lines[0].get_ydata()) == [0, 0, 1]
+    assert list(ax.lines[1].get_xdata()) == [90, 110, 9_000] and list(ax.lines[1].get_ydata()) == [0, 0, 1]
 
 
 def test_a_contact_sheet_shows_every_picture_whole_upright_and_named(tmp_path: Any) -> None:
@@ -684,6 +693,92 @@ def test_show_refuses_an_empty_alt_text(alt: str, displayed: list[Any]) -> None:
         charts.show(ax, alt=alt)
     assert not displayed
     assert plt.get_fignums() == [ax.figure.number]
+
+
+def test_a_caption_is_shown_below_the_picture_and_is_its_alternative_text(displayed: list[Any]) -> None:
+    charts.show(charts.kitchen(), caption="Jobs wait\n in a_queue, at most 5 * 20 for 3 $.")
+    (picture, more), (below, _) = displayed
+    words = "Jobs wait in a_queue, at most 5 * 20 for 3 $."
+    assert picture["text/plain"] == below["text/plain"] == more["metadata"]["image/png"]["alt"] == words
+    assert below["text/markdown"] == r"*Jobs wait in a\_queue, at most 5 \* 20 for 3 \$.*"
+    assert "image/png" not in below
+
+
+def test_a_chart_has_either_a_caption_or_an_alternative_text(displayed: list[Any]) -> None:
+    ax = charts.kitchen()
+    with pytest.raises(TypeError, match="not both"):
+        charts.show(ax, caption="A kitchen.", alt="A kitchen.")
+    with pytest.raises(TypeError, match="caption must be a sentence, not None"):
+        charts.show(ax)
+    assert not displayed
+
+
+FINDING = "Twenty-five connections cap the throughput; more workers only add waiting"
+PLOTTED = "Throughput against workers, the median and the range of 3 runs of 200 jobs each, on a machine with 2 cores"
+
+
+def figure_words(ax: Axes) -> list[str]:
+    return [text.get_text().replace("\n", " ") for text in ax.figure.texts]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_headline_stands_above_the_chart_and_leaves_it_its_size(name: str) -> None:
+    ax = ALL[name]()
+    figure = laid_out(ax)
+    before = figure.get_size_inches()
+    assert charts.headline(ax, FINDING, PLOTTED) is ax
+    assert figure_words(ax)[-2:] == [FINDING, PLOTTED]
+    assert not ax.get_title(loc="left")
+    laid_out(ax)
+    boxes = [text.get_window_extent() for text in figure.texts[-2:]]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 + 1 for box in boxes)
+    assert boxes[0].y0 >= boxes[1].y1 - 2, "the subtitle stands below the title"
+    parts = [axes.get_tightbbox() for axes in figure.get_axes()]
+    assert boxes[1].y0 >= max(box.y1 for box in parts if box is not None) - 2, "both stand above the chart"
+    assert figure.get_size_inches()[0] == before[0] and figure.get_size_inches()[1] > before[1] + 0.4
+
+
+def test_a_headline_leaves_the_titles_of_panels() -> None:
+    figure, panels = plt.subplots(1, 2)
+    for panel in panels:
+        charts.queue_depth(frame(), ax=panel)
+    charts.headline(panels[0], "A finding")
+    assert [panel.get_title(loc="left") for panel in panels] == ["Jobs in the pool over time"] * 2
+    assert figure.texts[-1].get_text() == "A finding"
+
+
+def test_show_writes_the_headline_into_the_picture(displayed: list[Any]) -> None:
+    charts.show(charts.efficiency(sweep()), caption="The same for every number of workers.")
+    charts.show(charts.efficiency(sweep()), "The same for every number of workers.", title=FINDING, subtitle=PLOTTED)
+    heights = [
+        struct.unpack(">I", b64decode(data["image/png"])[20:24])[0] for data, _ in displayed if "image/png" in data
+    ]
+    assert heights[1] > heights[0] + 60
+
+
+@pytest.mark.parametrize(
+    ("title", "subtitle", "rule"),
+    [
+        ("one two three four five six seven eight nine ten eleven twelve thirteen", None, "at most 12 words, not 13"),
+        (None, "Throughput against workers", "a subtitle needs a title"),
+        (" ", None, "title is empty"),
+        ("A finding", "", "subtitle is empty"),
+    ],
+)
+def test_show_refuses_a_headline_that_breaks_its_rule(
+    title: str | None, subtitle: str | None, rule: str, displayed: list[Any]
+) -> None:
+    ax = charts.kitchen()
+    with pytest.raises(ValueError, match=rule):
+        charts.show(ax, caption="A kitchen.", title=title, subtitle=subtitle)
+    assert not displayed and plt.get_fignums() == [ax.figure.number]
+
+
+def test_the_range_of_the_repeats_is_drawn() -> None:
+    (span,) = charts.throughput(sweep()).collections
+    rates = sweep().groupby("workers")["throughput"]
+    ends = np.array([line.vertices[:, 1] for line in span.get_paths()])
+    assert ends[:, 0] == pytest.approx(rates.min()) and ends[:, 1] == pytest.approx(rates.max())
 
 
 # What belongs to the user

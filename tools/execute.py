@@ -3,7 +3,7 @@
     python tools/execute.py                    every notebook
     python tools/execute.py notebooks/01*      these
 
-Normalised: kernel and language metadata, cell ids, execution counts, no time stamps, streams in one piece.
+Normalised: kernel and language metadata, execution counts, no time stamps, streams in one piece. Cell ids stay.
 """
 
 import sys
@@ -44,9 +44,8 @@ def execute(path: Path) -> float:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Stable ids, no metadata but tags; no widgets, which die with their kernel, except where nbval asks for them."""
-    for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{number:02}"
+    """No metadata but tags; no widgets, which die with their kernel, except where nbval asks for them."""
+    for cell in notebook.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         if "nbval-ignore-output" in (tags or []):

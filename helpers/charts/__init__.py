@@ -1,4 +1,10 @@
-"""Charts of the series: a tidy table in, a matplotlib `Axes` out; `show` puts it into a notebook with its alt text.
+"""Charts of the series: a tidy table in, a matplotlib `Axes` out. `show` puts it into a notebook.
+
+    ax = charts.throughput(table, limit=250)
+    charts.show(ax, title="the finding", subtitle="what is plotted", caption="what there is to see, in a sentence")
+
+The title says what the chart shows, and the caption stands below the picture and is its alternative text. For a file,
+`headline` writes title and subtitle, and `png` returns the picture. `limit_line` draws a limit on any axes.
 
 No chart changes matplotlib's settings, prints, or shows anything by itself.
 """
@@ -7,9 +13,11 @@ from helpers.charts.advice import advice, signs, ways
 from helpers.charts.crews import cost, crew
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
+from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.pictures import before_and_after, contact_sheet
 from helpers.charts.retries import arrivals, attempts, backoff
+from helpers.charts.style import limit_line
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
 from helpers.charts.timelines import floor_plan, naive_run, progress, queue_depth
 
@@ -24,8 +32,10 @@ __all__ = [
     "crew",
     "efficiency",
     "floor_plan",
+    "headline",
     "kitchen",
     "latency",
+    "limit_line",
     "naive_run",
     "outcomes",
     "png",

@@ -78,9 +78,10 @@ def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
-    """How fast each of several ways is: a bar a way, up to its median, and a dot for each repeat.
+    """How fast each of several ways is: a bar per way, up to its median, and a dot per repeat.
 
-    The axis is logarithmic if the fastest is more than twenty times the slowest.
+    If the fastest is more than twenty times the slowest, the axis is logarithmic. A bar has no meaning there, because
+    a logarithmic axis has no zero; a diamond stands at the median instead.
 
     Args:
         table: columns way (words) and rate; several rows of one way are repeats.
@@ -96,19 +97,22 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
     median = table.groupby("way", sort=False)["rate"].median()
     places = {way: place for place, way in enumerate(median.index)}
     with styled(ax, size=(8.0, 1.4 + 0.62 * len(median))) as axes:
+        rows = list(range(len(median)))
         if median.max() > 20 * median.min():
             axes.set_xscale("log")
             axes.set_xlim(median.min() / 3, median.max() * 4)
+            look: dict[str, Any] = {"color": SKY, "markeredgecolor": INK, "markersize": 11}
+            axes.plot(median.tolist(), rows, "D", label="_median", **look)
         else:
             axes.set_xlim(0, median.max() * 1.18)
-        axes.barh(range(len(median)), median, height=0.56, color=SKY, edgecolor=INK, linewidth=0.8)
+            axes.barh(rows, median, height=0.56, color=SKY, edgecolor=INK, linewidth=0.8)
         for place, (rate, most) in enumerate(zip(median, table.groupby("way", sort=False)["rate"].max(), strict=True)):
             words = f"{rate:,.3g}" if rate < 100 else f"{rate:,.0f}"
-            axes.annotate(words, (most, place), (8, 0), textcoords="offset points", va="center")  # right of all dots
+            axes.annotate(words, (most, place), (12, 0), textcoords="offset points", va="center")  # right of all dots
         axes.plot(table["rate"], table["way"].map(places), ".", color=INK, markersize=7)
-        axes.set_yticks(range(len(median)), [textwrap.fill(label_of(way), 34) for way in median.index])
-        scale = ", log scale" if axes.get_xscale() == "log" else ""
-        axes.set_xlabel(f"{label_of(unit[:1].upper() + unit[1:])} (a dot is a run, the bar their median{scale})")
+        axes.set_yticks(rows, [textwrap.fill(label_of(way), 34) for way in median.index])
+        form = "the diamond their median, log scale" if axes.get_xscale() == "log" else "the bar their median"
+        axes.set_xlabel(f"{label_of(unit[:1].upper() + unit[1:])} (a dot is a run, {form})")
         axes.set(title="How fast each way is", ylim=(len(median) - 0.5, -0.5))
         axes.xaxis.set_major_formatter(FuncFormatter(plain))
         axes.tick_params(axis="y", length=0)

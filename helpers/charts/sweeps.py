@@ -1,9 +1,9 @@
 """How a pool behaves as its crew grows: the charts of a sweep over worker counts.
 
 A sweep table has one row for each (workers, repeat): the columns that a chart names, and `load` ("batch" or "stream")
-where there is more than one. Lines go through the median of the repeats; every repeat is a faint dot, so that the
-spread is never hidden. Right of the axes stands a piece of every line with its name; the ticks are the worker counts
-that were measured.
+where there is more than one. Lines go through the median of the repeats. Every repeat is a faint dot, and a thin line
+spans them, so that the spread is never hidden. Right of the axes stands a piece of every line with its name; the ticks
+are the worker counts that were measured.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -233,8 +233,12 @@ def loads(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, Look]]:
 
 
 def median_line(ax: Axes, rows: pd.DataFrame, column: str, look: Look, name: str) -> Line2D:
-    """A line through the medians, and a dot a repeat if there are several; returns the line."""
-    median = rows.groupby("workers")[column].median()
+    """Draw a line through the medians and return it. If there are repeats, draw each as a dot, and their range.
+
+    The range is a thin upright line from the lowest to the highest repeat.
+    """
+    repeats = rows.groupby("workers")[column]
+    median = repeats.median()
     (line,) = ax.plot(
         list(median.index),
         median.tolist(),
@@ -249,6 +253,8 @@ def median_line(ax: Axes, rows: pd.DataFrame, column: str, look: Look, name: str
     if len(rows) > len(median):
         dots: dict[str, Any] = {"color": look.colour, "alpha": 0.35, "markersize": 9, "markeredgewidth": 0}
         ax.plot(rows["workers"], rows[column], ".", label=f"_{name}: repeats", zorder=1.5, **dots)
+        span: dict[str, Any] = {"color": look.colour, "alpha": 0.5, "linewidth": 1.2, "zorder": 1.4}
+        ax.vlines(list(median.index), repeats.min().tolist(), repeats.max().tolist(), label=f"_{name}: range", **span)
     ax.grid(True)
     return line
 
