@@ -17,11 +17,13 @@ from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.pictures import before_and_after, contact_sheet
 from helpers.charts.retries import arrivals, attempts, backoff
+from helpers.charts.shares import outcome_shares
 from helpers.charts.style import limit_line
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
-from helpers.charts.timelines import floor_plan, naive_run, progress, queue_depth
+from helpers.charts.timelines import admission, floor_plan, progress, queue_depth
 
 __all__ = [
+    "admission",
     "advice",
     "arrivals",
     "attempts",
@@ -36,7 +38,7 @@ __all__ = [
     "kitchen",
     "latency",
     "limit_line",
-    "naive_run",
+    "outcome_shares",
     "outcomes",
     "png",
     "progress",
