@@ -10,6 +10,7 @@ No chart changes matplotlib's settings, prints, or shows anything by itself.
 """
 
 from helpers.charts.advice import advice, signs, ways
+from helpers.charts.compared import lanes, shares
 from helpers.charts.crews import cost, crew
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
@@ -17,11 +18,13 @@ from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.pictures import before_and_after, contact_sheet
 from helpers.charts.retries import arrivals, attempts, backoff
+from helpers.charts.stacked import outcome_shares
 from helpers.charts.style import blank, limit_line
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
-from helpers.charts.timelines import floor_plan, naive_run, progress, queue_depth
+from helpers.charts.timelines import admission, floor_plan, progress, queue_depth
 
 __all__ = [
+    "admission",
     "advice",
     "arrivals",
     "attempts",
@@ -35,15 +38,17 @@ __all__ = [
     "floor_plan",
     "headline",
     "kitchen",
+    "lanes",
     "latency",
     "limit_line",
-    "naive_run",
+    "outcome_shares",
     "outcomes",
     "png",
     "progress",
     "queue_depth",
     "rates",
     "series_map",
+    "shares",
     "show",
     "signs",
     "throughput",
