@@ -82,11 +82,8 @@ def lanes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         length = table["finished"] - table["started"]
         axes.barh(at, length, left=table["started"], height=0.76, color=SKY, edgecolor=INK, linewidth=0.8)
         axes.set_yticks(heights, [f"worker {worker:.0f}" for _, worker in rows])
-        axes.set(
-            title="Which worker does which job when",
-            xlabel="Time since the start (s)",
-            xlim=(0, 1.2 * table["finished"].max()),
-        )
+        axes.set(title="Which worker does which job when", xlabel="Time since the start (s)")
+        axes.set_xlim(0, 1.2 * table["finished"].max())
         axes.set_ylim(max(heights) + 0.6, -0.6)
         name_groups(axes, [way for way, _ in rows], heights)
         for height, start, end, job in zip(at, table["started"], table["finished"], table["job"], strict=True):
