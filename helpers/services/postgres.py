@@ -26,13 +26,14 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from helpers.services.child import CHECK_TEMPORARY, Parent, ServiceError
+from helpers.services.data_files import data_file
 from helpers.services.environment import database_url, for_programs
 from helpers.services.words import describe, shorten
 
 if TYPE_CHECKING:
     import psycopg
 
-USERS = Path(__file__).parents[2] / "data" / "users.csv"
+USERS = data_file("users.csv")
 HOST = "127.0.0.1"
 START_SECONDS = 30  # after which a server that does not answer is given up
 TOOL_SECONDS = 120  # the same for initdb, which a virus scanner can hold up for long
