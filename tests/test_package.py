@@ -35,7 +35,7 @@ NEEDED_TO_BUILD = ("pyproject.toml", "setup.py", "MANIFEST.in", "LICENSE", "help
 def run(*command: str | Path, cwd: Path, **env: str) -> str:
     """What the command prints. Fails the test, with what it said, if its exit status is not 0."""
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([*map(str, command)], cwd=cwd, env=clean | env, capture_output=True, text=True, timeout=110)
+    done = subprocess.run([*map(str, command)], cwd=cwd, env=clean | env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -205,6 +205,7 @@ def mypy(user: Path, program: str) -> str:
     return run(sys.executable, "-m", "mypy", *options, "program.py", cwd=user)
 
 
+@pytest.mark.timeout(300)  # it takes ten seconds on an idle machine
 def test_a_program_that_uses_the_pools_passes_the_strict_type_check(user):
     said = mypy(user, TYPED)
     assert "Success: no issues found in 1 source file" in said
