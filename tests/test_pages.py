@@ -121,7 +121,7 @@ def test_the_front_page_shows_the_map_and_the_abstract_of_every_chapter(parsed):
     page = parsed["index.html"]
     assert page.select_one('img[src$="map.png"]')["alt"]
     text = " ".join(page.article.get_text().split())
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         title, abstract = pages.title_and_abstract(nbformat.read(path, as_version=4))
         words = re.sub(r"[*`]|\]\([^)]*\)|\[", "", " ".join(abstract.split())).replace("'", "’")
         assert title in text and words[:60] in text.replace("'", "’"), path
@@ -321,6 +321,17 @@ def test_no_page_scrolls_sideways_in_a_window_of_390_pixels(visited):
 def test_nothing_is_cut_or_folded_on_paper(visited):
     assert not {name: seen["cut"] for name, seen in visited.items() if seen["cut"]}
     assert not {name: seen["folded"] for name, seen in visited.items() if seen["folded"]}
+
+
+@in_a_browser
+def test_dark_pages_are_printed_with_the_colors_for_paper(address, browser):
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(f"{address}/docs/promises.html")
+    for media, theme in (("screen", "dark"), ("print", "light"), ("screen", "dark")):
+        page.emulate_media(media=media)
+        page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+    context.close()
 
 
 @in_a_browser

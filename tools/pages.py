@@ -30,7 +30,7 @@ SOURCES = ["notebooks/*.ipynb", "notebooks/solutions/*.ipynb", "notebooks/*.md",
 PICTURES = {".png", ".jpg", ".svg", ".gif"}  # copied if they lie beside a document
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NO_WIDGET = "*Run this notebook in JupyterLab to use the controls that appear here.*"
-TOCTREE = "```{{toctree}}\n:hidden:\n\n{}\n```\n"
+TOCTREE = "```{{toctree}}\n:{}:\n\n{}\n```\n"
 EXERCISE = re.compile(r"\*\*(\d+\. [^*]+?)\.?\*\*\s*")  # how a solution begins: **1. The title.** and its text
 CHAPTERS = re.compile(r"^## The notebooks\n.*?(?=^## |\Z)", flags=re.M | re.S)  # of the README
 
@@ -114,9 +114,8 @@ def front_page(readme: str, chapters: dict[Path, NotebookNode], others: list[str
     text = "\n\n".join(lines) + "\n\n"
     readme, replaced = CHAPTERS.subn(lambda _: text, readme, count=1)
     readme = readme if replaced else f"{readme}\n\n{text}"
-    return (
-        readme + "\n\n" + TOCTREE.format("\n".join([*(path.with_suffix("").as_posix() for path in chapters), *others]))
-    )
+    pages = [*(path.with_suffix("").as_posix() for path in chapters), *others]
+    return readme + "\n\n" + TOCTREE.format("hidden", "\n".join(pages))
 
 
 def stage(target: Path, root: Path = ROOT) -> None:
@@ -138,17 +137,17 @@ def stage(target: Path, root: Path = ROOT) -> None:
         if path.parent.name == "solutions":
             fold_solutions(notebook)
             solutions.append(path.stem)
-        else:
+        elif path.stem[0].isdigit():
             chapters[path] = notebook
+        else:
+            others.insert(0, path.with_suffix("").as_posix())
         nbformat.write(notebook, target / path)
     map_alt = save_map(next(iter(chapters.values())), target / "map.png")
     front = front_page((root / "README.md").read_text("utf-8"), chapters, others, map_alt)
     (target / "index.md").write_text(front, "utf-8")
-    listed = "\n".join(f"- [Chapter {name[:2]}]({name}.ipynb)" for name in solutions)
     text = "# Solutions\n\nTry the exercises first. Each solution is folded: a click on its title opens it.\n\n"
-    (target / "notebooks" / "solutions" / "index.md").write_text(
-        text + listed + "\n\n" + TOCTREE.format("\n".join(solutions)), "utf-8"
-    )
+    text += TOCTREE.format("titlesonly", "\n".join(solutions))
+    (target / "notebooks" / "solutions" / "index.md").write_text(text, "utf-8")
 
 
 # --- the build ------------------------------------------------------------------------------------------------------

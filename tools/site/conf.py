@@ -35,6 +35,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_static_path = ["static"]
 html_css_files = ["series.css"]
+html_js_files = [("paper.js", {"type": "module"})]
 html_sidebars = {"**": ["chapters.html"]}
 html_math_renderer = "mathml"
 html_copy_source = html_show_sourcelink = html_use_index = False
