@@ -16,6 +16,7 @@ from helpers.charts.drawings import kitchen, series_map
 from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.pictures import before_and_after, contact_sheet
+from helpers.charts.queues import waits
 from helpers.charts.retries import arrivals, attempts, backoff
 from helpers.charts.style import limit_line
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
@@ -47,5 +48,6 @@ __all__ = [
     "signs",
     "throughput",
     "wait_and_service",
+    "waits",
     "ways",
 ]
