@@ -85,6 +85,7 @@ SWEEPS: dict[str, Callable[..., Axes]] = {
     "wait_and_service": charts.wait_and_service,
 }
 MARKS = {4: "4 cores"}
+SHARED = {25: "25 connections"}
 CHANGES = pd.DataFrame({"time": [0.0, 0.1, 1.6], "before": [0, 2, 4], "after": [2, 4, 2]})
 COSTS = pd.DataFrame({"pool": ["fixed 2", "2 to 10"], "worker_seconds": [10.0, 14.0], "latency": [4.8, 1.0]})
 TRIES = [("soup", 1, False, 0.0, 0.1), ("fish", 1, True, 0.0, 0.2)]
@@ -116,6 +117,11 @@ LANES = pd.DataFrame(
 )
 
 
+def frame_of_waits(most: float) -> pd.DataFrame:
+    """Ten jobs that finish every 10 ms; their wait rises to `most` seconds."""
+    return pd.DataFrame({"finished": [0.01 * n for n in range(1, 11)], "wait": [most * n / 10 for n in range(1, 11)]})
+
+
 def three_parts() -> pd.DataFrame:
     return sweep().assign(p99=lambda table: table["p95"] * 1.5)
 
@@ -133,6 +139,13 @@ ALL: dict[str, Callable[..., Axes]] = {
     "before_and_after": lambda **more: charts.before_and_after(PAIRS, **more),
     "marked throughput": lambda **more: charts.throughput(sweep(), limit=251, ideal=0.1, cores=4, marks=MARKS, **more),
     "marked latency": lambda **more: charts.latency(three_parts(), parts=(50, 95, 99), marks=MARKS, **more),
+    "linear throughput": lambda **more: charts.throughput(
+        sweep(), ideal=0.1, shared=25, marks=SHARED, log=False, **more
+    ),
+    "linear latency": lambda **more: charts.latency(sweep(), ideal=0.1, shared=25, marks=SHARED, log=False, **more),
+    "waits": lambda **more: charts.waits(
+        {"long queue": frame_of_waits(0.2), "short queue": frame_of_waits(0.02)}, **more
+    ),
     "crew": lambda **more: charts.crew(frame(), CHANGES, **more),
     "cost": lambda **more: charts.cost(COSTS, **more),
     "attempts": lambda **more: charts.attempts(ATTEMPTS, **more),
@@ -155,6 +168,9 @@ UNITS = {
     "queue_depth": ("Time since the start (s)", "Jobs"),
     "admission": ("Time since the start (s)", "Jobs"),
     "outcome_shares": ("Share of the jobs", ""),
+    "linear throughput": ("Workers", "Throughput (jobs/s)"),
+    "linear latency": ("Workers", "Latency, submit to result (ms)"),
+    "waits": ("Time since the start (ms)", "Wait of each job (ms)"),
     "outcomes": ("Jobs", ""),
     "progress": ("Time since the start (s)", "Jobs ended"),
     "rates": ("Records/s (a dot is a run, the diamond their median, log scale)", ""),
@@ -327,6 +343,37 @@ def test_marks_stand_upright_with_their_words_above_them(chart: Callable[..., Ax
     assert set(lines(ax)["_cap: 20 connections"].get_xdata()) == {20}
     [text] = [text for text in ax.texts if text.get_text() == "cap: 20 connections"]
     assert text.xy[0] == 20
+
+
+def test_linear_axes_begin_at_zero_and_have_ticks_with_room() -> None:
+    ax = charts.throughput(sweep(), log=False)
+    assert ax.get_xscale() == ax.get_yscale() == "linear"
+    assert ax.get_xlim()[0] == ax.get_ylim()[0] == 0
+    assert ticks(ax.xaxis) == ["0", "10", "25", "50", "100"]
+
+
+def test_the_ideal_bends_at_what_the_workers_share() -> None:
+    best = lines(charts.throughput(sweep(), ideal=0.1, shared=25, log=False))["ideal"]
+    assert list(best.get_xdata()) == WORKERS
+    assert list(best.get_ydata()) == pytest.approx([10, 20, 50, 100, 250, 250, 250])
+    shortest = lines(charts.latency(sweep(), ideal=0.1, shared=25))["shortest mean"]
+    assert list(shortest.get_ydata()) == pytest.approx([100, 100, 100, 100, 100, 200, 400])
+    assert "shortest mean" not in lines(charts.latency(sweep(), ideal=0.1))
+
+
+def test_waits_are_in_milliseconds_with_a_mark_per_job() -> None:
+    ax = charts.waits({"long": frame_of_waits(0.2), "short": frame_of_waits(0.02)})
+    drawn = lines(ax)
+    assert list(drawn["long"].get_xdata()) == pytest.approx([10 * n for n in range(1, 11)])
+    assert list(drawn["long"].get_ydata()) == pytest.approx([20 * n for n in range(1, 11)])
+    assert drawn["long"].get_marker() != drawn["short"].get_marker()
+    assert {"long", "short"} <= set(pieces(ax))
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_waits_take_one_to_four_tables(count: int) -> None:
+    with pytest.raises(ValueError, match=f"tables must be from 1 to 4 tables, not {count}"):
+        charts.waits({str(n): frame_of_waits(0.1) for n in range(count)})
 
 
 def test_latency_draws_the_parts_it_is_asked_for() -> None:

@@ -17,6 +17,7 @@ from helpers.charts.drawings import kitchen, series_map
 from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.pictures import before_and_after, contact_sheet
+from helpers.charts.queues import waits
 from helpers.charts.retries import arrivals, attempts, backoff
 from helpers.charts.stacked import outcome_shares
 from helpers.charts.style import blank, limit_line
@@ -53,5 +54,6 @@ __all__ = [
     "signs",
     "throughput",
     "wait_and_service",
+    "waits",
     "ways",
 ]
