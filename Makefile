@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 FIRST := /lab/tree/notebooks/00_start_here.ipynb
-OFFLINE := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 PAGES := --to html --template series --TemplateExporter.extra_template_basedirs=tools/templates
 
 help:
@@ -15,7 +14,8 @@ help:
 	@echo "make wheelhouse  all that must be installed, in wheelhouse/, for machines without a network"
 
 lab: .venv/.ready
-	$(BIN)/python -m jupyterlab --allow-root --LabApp.default_url=$(FIRST) $(OFFLINE) $(LAB)
+	JUPYTER_CONFIG_PATH="tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	$(BIN)/python -m jupyterlab --allow-root --LabApp.default_url=$(FIRST) $(LAB)
 
 test: .venv/.ready-dev
 	$(BIN)/python -m ruff check .

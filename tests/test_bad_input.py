@@ -355,7 +355,7 @@ RULES: list[tuple[Callable[..., Any], str, str, list[Any], list[Any]]] = [
     (curve, "ideal", "must be more than 0", ["x"], [-0.1]),
     (partial(charts.throughput, tables.sweep(), ideal=0.1), "cores", "must be more than 0", ["x"], [0]),
     (partial(charts.queue_depth, tables.frame()), "bound", "must be more than 0", ["x"], [0]),
-    (partial(charts.naive_run, tables.SAMPLES), "limit", "must be more than 0", ["x"], [-1]),
+    (partial(charts.admission, tables.frame()), "limit", "must be more than 0", ["x"], [-1]),
     (partial(charts.progress, tables.frame()), "ideal", "must be more than 0", ["x"], [0, NAN]),
     (partial(charts.crew, tables.frame(), tables.CHANGES), "end", "must be more than 0", ["x"], [-1]),
     (requests, "bin_width", "must be more than 0", ["x", None], [0, NAN]),
@@ -402,7 +402,6 @@ MOST = "must be a whole number of at most"
 WORK = "must be one of ['cpu', 'io', 'mixed', 'limited']"
 ONE_JOB = "must have at least one job to measure"
 SHARES = "must be shares that add up to 1 at most"
-COLUMNS = "must be a table or tuples of seconds, threads, memory, connections"
 IN_ROW = "in every row of the table"
 BOUNDS = "must be at most max_workers"
 EARLY = tables.ARRIVALS.assign(seconds=-1.0)
@@ -513,9 +512,6 @@ TEXTS: list[tuple[Callable[..., Any], dict[str, Any], type[BaseException], str]]
     (schedule, {"durations": [1, -1]}, ValueError, f"a duration {NEEDS}, not -1"),
     (schedule, {"durations": [NAN]}, ValueError, f"a duration {NEEDS}, not nan"),
     (schedule, {"durations": ["x"]}, TypeError, f"a duration {NEEDS}, not 'x'"),
-    (charts.naive_run, {"samples": 5}, TypeError, f"samples {COLUMNS}, not 5"),
-    (charts.naive_run, {"samples": [(1, 2)]}, TypeError, f"samples {COLUMNS}, not [(1, 2)]"),
-    (charts.naive_run, {"samples": []}, ValueError, "the table has no rows"),
     (charts.contact_sheet, {"pictures": []}, ValueError, "there are no pictures to show"),
     (charts.before_and_after, {"pictures": []}, ValueError, "there are no pictures to show"),
     (charts.contact_sheet, {"pictures": [1]}, TypeError, "must be a tuple of 2, words first, not 1"),
@@ -541,7 +537,6 @@ def by_text() -> Iterator[Any]:
 
 # --- tables of charts -----------------------------------------------------------------------------------------------
 
-SAMPLES = pd.DataFrame(tables.SAMPLES, columns=["seconds", "threads", "memory", "connections"])
 
 # a chart of one table, the table, the columns it needs: of numbers that must be there, and others
 TABLES: list[tuple[Callable[[Any], Any], pd.DataFrame, list[str], list[str]]] = [
@@ -553,8 +548,9 @@ TABLES: list[tuple[Callable[[Any], Any], pd.DataFrame, list[str], list[str]]] = 
     (charts.floor_plan, tables.frame(), ["finished"], ["job", "worker", "ok", "started"]),
     (charts.queue_depth, tables.frame(), ["submitted", "finished"], ["started"]),
     (charts.progress, tables.frame(), ["finished"], ["ok"]),
-    (charts.naive_run, SAMPLES, ["seconds", "threads", "memory", "connections"], []),
+    (charts.admission, tables.frame(), ["finished"], ["ok"]),
     (charts.outcomes, tables.outcome_table(), ["jobs"], ["run", "outcome"]),
+    (charts.outcome_shares, tables.shares_table(), ["jobs", "seconds"], ["run", "outcome"]),
     (partial(charts.rates, unit="jobs/s"), tables.RATES, ["rate"], ["way"]),
     (partial(charts.crew, changes=tables.CHANGES), tables.frame(), ["submitted"], ["started"]),
     (partial(charts.crew, tables.frame()), tables.CHANGES, ["time", "after"], []),
@@ -574,10 +570,9 @@ def by_table() -> Iterator[Any]:
     """What is no table, an empty one, each column missing, and a gap, words or infinity in each column of numbers."""
     for chart, table, numbers, others in TABLES:
         name = words(chart)
-        if name != "naive_run":  # it takes tuples as well, and says so
-            yield pytest.param(
-                partial(chart, None), TypeError, "the table must be a DataFrame, not None", id=f"{name} None"
-            )
+        yield pytest.param(
+            partial(chart, None), TypeError, "the table must be a DataFrame, not None", id=f"{name} None"
+        )
         yield pytest.param(partial(chart, table.iloc[:0]), ValueError, "the table has no rows", id=f"{name} empty")
         for column in numbers + others:
             lacks = table.drop(columns=column)

@@ -75,7 +75,6 @@ def outcome_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "outcome", "jobs"])
 
 
-SAMPLES = [(0.0, 10, 50 * 2**20, 0), (0.5, 500, 80 * 2**20, 60), (1.0, 1000, 120 * 2**20, 100)]
 RATES = pd.DataFrame({"way": ["one by one", "one by one", "in batches"], "rate": [90.0, 110.0, 9_000.0]})
 PICTURES = [(f"img{n:03}", Image.new("RGB", (40 + n, 30), "teal")) for n in range(5)]
 PAIRS = [(name, picture.resize((80, 60)), picture) for name, picture in PICTURES]
@@ -125,7 +124,8 @@ ALL: dict[str, Callable[..., Axes]] = {
     **{name: lambda chart=chart, **more: chart(sweep(), **more) for name, chart in SWEEPS.items()},
     "floor_plan": lambda **more: charts.floor_plan(frame(), **more),
     "queue_depth": lambda **more: charts.queue_depth(frame(), **more),
-    "naive_run": lambda **more: charts.naive_run(SAMPLES, **more),
+    "admission": lambda **more: charts.admission(frame(), limit=3, **more),
+    "outcome_shares": lambda **more: charts.outcome_shares(shares_table(), **more),
     "outcomes": lambda **more: charts.outcomes(outcome_table(), **more),
     "progress": lambda **more: charts.progress(frame(), ideal=3, **more),
     "rates": lambda **more: charts.rates(RATES, unit="records/s", **more),
@@ -153,7 +153,8 @@ UNITS = {
     "wait_and_service": ("Workers", "Median time of a job (ms)"),
     "floor_plan": ("Time since the start (s)", "Worker"),
     "queue_depth": ("Time since the start (s)", "Jobs"),
-    "naive_run": ("Time since the start (s)", "Connections of the client"),
+    "admission": ("Time since the start (s)", "Jobs"),
+    "outcome_shares": ("Share of the jobs", ""),
     "outcomes": ("Jobs", ""),
     "progress": ("Time since the start (s)", "Jobs ended"),
     "rates": ("Records/s (a dot is a run, the diamond their median, log scale)", ""),
@@ -599,15 +600,45 @@ def test_queue_depth_counts_waiting_and_running_and_draws_the_bound() -> None:
     assert legend(ax) == ["waiting in the queue", "running"]
 
 
-@pytest.mark.parametrize(
-    "form", [list, tuple, lambda rows: pd.DataFrame(rows, columns=["seconds", "threads", "memory", "connections"])]
-)
-def test_naive_run_draws_connections_up_to_the_limit(form: Callable[[Any], Any]) -> None:
-    ax = charts.naive_run(form(SAMPLES), limit=100)
-    assert list(lines(ax)["connections"].get_xdata()) == [0.0, 0.5, 1.0]
-    assert list(lines(ax)["connections"].get_ydata()) == [0, 60, 100]
-    assert set(lines(ax)["_limit of the server: 100 connections"].get_ydata()) == {100}
-    assert words(ax) == ["limit of the server: 100 connections", "at its peak 1,000 threads, 120 MiB"]
+def test_admission_counts_what_was_accepted_and_refused_and_draws_the_limit() -> None:
+    ax = charts.admission(frame(), limit=3)
+    accepted, refused, limit = (lines(ax)[name] for name in ("2 accepted", "2 refused", "_limit"))
+    assert list(accepted.get_xdata()) == [0.0, 1.0, 2.0, 2.0] and list(accepted.get_ydata()) == [0, 1, 2, 2]
+    assert list(refused.get_xdata()) == [0.0, 1.02, 1.5, 2.0] and list(refused.get_ydata()) == [0, 1, 2, 2]
+    assert set(limit.get_ydata()) == {3}
+    assert len({line.get_linestyle() for line in (accepted, refused, limit)}) == 3
+    assert {"limit of the server: 3", "2 accepted", "2 refused"} == set(words(ax))
+
+
+def shares_table() -> pd.DataFrame:
+    table = outcome_table().assign(seconds=[2.5, 2.5, 2.5, 141.2])
+    return table.iloc[[1, 0, 2, 3]]
+
+
+def test_outcome_shares_are_bars_of_100_percent_with_the_successes_and_seconds_at_their_end() -> None:
+    ax = charts.outcome_shares(shares_table())
+    widths = [[round(bar.get_width(), 3) for bar in part] for part in ax.containers]
+    assert widths == [[0.117, 1.0], [0.882, 0.0], [0.001, 0.0]]
+    assert {"117 of 1,000\nin 2.5 s", "1,000 of 1,000\nin 141 s", "117", "882", "1,000"} == set(words(ax))
+    assert legend(ax) == ["succeeded", ERROR, "MemoryError"]
+    assert len({part[0].get_hatch() for part in ax.containers}) == 3
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["naive", "pool"]
+
+
+def test_outcome_shares_differ_in_grey() -> None:
+    def grey(part: Any) -> float:
+        return float(np.dot(part[0].get_facecolor()[:3], [0.299, 0.587, 0.114]))
+
+    success, *failures = charts.outcome_shares(shares_table()).containers
+    assert all(grey(part) > grey(success) + 0.3 for part in failures)
+
+
+def test_outcome_shares_refuse_a_run_without_jobs_and_more_kinds_than_can_be_told_apart() -> None:
+    with pytest.raises(ValueError, match="pool has none"):
+        charts.outcome_shares(shares_table().assign(jobs=[882, 117, 1, 0]))
+    many = pd.DataFrame({"run": "naive", "outcome": [f"error {n}" for n in range(8)], "jobs": 1, "seconds": 1.0})
+    with pytest.raises(ValueError, match="8 kinds of error; a chart can tell 7 apart"):
+        charts.outcome_shares(many)
 
 
 def test_outcomes_stack_to_all_jobs_and_the_legend_counts_the_smallest() -> None:

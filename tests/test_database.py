@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from conftest import wait_until
+from conftest import new_threads, wait_until
 
 from helpers.services import Database, ReadUser, ReadUserAsync, postgres
 from helpers.services.child import Child, ServiceError
@@ -191,7 +191,7 @@ def test_two_side_by_side_know_nothing_of_each_other(shared):
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
 def test_it_is_gone_after_the_with_also_when_the_body_raises(error):
-    threads = threading.active_count()
+    threads = threading.enumerate()
     files = os.listdir("/proc/self/fd") if sys.platform == "linux" else []
     try:
         with Database(max_connections=3) as db:
@@ -204,7 +204,7 @@ def test_it_is_gone_after_the_with_also_when_the_body_raises(error):
     assert traces.gone()
     assert not traces.guardian.is_running(), "not even a zombie"
     connection.close()
-    assert threading.active_count() == threads
+    assert not new_threads(threads)
     assert len(files) == (len(os.listdir("/proc/self/fd")) if files else 0)
 
 

@@ -22,6 +22,17 @@ FORBIDDEN = {
     r"\binteract\(": "its outputs do not compare",
     r"warnings\.filter": "a warning is to be cured, not hidden",
 }
+METADATA = {  # as JupyterLab writes it, or else opening a notebook would change it
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
 MOST_LINES = 15
 MOST_CHARACTERS = 88  # of a line of code: that many are visible in JupyterLab on a laptop
 MOST_BYTES = 1_500_000
@@ -60,12 +71,12 @@ def test_every_cell_was_executed_in_one_run_from_top_to_bottom(path):
 @every
 def test_metadata_and_ids_are_normal(path):
     notebook = read(path)
-    assert notebook.metadata == {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    language = dict(notebook.metadata["language_info"])
+    assert re.fullmatch(r"3\.\d+\.\d+", language.pop("version"))
+    assert {"kernelspec": notebook.metadata["kernelspec"], "language_info": language} == METADATA
+    assert set(notebook.metadata) == set(METADATA), "no state of widgets, which would be of a kernel that has gone"
     ids = [cell.id for cell in notebook.cells]
-    assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in ids)
+    assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[a-z0-9-]{3,40}", name) for name in ids)
     assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
     assert path.stat().st_size < MOST_BYTES
 
@@ -107,6 +118,15 @@ def test_no_output_is_an_error_a_warning_or_the_address_of_an_object(path):
             assert output.output_type != "error" or "raises-exception" in tags(cell), cell.id
             assert output.get("name") != "stderr", cell.id
             assert not re.search(r" at 0x[0-9a-f]{6,}", str(output.get("text", "") or output.get("data", {}))), cell.id
+
+
+@every
+def test_no_output_needs_a_kernel_that_has_gone(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            assert "application/vnd.jupyter.widget-view+json" not in data, cell.id
+            assert "Box(children=" not in str(data.get("text/plain", "")), cell.id
 
 
 @every

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SLOW, wait_until
+from conftest import SLOW, new_threads, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -400,7 +400,7 @@ def interrupted_at(number, call):
 
 @pytest.mark.parametrize("what", ["try_acquire", "acquire", "wait", "penalize"])
 def test_an_interrupt_at_any_point_stops_nobody_else(what):
-    number = 1
+    number, before = 1, threading.enumerate()
     while True:
         clock = Clock()
         limiter = used_up(RateLimiter(100, clock=clock))
@@ -423,7 +423,7 @@ def test_an_interrupt_at_any_point_stops_nobody_else(what):
         done = threading.Thread(target=limiter.acquire, daemon=True)
         done.start()
         wait_until(lambda: not done.is_alive())  # noqa: B023
-        wait_until(lambda: threading.active_count() == 1)
+        wait_until(lambda: not new_threads(before))
         if not hit:
             break
         number += 1

@@ -18,16 +18,19 @@ from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.pictures import before_and_after, contact_sheet
 from helpers.charts.retries import arrivals, attempts, backoff
-from helpers.charts.style import limit_line
+from helpers.charts.stacked import outcome_shares
+from helpers.charts.style import blank, limit_line
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
-from helpers.charts.timelines import floor_plan, naive_run, progress, queue_depth
+from helpers.charts.timelines import admission, floor_plan, progress, queue_depth
 
 __all__ = [
+    "admission",
     "advice",
     "arrivals",
     "attempts",
     "backoff",
     "before_and_after",
+    "blank",
     "contact_sheet",
     "cost",
     "crew",
@@ -38,7 +41,7 @@ __all__ = [
     "lanes",
     "latency",
     "limit_line",
-    "naive_run",
+    "outcome_shares",
     "outcomes",
     "png",
     "progress",

@@ -1,9 +1,7 @@
-"""What happened when: who cooked what, what waited, and how a run without a pool piled up.
+"""What happened when: who cooked what, what waited, and what a server accepted and refused.
 
 A results frame has one row a result, its times in seconds from the start of the run.
 """
-
-from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,6 +13,7 @@ from helpers.charts.style import (
     PURPLE,
     SKY,
     VERMILLION,
+    end_labels,
     label_of,
     laid_out,
     legend_above,
@@ -25,11 +24,8 @@ from helpers.charts.style import (
     styled,
     whole_numbers,
 )
-from helpers.measure.words import describe
 
 SECONDS = "Time since the start (s)"
-SAMPLE = ["seconds", "threads", "memory", "connections"]
-MIB = 2**20
 OUTCOMES = [(BLUE, "-"), (VERMILLION, "--"), (PURPLE, "-.")]  # the look of each kind, the most frequent first
 BAR = 0.74  # a bar's height, of the row's
 SHORT = 12  # pixels: too short a bar for a letter, or to be seen
@@ -187,37 +183,41 @@ def steps(begins: "pd.Series[float]", ends: "pd.Series[float]") -> "pd.Series[in
     return pd.concat([start, changes]).groupby(level=0).sum().cumsum()
 
 
-def naive_run(
-    samples: pd.DataFrame | Sequence[tuple[float, int, int, int]], *, limit: int | None = None, ax: Axes | None = None
-) -> Axes:
-    """Connections over time in a run without a pool; a note gives the most threads and memory it took.
+def admission(frame: pd.DataFrame, *, limit: int | None = None, ax: Axes | None = None) -> Axes:
+    """Draw how many jobs had been accepted and how many had been refused at each moment, as two lines of steps.
 
     Args:
-        samples: columns seconds, threads, memory (bytes), connections; or a sequence of tuples in that order.
-        limit: how many connections the server allows.
+        frame: columns finished (seconds) and ok (False: refused); as `to_frame` makes them.
+        limit: how many jobs the server accepts; draws a line that the accepted jobs never pass.
 
     Raises:
-        ValueError: for a missing column, no samples, or a limit that is not positive.
+        ValueError: for a missing column, an empty frame, or a limit that is not positive.
     """
-    if not isinstance(samples, pd.DataFrame):
-        if not isinstance(samples, Sequence) or not all(
-            isinstance(s, tuple) and len(s) == len(SAMPLE) for s in samples
-        ):
-            raise TypeError(f"samples must be a table or tuples of {', '.join(SAMPLE)}, not {describe(samples)}")
-        samples = pd.DataFrame(list(samples), columns=SAMPLE)
-    table = samples
-    need(table, *SAMPLE)
-    numbers(table, *SAMPLE)
+    need(frame, "finished", "ok")
+    numbers(frame, "finished")
     positive("limit", limit)
+    end = float(frame["finished"].max())
     with styled(ax) as axes:
-        axes.fill_between(table["seconds"], table["connections"], step="post", color=SKY, alpha=0.35, linewidth=0)
-        axes.step(table["seconds"], table["connections"], where="post", color=BLUE, label="connections")
+        drawn = []
+        for name, ok, colour, line in (("accepted", True, BLUE, "-"), ("refused", False, VERMILLION, "--")):
+            times = sorted(frame["finished"][frame["ok"].astype(bool) == ok])
+            counts = [*range(len(times) + 1), len(times)]
+            label = f"{len(times):,} {name}"
+            drawn += axes.step([0.0, *times, end], counts, where="post", color=colour, linestyle=line, label=label)
+        axes.set(title="Accepted and refused", xlabel=SECONDS, ylabel="Jobs", xlim=(0, end))
+        axes.set_ylim(0, 1.08 * max(len(frame), limit or 1))
         if limit is not None:
-            limit_line(axes, limit, f"limit of the server: {limit:,} connections")
-        note = f"at its peak {table['threads'].max():,} threads, {table['memory'].max() / MIB:,.0f} MiB"
-        axes.text(1, 1.02, note, transform=axes.transAxes, ha="right", va="bottom")
-        axes.set(title="One connection a job", xlabel=SECONDS, ylabel="Connections of the client", xlim=(0, None))
-        axes.set_ylim(0, 1.18 * max(table["connections"].max(), limit or 1))
+            axes.axhline(limit, color=GREY, linestyle=":", label="_limit")
+            axes.annotate(
+                f"limit of the server: {limit:,}",
+                (0.99, limit),
+                (0, 4),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="right",
+                va="bottom",
+            )
         whole_numbers(axes.yaxis)
         axes.grid(True)
+        end_labels(axes, drawn)
     return axes

@@ -8,14 +8,14 @@ from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 
 
 @never_raises
-def check_refused(answer: Any) -> Verdict:
-    """refused(jobs, limit): how many of `jobs` connections that are all wanted at one moment a server must refuse."""
-    cases = [((250, 100), 150), ((10_000, 100), 9_900), ((100, 100), 0), ((5, 100), 0)]
-    return expect(answer, cases, "what does not fit is refused, and five jobs never notice the limit.")
+def check_workers(answer: Any) -> Verdict:
+    """workers_per_process(limit, reserved, processes): the most workers that each of several equal pools may have."""
+    cases = [((100, 0, 1), 100), ((100, 3, 4), 24), ((100, 3, 1), 97), ((10, 0, 3), 3), ((5, 3, 4), 0), ((3, 5, 2), 0)]
+    return expect(answer, cases, "4 processes with 24 workers each want 96 of 97 connections; with 25 they want 100.")
 
 
 class Counter:
-    """A resource that only counts: how many are in it now, and how many were at most."""
+    """A handler that counts how many of its calls run now, and how many ran at once at most."""
 
     def __init__(self) -> None:
         # The lock guards: most is the greatest value that inside has had.
@@ -36,7 +36,7 @@ class Counter:
 
 @never_raises
 def check_semaphore(answer: Any) -> Verdict:
-    """bounded(handler, jobs, limit): a thread a job, but never more than `limit` handlers at a time."""
+    """bounded(handler, jobs, limit): one thread per job, but never more than `limit` handlers at a time."""
     jobs, limit = list(range(60)), 4
     counter = Counter()
     _, problem = attempt(answer, counter.handler, jobs, limit)
@@ -47,25 +47,25 @@ def check_semaphore(answer: Any) -> Verdict:
     if counter.most > limit:
         return Verdict(False, f"more than {limit} handlers ran at the same time.")
     if counter.most < limit:
-        return Verdict(False, f"fewer than {limit} ran at the same time, although so many are allowed.")
+        return Verdict(False, f"fewer than {limit} handlers ran at the same time, although {limit} are allowed.")
     return Verdict(True, f"{len(jobs)} jobs, never more than {limit} at a time. (How many threads did you start?)")
 
 
 @never_raises
 def check_gentle(answer: Any) -> Verdict:
-    """gentle(handler, jobs): the value of every job, by job, with five workers."""
+    """gentle(handler, jobs): a dictionary from each job to its value, made with five workers."""
     jobs = list(range(40))
     counter = Counter()
-    threads = threading.active_count()
+    before = threading.enumerate()
     found, problem = attempt(answer, counter.handler, jobs)
     if problem is not None:
         return Verdict(False, f"gentle(handler, {len(jobs)} jobs): {problem}")
     if found is None or found is ...:
         return Verdict(False, "gentle(handler, jobs) returns nothing so far.")
     if found != {job: job * 10 for job in jobs}:
-        return Verdict(False, "a dict is wanted that has for every job what handler(job) returned.")
+        return Verdict(False, "a dict is wanted with an entry for every job: the job, and what handler(job) returned.")
     if counter.most != 5:
         return Verdict(False, f"{'more' if counter.most > 5 else 'fewer'} than five handlers ran at the same time.")
-    if threading.active_count() > threads:
-        return Verdict(False, "workers are still there after gentle() has returned: shut the pool down, or use `with`.")
-    return Verdict(True, f"{len(jobs)} results from five workers, and nobody left in the kitchen.")
+    if any(thread not in before for thread in threading.enumerate()):
+        return Verdict(False, "worker threads are left after gentle() has returned: shut the pool down, or use `with`.")
+    return Verdict(True, f"{len(jobs)} results from five workers, and no thread is left.")
