@@ -10,6 +10,7 @@ help:
 	@echo "make execute     run every notebook from top to bottom and write its outputs back"
 	@echo "make bench       the long measurements, written to benchmarks/"
 	@echo "make pages       the series as web pages that can be published, in pages/"
+	@echo "make rehearse    run every notebook once without a network, as a class would; what is missing"
 	@echo "make wheelhouse  all that must be installed, in wheelhouse/, for machines without a network"
 
 lab: .venv/.ready
@@ -37,20 +38,23 @@ bench: .venv/.ready-dev
 pages: .venv/.ready-pages
 	$(BIN)/python tools/pages.py $(if $(REPOSITORY),--repository "$(REPOSITORY)")
 
+rehearse: .venv/.ready
+	$(BIN)/python tools/rehearse.py
+
 # FOR="linux macos windows": for those machines too. From there on: make lab WHEELS=wheelhouse
 wheelhouse:
 	PYTHON="$(PYTHON)" sh tools/wheelhouse.sh wheelhouse $(FOR)
 
 .venv/.ready: requirements.txt pyproject.toml
-	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" sh tools/install.sh requirements.txt
+	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" LOCK="$(LOCK)" sh tools/install.sh requirements.txt
 	@touch $@
 
 .venv/.ready-pages: .venv/.ready requirements-pages.txt
-	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" sh tools/install.sh requirements-pages.txt
+	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" LOCK="$(LOCK)" sh tools/install.sh requirements-pages.txt
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready requirements-dev.txt requirements-pages.txt
-	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" sh tools/install.sh requirements-dev.txt
+	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" LOCK="$(LOCK)" sh tools/install.sh requirements-dev.txt
 	@touch $@
 
-.PHONY: help lab test test-all execute bench pages wheelhouse
+.PHONY: help lab test test-all execute bench pages rehearse wheelhouse
