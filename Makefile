@@ -2,8 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 FIRST := /lab/tree/notebooks/00_start_here.ipynb
-OFFLINE := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
-PAGES := --to html --template series --TemplateExporter.extra_template_basedirs=tools/templates
 
 help:
 	@echo "make lab         open the series in JupyterLab (sets up .venv first)"
@@ -11,11 +9,12 @@ help:
 	@echo "make test-all    the long tests too, and all of it on each supported Python that is installed"
 	@echo "make execute     run every notebook from top to bottom and write its outputs back"
 	@echo "make bench       the long measurements, written to benchmarks/"
-	@echo "make pages       the notebooks as web pages, in pages/"
+	@echo "make pages       the series as web pages that can be published, in pages/"
 	@echo "make wheelhouse  all that must be installed, in wheelhouse/, for machines without a network"
 
 lab: .venv/.ready
-	$(BIN)/python -m jupyterlab --allow-root --LabApp.default_url=$(FIRST) $(OFFLINE) $(LAB)
+	JUPYTER_CONFIG_PATH="tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	$(BIN)/python -m jupyterlab --allow-root --LabApp.default_url=$(FIRST) $(LAB)
 
 test: .venv/.ready-dev
 	$(BIN)/python -m ruff check .
@@ -34,9 +33,9 @@ execute: .venv/.ready-dev
 bench: .venv/.ready-dev
 	$(BIN)/python -m benchmarks
 
-pages: .venv/.ready-dev
-	$(BIN)/python -m nbconvert $(PAGES) --output-dir pages notebooks/*.ipynb
-	$(BIN)/python -m nbconvert $(PAGES) --output-dir pages/solutions notebooks/solutions/*.ipynb
+# REPOSITORY=https://...: where links to source files lead. The default is [project.urls] in pyproject.toml.
+pages: .venv/.ready-pages
+	$(BIN)/python tools/pages.py $(if $(REPOSITORY),--repository "$(REPOSITORY)")
 
 # FOR="linux macos windows": for those machines too. From there on: make lab WHEELS=wheelhouse
 wheelhouse:
@@ -46,7 +45,11 @@ wheelhouse:
 	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" sh tools/install.sh requirements.txt
 	@touch $@
 
-.venv/.ready-dev: .venv/.ready requirements-dev.txt
+.venv/.ready-pages: .venv/.ready requirements-pages.txt
+	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" sh tools/install.sh requirements-pages.txt
+	@touch $@
+
+.venv/.ready-dev: .venv/.ready requirements-dev.txt requirements-pages.txt
 	PYTHON="$(PYTHON)" WHEELS="$(WHEELS)" sh tools/install.sh requirements-dev.txt
 	@touch $@
 

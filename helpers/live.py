@@ -9,14 +9,19 @@ import time
 from contextlib import suppress
 
 import ipywidgets as widgets
+from matplotlib.axes import Axes
 
 from helpers import charts
+from helpers.charts.style import GREY, styled
+from helpers.charts.timelines import SECONDS
 from helpers.measure import crew_frame, to_frame
+from helpers.panel import Panel
 from helpers.pools import DynamicPool, PoolClosed, Result, checks
 
 BURST, EVERY = 40, 1.5  # jobs at once, and seconds between two bursts
 SERVICE, IDLE = 0.05, 0.3  # seconds a job takes, and until an idle worker goes
 FRAME = 0.25  # seconds between two pictures
+CAPTION = "A Start button and sliders for the minimum and maximum, above a chart of the workers and the queue."
 
 
 class LiveCrew:
@@ -31,8 +36,9 @@ class LiveCrew:
         self.low = widgets.IntSlider(2, 1, 10, description="minimum")
         self.high = widgets.IntSlider(10, 1, 20, description="maximum")
         self.button = widgets.Button(description="Start", icon="play")
-        self.picture = widgets.Image(format="png")
-        self.box = widgets.VBox([widgets.HBox([self.button, self.low, self.high]), self.picture])
+        self.box = Panel([self.button, self.low, self.high], CAPTION)
+        self.box.show(self._before_the_start(), tight=False)
+        self.picture = self.box.picture
         self.pool: DynamicPool[int, None] | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -93,4 +99,14 @@ class LiveCrew:
         if done:
             log = pool.decisions()
             jobs, changes = to_frame(done, zero=log[0].time), crew_frame(log)
-            self.picture.value = charts.png(charts.crew(jobs, changes, end=self.seconds + FRAME))
+            chart = charts.crew(jobs, changes, end=self.seconds + FRAME, ax=charts.blank())
+            self.box.show(chart, tight=False)
+
+    def _before_the_start(self) -> Axes:
+        """The chart without data, so that the first real picture finds its room."""
+        with styled(charts.blank()) as ax:
+            ax.set(
+                title="Crew and queue", xlabel=SECONDS, ylabel="Waiting jobs", xlim=(0, self.seconds), ylim=(0, BURST)
+            )
+            ax.text(0.5, 0.5, "Run this cell, then press Start.", transform=ax.transAxes, ha="center", color=GREY)
+        return ax

@@ -3,8 +3,9 @@
 import os
 import random
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,6 +42,11 @@ def wait_until(condition, seconds: float = SLOW) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not true within {seconds} s: {condition}"
         time.sleep(0.002)
+
+
+def new_threads(before: Collection[threading.Thread]) -> list[threading.Thread]:
+    """The threads that run now and did not run `before`. A count would also change when an older thread ends."""
+    return [thread for thread in threading.enumerate() if thread not in before]
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ def crew_of(pool):
 
 def loop_of(pool):
     """What the workers of the pool do."""
-    return pool._crew.live.__self__
+    return pool._crew.work.__self__
 
 
 def workers_of(pool):

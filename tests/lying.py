@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from itertools import count
 from opcode import opname
 from pathlib import Path
-from queue import Empty
 
 from helpers import pools
 from helpers.pools.parker import Parker
+
+really_park, really_unpark = Parker.park, Parker.unpark
 
 LIMIT = 10.0  # seconds after which a thread that does not go on counts as stuck
 FOLDER = str(Path(pools.__file__).parent)
@@ -117,15 +118,11 @@ class LyingLock:
         """Park, with a moment just before; the name of the thread is in `asleep` while it really waits."""
         self.between()
         with self.mutex:
-            try:
-                parker._tokens.get_nowait()
-                return
-            except Empty:
-                self.sleepers[parker] = thread_name()
+            if really_park(parker, 0):
+                return True
+            self.sleepers[parker] = thread_name()
         try:
-            parker._tokens.get(True, timeout)
-        except Empty:
-            pass
+            return really_park(parker, timeout)
         finally:
             with self.mutex:
                 self.sleepers.pop(parker, None)
@@ -133,7 +130,7 @@ class LyingLock:
     def unpark(self, parker):
         """Unpark. From then on the thread is not in `asleep`, even if it has not run yet."""
         with self.mutex:
-            parker._tokens.put(None)
+            really_unpark(parker)
             self.sleepers.pop(parker, None)
 
 
@@ -215,13 +212,15 @@ class Race:
             self.errors.append(error)
 
 
-def at_each_moment(make_lock, scenario, in_this_thread=False):
+def at_each_moment(make_lock, scenario, in_this_thread=False, every=1):
     """Run scenario(race) with its action at the first moment, the second, and so on, until no such moment exists.
+
+    every: try only each `every`-th moment.
 
     A scenario runs in a thread of its own, so that one that gets stuck fails instead of hanging. A scenario that needs
     the main thread runs in this one.
     """
-    for moment in count():
+    for moment in count(step=every):
         race = Race(make_lock(), moment)
         whole = Race(race.lock, 0)
         if in_this_thread:
@@ -316,7 +315,7 @@ def dying(number, victim, but=()):
     def trace(frame, event, _):
         if not frame.f_code.co_filename.startswith(FOLDER) or happened:
             return None
-        if frame.f_code.co_name != "live" and frame not in before and frame.f_back not in before:
+        if frame.f_code.co_name != "run_worker" and frame not in before and frame.f_back not in before:
             return None  # the test has called it, by what it watches
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "return" and frame.f_back in before:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14", "3.15")
 ASK = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 

@@ -354,6 +354,10 @@ RULES: list[tuple[Callable[..., Any], str, str, list[Any], list[Any]]] = [
     (curve, "limit", "must be more than 0", ["x"], [0, NAN, INF]),
     (curve, "ideal", "must be more than 0", ["x"], [-0.1]),
     (partial(charts.throughput, tables.sweep(), ideal=0.1), "cores", "must be more than 0", ["x"], [0]),
+    (curve, "shared", "must be more than 0", ["x"], [0]),
+    (tails, "ideal", "must be more than 0", ["x"], [0, NAN]),
+    (tails, "shared", "must be more than 0", ["x"], [-1]),
+    (charts.waits, "tables", "must be tables under the names of their runs", [None, [5]], []),
     (partial(charts.queue_depth, tables.frame()), "bound", "must be more than 0", ["x"], [0]),
     (partial(charts.admission, tables.frame()), "limit", "must be more than 0", ["x"], [-1]),
     (partial(charts.progress, tables.frame()), "ideal", "must be more than 0", ["x"], [0, NAN]),
@@ -525,6 +529,7 @@ TEXTS: list[tuple[Callable[..., Any], dict[str, Any], type[BaseException], str]]
     (charts.outcomes, {"table": FEWER}, ValueError, f"jobs must be 0 or more {IN_ROW}, not -1"),
     (charts.latency, {"table": NO_LATENCY}, ValueError, "no column p50, p95; it has workers"),
     (charts.latency, {"table": FIVE_LOADS}, ValueError, "5 loads; a chart can tell 4 apart"),
+    (charts.shares, {"table": tables.SHARES.assign(succeeded=999)}, ValueError, "succeeded must be at most jobs"),
     (charts.series_map, {"ready": [0, 14]}, ValueError, "there is no notebook 14: they go from 0 to 13"),
 ]  # fmt: skip
 
@@ -546,6 +551,7 @@ TABLES: list[tuple[Callable[[Any], Any], pd.DataFrame, list[str], list[str]]] = 
     (charts.wait_and_service, tables.sweep(), ["workers", "wait_p50", "service_p50"], []),
     (charts.floor_plan, tables.frame(), ["finished"], ["job", "worker", "ok", "started"]),
     (charts.queue_depth, tables.frame(), ["submitted", "finished"], ["started"]),
+    (lambda table: charts.waits({"one run": table}), tables.frame_of_waits(0.1), ["finished", "wait"], []),
     (charts.progress, tables.frame(), ["finished"], ["ok"]),
     (charts.admission, tables.frame(), ["finished"], ["ok"]),
     (charts.outcomes, tables.outcome_table(), ["jobs"], ["run", "outcome"]),
@@ -560,6 +566,8 @@ TABLES: list[tuple[Callable[[Any], Any], pd.DataFrame, list[str], list[str]]] = 
     (charts.advice, tables.ADVICE, ["workers", "advised", "throughput"], ["load"]),
     (charts.ways, tables.WAYS, ["seconds"], ["case", "way"]),
     (partial(charts.signs, kinds=tables.KINDS), tables.SIGNS, [], ["mistake", "sign"]),
+    (charts.shares, tables.SHARES, ["jobs", "succeeded"], ["place", "way", "failure"]),
+    (charts.lanes, tables.LANES, ["worker", "started", "finished"], ["way", "job"]),
 ]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pythons import find
 
-from benchmarks import noop, open_close
+from benchmarks import noop, open_close, outcome
 from benchmarks.__main__ import ALL
 from benchmarks.contenders import NEED_3_14, NOOP, ONCE
 from benchmarks.report import markdown
@@ -94,3 +94,26 @@ def test_each_table_that_a_benchmark_writes_has_a_place_on_the_page(name):
     assert callable(import_module(f"benchmarks.{name}").run) and tables
     for table in tables:
         assert page.count(f"<!-- {table} -->") == page.count(f"<!-- /{table} -->") == 1, table
+
+
+def test_the_picture_of_the_outcome_shows_the_runs_of_the_table():
+    naive = pd.read_csv(ROOT / "benchmarks" / "naive.csv")
+    stored = pd.read_csv(ROOT / "benchmarks" / "outcome.csv", keep_default_na=False)
+    pd.testing.assert_frame_equal(outcome.selected(naive), stored)
+    assert stored["way"].tolist()[1::2] == ["five workers"] * 3 and set(stored["jobs"]) == {10_000}
+    with pytest.raises(KeyError, match="API, threads"):
+        outcome.selected(naive[naive["run"] != "API, threads"])
+
+
+def test_the_readme_describes_the_picture_with_its_numbers():
+    table = pd.read_csv(ROOT / "benchmarks" / "outcome.csv")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (words,) = re.findall(r'<img src="benchmarks/outcome.png" width="\d+" alt="(.+?)">', readme)
+    assert all(re.search(rf"\b{succeeded:,}\b", words) for succeeded in table["succeeded"])
+
+
+def test_the_naive_bar_is_the_best_naive_run_under_that_limit():
+    succeeded = pd.read_csv(ROOT / "benchmarks" / "naive.csv").query("outcome == 'succeeded'").set_index("run")["jobs"]
+    for begin in ("database, ", "API, ", "1 GiB, "):
+        runs = succeeded[[name.startswith(begin) and "five workers" not in name for name in succeeded.index]]
+        assert runs.idxmax() in [run for run, *_ in outcome.RUNS], begin

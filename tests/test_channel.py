@@ -30,7 +30,7 @@ def test_a_send_waits_for_room_and_times_out():
 
 def test_a_receive_waits_for_an_item_and_times_out():
     channel = Channel(None)
-    with pytest.raises(TimeoutError, match="nothing came within 0.01 s"):
+    with pytest.raises(TimeoutError, match="no item arrived within 0.01 s"):
         channel.receive(timeout=0.01)
     threading.Timer(0.01, channel.send, args=("late",)).start()
     assert channel.receive(timeout=20) == "late"
@@ -142,7 +142,7 @@ def test_a_timeout_that_is_hard_to_describe_does_not_hide_the_error():
     full.send("first")
     with pytest.raises(TimeoutError, match="no room for 'second' within <Seconds "):
         full.send("second", timeout=Seconds(0.01))
-    with pytest.raises(TimeoutError, match="nothing came within <Seconds "):
+    with pytest.raises(TimeoutError, match="no item arrived within <Seconds "):
         empty.receive(timeout=Seconds(0.01))
 
 

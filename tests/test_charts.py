@@ -85,6 +85,7 @@ SWEEPS: dict[str, Callable[..., Axes]] = {
     "wait_and_service": charts.wait_and_service,
 }
 MARKS = {4: "4 cores"}
+SHARED = {25: "25 connections"}
 CHANGES = pd.DataFrame({"time": [0.0, 0.1, 1.6], "before": [0, 2, 4], "after": [2, 4, 2]})
 COSTS = pd.DataFrame({"pool": ["fixed 2", "2 to 10"], "worker_seconds": [10.0, 14.0], "latency": [4.8, 1.0]})
 TRIES = [("soup", 1, False, 0.0, 0.1), ("fish", 1, True, 0.0, 0.2)]
@@ -106,6 +107,19 @@ WAYS = pd.DataFrame(
 )
 SIGNS = pd.DataFrame({"mistake": ["1 not closed", "2 too late", "3 no lock"], "sign": ["hangs", "loses", "hangs"]})
 KINDS = ["hangs", "loses", "raises"]
+SHARES = pd.DataFrame(
+    [("disk", "all at once", 400, 100, "disk full"), ("disk", "two workers", 200, 200, ""), ("net", "all", 10, 0, "")],
+    columns=["place", "way", "jobs", "succeeded", "failure"],
+)
+LANES = pd.DataFrame(
+    [("pool", 2, "b", 0.0, 0.1), ("pool", 1, "a", 0.0, 0.2), ("pool", 2, "c", 0.1, 0.3), ("loop", 1, "a", 0.0, 0.6)],
+    columns=["way", "worker", "job", "started", "finished"],
+)
+
+
+def frame_of_waits(most: float) -> pd.DataFrame:
+    """Ten jobs that finish every 10 ms; their wait rises to `most` seconds."""
+    return pd.DataFrame({"finished": [0.01 * n for n in range(1, 11)], "wait": [most * n / 10 for n in range(1, 11)]})
 
 
 def three_parts() -> pd.DataFrame:
@@ -125,6 +139,13 @@ ALL: dict[str, Callable[..., Axes]] = {
     "before_and_after": lambda **more: charts.before_and_after(PAIRS, **more),
     "marked throughput": lambda **more: charts.throughput(sweep(), limit=251, ideal=0.1, cores=4, marks=MARKS, **more),
     "marked latency": lambda **more: charts.latency(three_parts(), parts=(50, 95, 99), marks=MARKS, **more),
+    "linear throughput": lambda **more: charts.throughput(
+        sweep(), ideal=0.1, shared=25, marks=SHARED, log=False, **more
+    ),
+    "linear latency": lambda **more: charts.latency(sweep(), ideal=0.1, shared=25, marks=SHARED, log=False, **more),
+    "waits": lambda **more: charts.waits(
+        {"long queue": frame_of_waits(0.2), "short queue": frame_of_waits(0.02)}, **more
+    ),
     "crew": lambda **more: charts.crew(frame(), CHANGES, **more),
     "cost": lambda **more: charts.cost(COSTS, **more),
     "attempts": lambda **more: charts.attempts(ATTEMPTS, **more),
@@ -133,6 +154,8 @@ ALL: dict[str, Callable[..., Axes]] = {
     "advice": lambda **more: charts.advice(ADVICE, **more),
     "ways": lambda **more: charts.ways(WAYS, **more),
     "signs": lambda **more: charts.signs(SIGNS, KINDS, **more),
+    "shares": lambda **more: charts.shares(SHARES, **more),
+    "lanes": lambda **more: charts.lanes(LANES, **more),
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
@@ -145,6 +168,9 @@ UNITS = {
     "queue_depth": ("Time since the start (s)", "Jobs"),
     "admission": ("Time since the start (s)", "Jobs"),
     "outcome_shares": ("Share of the jobs", ""),
+    "linear throughput": ("Workers", "Throughput (jobs/s)"),
+    "linear latency": ("Workers", "Latency, submit to result (ms)"),
+    "waits": ("Time since the start (ms)", "Wait of each job (ms)"),
     "outcomes": ("Jobs", ""),
     "progress": ("Time since the start (s)", "Jobs ended"),
     "rates": ("Records/s (a dot is a run, the diamond their median, log scale)", ""),
@@ -156,6 +182,8 @@ UNITS = {
     "advice": ("Workers, as a multiple of the advice (log scale)", "Throughput, share of the best (%)"),
     "ways": ("Time, as a multiple of the first way's (log scale)", ""),
     "signs": ("", ""),
+    "shares": ("Share of the jobs that succeed (%)", ""),
+    "lanes": ("Time since the start (s)", ""),
 }
 
 
@@ -315,6 +343,37 @@ def test_marks_stand_upright_with_their_words_above_them(chart: Callable[..., Ax
     assert set(lines(ax)["_cap: 20 connections"].get_xdata()) == {20}
     [text] = [text for text in ax.texts if text.get_text() == "cap: 20 connections"]
     assert text.xy[0] == 20
+
+
+def test_linear_axes_begin_at_zero_and_have_ticks_with_room() -> None:
+    ax = charts.throughput(sweep(), log=False)
+    assert ax.get_xscale() == ax.get_yscale() == "linear"
+    assert ax.get_xlim()[0] == ax.get_ylim()[0] == 0
+    assert ticks(ax.xaxis) == ["0", "10", "25", "50", "100"]
+
+
+def test_the_ideal_bends_at_what_the_workers_share() -> None:
+    best = lines(charts.throughput(sweep(), ideal=0.1, shared=25, log=False))["ideal"]
+    assert list(best.get_xdata()) == WORKERS
+    assert list(best.get_ydata()) == pytest.approx([10, 20, 50, 100, 250, 250, 250])
+    shortest = lines(charts.latency(sweep(), ideal=0.1, shared=25))["shortest mean"]
+    assert list(shortest.get_ydata()) == pytest.approx([100, 100, 100, 100, 100, 200, 400])
+    assert "shortest mean" not in lines(charts.latency(sweep(), ideal=0.1))
+
+
+def test_waits_are_in_milliseconds_with_a_mark_per_job() -> None:
+    ax = charts.waits({"long": frame_of_waits(0.2), "short": frame_of_waits(0.02)})
+    drawn = lines(ax)
+    assert list(drawn["long"].get_xdata()) == pytest.approx([10 * n for n in range(1, 11)])
+    assert list(drawn["long"].get_ydata()) == pytest.approx([20 * n for n in range(1, 11)])
+    assert drawn["long"].get_marker() != drawn["short"].get_marker()
+    assert {"long", "short"} <= set(pieces(ax))
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_waits_take_one_to_four_tables(count: int) -> None:
+    with pytest.raises(ValueError, match=f"tables must be from 1 to 4 tables, not {count}"):
+        charts.waits({str(n): frame_of_waits(0.1) for n in range(count)})
 
 
 def test_latency_draws_the_parts_it_is_asked_for() -> None:
@@ -656,9 +715,34 @@ def test_outcomes_refuse_more_kinds_than_can_be_told_apart() -> None:
         charts.outcomes(table)
 
 
+def test_shares_are_percent_of_the_jobs_of_their_own_run_and_say_how_many_succeed() -> None:
+    ax = charts.shares(SHARES)
+    succeeded, failed = ax.containers
+    assert [bar.get_width() for bar in succeeded] == [25, 100, 0]
+    assert [bar.get_width() for bar in failed] == pytest.approx([75, np.nan, 100], nan_ok=True)
+    assert [bar.get_x() for bar in failed] == [25, 100, 0]
+    assert failed[0].get_hatch() and not succeeded[0].get_hatch()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["all at once", "two workers", "all"]
+    assert words(ax) == ["disk", "net", "100 succeed", "disk full", "all 200 succeed", "0 succeed"]
+    first, second, third = ax.get_yticks()
+    assert third - second > second - first, "groups stand apart"
+
+
+def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_way() -> None:
+    ax = charts.lanes(LANES)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["worker 1", "worker 2", "worker 1"]
+    bars = [(bar.get_x(), bar.get_width(), bar.get_y() + bar.get_height() / 2) for bar in ax.containers[0]]
+    one, two, three = ax.get_yticks()
+    expected = [(0.0, 0.1, two), (0.0, 0.2, one), (0.1, 0.2, two), (0.0, 0.6, three)]
+    assert [value for bar in bars for value in bar] == pytest.approx([value for bar in expected for value in bar])
+    assert [list(line.get_xdata()) for line in ax.lines] == [[0.3, 0.3], [0.6, 0.6]]
+    assert words(ax) == ["pool", "loop", "b", "a", "c", "a", "0.30 s", "0.60 s"]
+
+
 def test_the_kitchen_names_both_the_kitchen_and_the_pattern() -> None:
     drawn = set(words(charts.kitchen()))
-    assert {"Orders", "jobs", "The rail", "bounded queue", "The cooks", "workers", "The pass", "results"} <= drawn
+    assert {"Orders", "The waiter", "The rail", "The cooks", "The pass"} <= drawn
+    assert {"jobs", "producer", "bounded queue", "workers", "results"} <= drawn
 
 
 def test_the_map_has_every_notebook_in_reading_order_and_marks_what_is_to_come() -> None:
@@ -669,11 +753,13 @@ def test_the_map_has_every_notebook_in_reading_order_and_marks_what_is_to_come()
     assert places == sorted(places)  # rows from the top, each from the left
     after = [after for title, after in pairwise(words(ax)) if title in ("Unbounded", "Image pool")]
     assert after == ["Build it", "to come"]
-    assert words(ax).count("to come") == 11 + 1  # and one of each in the key
+    assert words(ax).count("to come") == 11
     dashed = [disc for disc in ax.patches if isinstance(disc, Circle) and disc.get_linestyle() != "-"]
     full = [disc for disc in ax.patches if isinstance(disc, Circle) and to_hex(disc.get_facecolor()) != "#ffffff"]
-    assert len(dashed) == 11 + 1 and len(full) == 3 + 1
-    assert {"See it fail", "Build it", "Make it strong", "Choose and measure"} <= set(words(ax))
+    assert len(dashed) == 11 and len(full) == 3
+    for part in ("See it fail", "Build it", "Make it strong", "Choose and measure"):
+        (ability,) = [after for name, after in pairwise(words(ax)) if name == part]
+        assert ability.startswith("you can ")
 
 
 def test_the_map_of_the_whole_series_has_nothing_to_come() -> None:

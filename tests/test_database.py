@@ -2,7 +2,6 @@
 
 import asyncio
 import csv
-import importlib.util
 import os
 import pickle
 import runpy
@@ -19,9 +18,9 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from conftest import wait_until
+from conftest import new_threads, wait_until
 
-from helpers.services import Database, ReadUser, ReadUserAsync, postgres
+from helpers.services import Database, ReadUser, ReadUserAsync, postgres, programs
 from helpers.services.child import Child, ServiceError
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
@@ -191,7 +190,7 @@ def test_two_side_by_side_know_nothing_of_each_other(shared):
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
 def test_it_is_gone_after_the_with_also_when_the_body_raises(error):
-    threads = threading.active_count()
+    threads = threading.enumerate()
     files = os.listdir("/proc/self/fd") if sys.platform == "linux" else []
     try:
         with Database(max_connections=3) as db:
@@ -204,7 +203,7 @@ def test_it_is_gone_after_the_with_also_when_the_body_raises(error):
     assert traces.gone()
     assert not traces.guardian.is_running(), "not even a zombie"
     connection.close()
-    assert threading.active_count() == threads
+    assert not new_threads(threads)
     assert len(files) == (len(os.listdir("/proc/self/fd")) if files else 0)
 
 
@@ -342,14 +341,14 @@ def test_it_ends_with_an_interpreter_that_never_left_the_with():
 
 
 def test_a_busy_port_does_not_matter():
-    programs = postgres.find_programs()
+    found = postgres.find_programs()
     with socket.socket() as occupant, postgres.private_directory("server") as place:
         occupant.bind(("127.0.0.1", 0))
         occupant.listen()
         busy, free = occupant.getsockname()[1], postgres.free_port()
         ports = iter([busy, busy, free])
-        postgres.unpack(postgres.template(programs), place)
-        with postgres.running(programs, place, 3, choose_port=lambda: next(ports)) as port:
+        postgres.unpack(postgres.template(found), place)
+        with postgres.running(found, place, 3, choose_port=lambda: next(ports)) as port:
             assert port == free
             assert ReadUser(f"postgresql://reader@127.0.0.1:{port}/workshop")(1)[0] == 1
     assert not place.exists()
@@ -381,16 +380,13 @@ def test_a_server_that_cannot_start_says_why_and_leaves_nothing(monkeypatch):
         assert [path.suffix for path in workplace.iterdir()] == [".tar"]
 
 
-def test_a_platform_without_postgresql_is_told_what_to_do(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ServiceError, match="set DATABASE_URL"):
-        postgres.find_programs()
-
-
 @posix
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
 def test_root_copies_the_programs_aside_when_nobody_else_can_read_them(tmp_path, monkeypatch):
-    seen = postgres.find_programs()
+    wheels = [folder for folder, source in programs.places() if source in programs.WHEELS]
+    if not wheels:
+        pytest.skip("PostgreSQL is not from a wheel here, and only a wheel is copied")
+    seen = wheels[0]
     package = seen.parents[1]
     (tmp_path / package.name).symlink_to(package)  # pytest's folders are for their owner alone
     (tmp_path / f"{package.name}.libs").symlink_to(f"{package}.libs")
@@ -405,7 +401,7 @@ def test_root_copies_the_programs_aside_when_nobody_else_can_read_them(tmp_path,
         assert postgres.readable_copy(hidden) == copy
         with postgres.private_directory("try") as place:
             postgres.tool(copy, place, 30, "initdb", "-D", str(place / "data"), "-A", "trust", "--no-sync")
-            assert (place / "data" / "PG_VERSION").read_text() == "18\n"
+            assert (place / "data" / "PG_VERSION").is_file()
 
 
 @posix

@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import suppress
+from math import ceil
 from pathlib import Path
 
 import hostile
@@ -24,7 +25,7 @@ from helpers.exercises import (
 from helpers.pools import WorkerPool
 
 ROOT = Path(__file__).parents[1] / "notebooks"
-NAMES = [path.name for path in sorted(ROOT.glob("*.ipynb"))]
+NAMES = [path.name for path in sorted(ROOT.glob("[0-9]*.ipynb"))]
 
 
 def exercises(path: Path) -> list[str]:
@@ -95,33 +96,37 @@ def a_list(handler, jobs):
         return [r.value for r in pool.stream(jobs)]
 
 
-def dies(handler, jobs, results):
-    while (job := jobs.get()) is not None:
-        results.put((job, handler(job), None))
+def no_bound(executor, slots, function, job):
+    return executor.submit(function, job)
 
 
-def swallows(handler, jobs, results):
-    while (job := jobs.get()) is not None:
-        with suppress(ValueError):
-            results.put((job, handler(job), None))
+def waits_for_the_job(executor, slots, function, job):
+    future = executor.submit(function, job)
+    future.exception()
+    return future
 
 
-def says_nothing_of_the_value(handler, jobs, results):
-    while (job := jobs.get()) is not None:
-        try:
-            handler(job)
-            results.put((job, None, None))
-        except ValueError as error:
-            results.put((job, None, error))
+def forgets_the_future(executor, slots, function, job):
+    future = bounded(executor, slots, function, job)
+    assert future
 
 
-def never_goes_home(handler, jobs, results):
-    while True:
-        job = jobs.get()
-        try:
-            results.put((job, handler(job), None))
-        except Exception as error:
-            results.put((job, None, error))
+def bounded(executor, slots, function, job):
+    slots.acquire()
+    future = executor.submit(function, job)
+    future.add_done_callback(lambda future: slots.release())
+    return future
+
+
+def releases_twice(executor, slots, function, job):
+    future = bounded(executor, slots, function, job)
+    future.add_done_callback(lambda future: slots.release() if future.exception() else None)
+    return future
+
+
+def never_releases(executor, slots, function, job):
+    slots.acquire()
+    return executor.submit(function, job)
 
 
 def forgets_the_empty_evening(durations, workers):
@@ -221,10 +226,10 @@ WRONG = [
     (email_pool.check_batches, reads_one_ahead, "it read 4 jobs"),
     (start_here.check_words, None, "a dict is wanted"),
     (start_here.check_words, {**start_here.KITCHEN, "cook": "thread pool"}, "'cook' is not a 'thread pool'"),
-    (start_here.check_dinner, lambda o, c, m: o * m / c, "16.8"),
-    (start_here.check_dinner, lambda o, c, m: (o // c) * m, "16"),
-    (start_here.check_dinner, lambda o, c, m: (o // c + 1) * m, "20"),
-    (start_here.check_dinner, 16, "a function is wanted"),
+    (start_here.check_seconds, lambda o, c, m: o * m / c, "16.8"),
+    (start_here.check_seconds, lambda o, c, m: (o // c) * m, "16"),
+    (start_here.check_seconds, lambda o, c, m: (o // c + 1) * m, "20"),
+    (start_here.check_seconds, 16, "a function is wanted"),
     (unbounded.check_workers, lambda limit, reserved, n: (limit - reserved) // n, "-1"),
     (unbounded.check_workers, lambda limit, reserved, n: (limit - reserved) / n, "24.25"),
     (unbounded.check_workers, lambda limit, reserved, n: limit // n, "25"),
@@ -237,12 +242,13 @@ WRONG = [
     (basic_pool.check_least_time, lambda d, w: sum(d) / w, "2.0 is expected"),
     (basic_pool.check_least_time, lambda d, w: max(d, default=0), "0.2 is expected"),
     (basic_pool.check_least_time, forgets_the_empty_evening, "ValueError"),
-    (basic_pool.check_worker, dies, "it raised ValueError"),
-    (basic_pool.check_worker, swallows, "3 results came out"),
-    (basic_pool.check_worker, says_nothing_of_the_value, "values 2, 4, 6"),
-    (basic_pool.check_workers_needed, lambda x, s: x * s, "6.25"),
-    (basic_pool.check_workers_needed, lambda x, s: int(x * s), "6, and 7 is expected"),
-    (basic_pool.check_workers_needed, lambda x, s: x / s, "1600"),
+    (basic_pool.check_bounded_submit, no_bound, "6 jobs were accepted while none was done, and 3 are expected"),
+    (basic_pool.check_bounded_submit, waits_for_the_job, "0 jobs were accepted"),
+    (basic_pool.check_bounded_submit, forgets_the_future, "one returned None"),
+    (basic_pool.check_bounded_submit, releases_twice, "after all jobs 4 slots are free"),
+    (basic_pool.check_workers_needed, lambda x, s, c: x * s, "6.25"),
+    (basic_pool.check_workers_needed, lambda x, s, c: int(x * s), "6, and 7 is expected"),
+    (basic_pool.check_workers_needed, lambda x, s, c: ceil(x * s), "50, and 0 is expected"),
 ]
 
 
@@ -254,8 +260,8 @@ def test_typical_wrong_answers_are_told_what_is_wrong(check, answer, why):
 
 def test_an_answer_that_never_ends_is_told_so_and_keeps_nobody(monkeypatch):
     monkeypatch.setattr("helpers.exercises.verdict.PATIENCE", 0.2)
-    said = basic_pool.check_worker(never_goes_home)
-    assert not said.right and "still running after 0.2 s" in said.why
+    said = basic_pool.check_bounded_submit(never_releases)
+    assert not said.right and "still running after 0.2 s. No slot came back" in said.why
 
 
 def looks_twice(crew):

@@ -31,7 +31,7 @@ class Killer:
     def __call__(self, frame, event, argument):
         if event not in {"call", "c_return"} or not frame.f_code.co_filename.startswith(FOLDER):
             return
-        if frame.f_code.co_name in {"live", "run"}:  # before the loop begins, and the call of the handler
+        if frame.f_code.co_name in {"run_worker", "run"}:  # before the loop begins, and the call of the handler
             return
         me = threading.current_thread()
         if self.thread is None and "-worker-" in me.name:

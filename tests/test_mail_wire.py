@@ -14,7 +14,7 @@ from aiosmtpd.controller import Controller
 
 from helpers.pools import BatchEmailSender, EmailJob, OutcomeUnknown
 from helpers.pools.email import BadMail, MailRefused, NoConnection
-from helpers.pools.smtp_replies import MOST_REPLY
+from helpers.pools.smtp_replies import MAX_REPLY
 from helpers.services import postgres
 
 GREETINGS = EmailJob(1, "ann@example.com", "Jürgen Müller, Köln", "Grüße", "Schöne Grüße\n.\nJürgen")
@@ -267,7 +267,7 @@ UNKNOWN += [
     b"000 ok\r\n",
 ]
 UNKNOWN += [b"150 ok\r\n", b"354 go on\r\n", b"600 ok\r\n", b"250-a\r\ngarbage\r\n", b"x" * 10_000 + b"\r\n"]
-UNKNOWN += [None, endless, b"x" * (MOST_REPLY + 1)]
+UNKNOWN += [None, endless, b"x" * (MAX_REPLY + 1)]
 
 
 @pytest.mark.parametrize("reply", UNKNOWN, ids=lambda reply: repr(reply)[:30])

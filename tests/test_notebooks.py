@@ -10,8 +10,9 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1] / "notebooks"
-CHAPTERS = sorted(ROOT.glob("*.ipynb"))
+CHAPTERS = sorted(ROOT.glob("[0-9]*.ipynb"))
 SOLUTIONS = sorted(ROOT.glob("solutions/*.ipynb"))
+GLOSSARY = ROOT / "glossary.ipynb"
 TAGS = {"nbval-ignore-output", "nbval-check-output", "nbval-skip", "raises-exception", "exercise"}
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
 FORBIDDEN = {
@@ -21,7 +22,19 @@ FORBIDDEN = {
     r"\binteract\(": "its outputs do not compare",
     r"warnings\.filter": "a warning is to be cured, not hidden",
 }
+METADATA = {  # as JupyterLab writes it, or else opening a notebook would change it
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
 MOST_LINES = 15
+MOST_CHARACTERS = 88  # of a line of code: that many are visible in JupyterLab on a laptop
 MOST_BYTES = 1_500_000
 
 
@@ -29,7 +42,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-every = pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=name_of)
+every = pytest.mark.parametrize("path", [*CHAPTERS, *SOLUTIONS, GLOSSARY], ids=name_of)
 chapters = pytest.mark.parametrize("path", CHAPTERS, ids=name_of)
 
 
@@ -58,12 +71,12 @@ def test_every_cell_was_executed_in_one_run_from_top_to_bottom(path):
 @every
 def test_metadata_and_ids_are_normal(path):
     notebook = read(path)
-    assert notebook.metadata == {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    language = dict(notebook.metadata["language_info"])
+    assert re.fullmatch(r"3\.\d+\.\d+", language.pop("version"))
+    assert {"kernelspec": notebook.metadata["kernelspec"], "language_info": language} == METADATA
+    assert set(notebook.metadata) == set(METADATA), "no state of widgets, which would be of a kernel that has gone"
     ids = [cell.id for cell in notebook.cells]
-    assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in ids)
+    assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[a-z0-9-]{3,40}", name) for name in ids)
     assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
     assert path.stat().st_size < MOST_BYTES
 
@@ -90,6 +103,14 @@ def test_cells_are_short_and_hold_nothing_that_nbval_trips_over(path):
             assert not re.search(pattern, cell.source, re.M), f"{cell.id}: {reason}"
 
 
+@chapters
+def test_no_line_of_code_is_wider_than_the_page(path):
+    if read(path).cells[0].id == "cell-00":
+        pytest.skip("this chapter still has numbered cells: it has not been revised yet")
+    for cell in code_cells(path):
+        assert max(map(len, cell.source.splitlines())) <= MOST_CHARACTERS, cell.id
+
+
 @every
 def test_no_output_is_an_error_a_warning_or_the_address_of_an_object(path):
     for cell in code_cells(path):
@@ -97,6 +118,15 @@ def test_no_output_is_an_error_a_warning_or_the_address_of_an_object(path):
             assert output.output_type != "error" or "raises-exception" in tags(cell), cell.id
             assert output.get("name") != "stderr", cell.id
             assert not re.search(r" at 0x[0-9a-f]{6,}", str(output.get("text", "") or output.get("data", {}))), cell.id
+
+
+@every
+def test_no_output_needs_a_kernel_that_has_gone(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            assert "application/vnd.jupyter.widget-view+json" not in data, cell.id
+            assert "Box(children=" not in str(data.get("text/plain", "")), cell.id
 
 
 @every
@@ -170,6 +200,37 @@ def test_links_lead_somewhere(path):
                 assert (path.parent / target).exists(), target
 
 
+# The glossary
+
+
+def terms() -> list[tuple[str, str, str]]:
+    """The rows of the glossary: term, meaning, and the links to its chapters."""
+    text = "\n".join(cell.source for cell in read(GLOSSARY).cells)
+    return re.findall(r"^\| \*\*(.+?)\*\* \| (.+?) \| (.+) \|$", text, re.M)
+
+
+def test_the_glossary_is_a_page_of_text_in_alphabetical_order():
+    assert not code_cells(GLOSSARY)
+    names = [term.lower() for term, _, _ in terms()]
+    assert len(names) >= 40 and names == sorted(set(names))
+
+
+def test_each_term_of_the_glossary_occurs_in_the_chapters_that_it_names():
+    texts = {path.name: "\n".join(cell.source for cell in read(path).cells).lower() for path in CHAPTERS}
+    for term, _, links in terms():
+        word = re.split(r"[ ,-]", term.lower())[0][:5]  # a chapter may write it in another form: retry, retries
+        found = re.findall(r"\[(\d\d)\]\((.+?)\)", links)
+        assert found and ", ".join(f"[{number}]({name})" for number, name in found) == links, term
+        for number, name in found:
+            assert name.startswith(f"{number}_") and word in texts[name], f"{term} does not occur in {name}"
+
+
+@chapters
+def test_a_chapter_that_mentions_the_glossary_links_to_it(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    assert text.lower().count("glossary") == text.count("glossary](glossary.ipynb)") + text.count("](glossary.ipynb)")
+
+
 def run_nbval(path: Path) -> subprocess.CompletedProcess:
     command = [
         sys.executable,
@@ -223,7 +284,7 @@ def test_what_a_notebook_leaves_behind_turns_nbval_red(tmp_path, leaves, what):
 
 @pytest.mark.long
 def test_the_real_notebook_turns_red_too(tmp_path):
-    """The first digit of the first compared output of 00 is altered in a copy beside nothing else."""
+    """The first digit of the first compared output of 00 is altered in a copy beside nothing but the data it reads."""
     notebook = read(ROOT / "00_start_here.ipynb")
     for cell in notebook.cells:
         if cell.cell_type == "code" and not tags(cell) & UNCOMPARED and cell.outputs:
@@ -233,6 +294,9 @@ def test_the_real_notebook_turns_red_too(tmp_path):
                 break
     else:
         pytest.fail("no output to alter")
-    nbformat.write(notebook, tmp_path / "altered.ipynb")
-    red = run_nbval(tmp_path / "altered.ipynb")
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "benchmarks").mkdir()
+    shutil.copy(ROOT.parent / "benchmarks" / "outcome.csv", tmp_path / "benchmarks")
+    nbformat.write(notebook, tmp_path / "notebooks" / "altered.ipynb")
+    red = run_nbval(tmp_path / "notebooks" / "altered.ipynb")
     assert red.returncode == 1 and red.stdout.count("FAILED") == 1 and "submitted 9" in red.stdout

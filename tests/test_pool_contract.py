@@ -496,7 +496,7 @@ def test_an_exception_of_a_signal_handler_in_the_middle_of_a_step_does_not_let_a
 
     def interrupted(intake, job, outlet, parker=None):
         if next(calls) == 2:
-            outlet.owed += 1  # as if the signal had come just before the job was queued
+            outlet.unread += 1  # as if the signal had come just before the job was queued
             raise TimeoutError("of a handler of SIGALRM")
         return admit(intake, job, outlet, parker)
 

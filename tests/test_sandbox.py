@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from conftest import wait_until
+from conftest import new_threads, wait_until
 
 from helpers.pools import run_unbounded, run_unbounded_async
 from helpers.services import SandboxReport, error_kind, run_in_sandbox
@@ -376,11 +376,11 @@ def test_connections_are_seen():
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     run_in_sandbox(echo)
-    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    threads, files = threading.enumerate(), len(os.listdir("/proc/self/fd"))
     for function, args, timeout in [(echo, (), 30), (die, ("kill",), 30), (nap, (1,), 0.1)]:
         run_in_sandbox(function, *args, timeout=timeout)
         assert psutil.Process().children() == [], "not even a zombie"
-        assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, files)
+        assert not new_threads(threads) and len(os.listdir("/proc/self/fd")) == files
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,13 +1,20 @@
-"""What decides in the tools: which Pythons there are, and what of an earlier run still counts."""
+"""What decides in the tools: which Pythons there are, what of an earlier run still counts, what a notebook keeps."""
 
+import asyncio
+import copy
 import json
+import platform
 import sys
 from pathlib import Path
 
+import nbformat
 import pythons
+from nbformat.sign import NotebookNotary
+from traitlets.config import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
+import execute
 import flakiness
 import test_all
 
@@ -38,3 +45,43 @@ def test_of_an_earlier_run_only_counts_what_was_run_on_the_same_notebooks(tmp_pa
 def test_every_notebook_and_every_solution_is_run():
     names = flakiness.notebooks()
     assert len(names) >= 20 and len(names) == 2 * len([name for name in names if "solutions" in name])
+
+
+def test_an_executed_notebook_keeps_what_jupyterlab_writes_and_no_widget(tmp_path):
+    view = {execute.WIDGET: {"model_id": "gone"}}
+    bar = nbformat.v4.new_output("display_data", view | {"text/plain": "50%"})
+    panel = nbformat.v4.new_output("display_data", view | {"text/plain": "Sliders.", "image/png": "iVBO"})
+    cell = nbformat.v4.new_code_cell("go()", id="go", outputs=[bar, panel], metadata={"trusted": True})
+    cell.metadata["tags"] = ["nbval-ignore-output"]
+    language = {"name": "python", "version": "3.12.1", "file_extension": ".py"}
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"language_info": language, "widgets": {"state": {}}})
+    execute.normalise(notebook)
+    assert notebook.metadata == {"kernelspec": execute.KERNEL, "language_info": language}
+    assert cell.metadata == {"tags": ["nbval-ignore-output"]} and cell.id == "go"
+    assert [output.data for output in cell.outputs] == [{"text/plain": "Sliders.", "image/png": "iVBO"}]
+    cell.metadata["tags"] = []
+    cell.outputs = [nbformat.from_dict(bar | {"data": view | {"text/plain": "50%"}})]
+    execute.normalise(notebook)
+    assert [output.data for output in cell.outputs] == [{"text/plain": "50%"}], "nbval compares the words"
+
+
+def test_jupyterlab_of_another_python_leaves_a_notebook_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(NotebookNotary, "sign", lambda *_: None)
+    config = Config()
+    path = Path(__file__).parents[1] / "tools" / "jupyter" / "jupyter_server_config.py"
+    exec(compile(path.read_text(), path, "exec"), {"__file__": str(path), "get_config": lambda: config})
+    notebook = nbformat.v4.new_notebook(metadata={"language_info": {"name": "python", "version": "3.99.1"}})
+    nbformat.write(notebook, tmp_path / "one.ipynb")
+    before = (tmp_path / "one.ipynb").read_bytes()
+    files = config.ServerApp.contents_manager_class(root_dir=str(tmp_path))
+
+    async def open_and_save() -> str:
+        opened = (await files.get("one.ipynb"))["content"]
+        for name in ("one.ipynb", "new.ipynb"):
+            model = {"type": "notebook", "format": "json", "content": copy.deepcopy(opened)}
+            await files.save(model, name)
+        return opened["metadata"]["language_info"]["version"]
+
+    assert asyncio.run(open_and_save()) == platform.python_version(), "JupyterLab finds nothing to change"
+    assert (tmp_path / "one.ipynb").read_bytes() == before
+    assert platform.python_version() in (tmp_path / "new.ipynb").read_text()

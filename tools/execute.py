@@ -3,7 +3,9 @@
     python tools/execute.py                    every notebook
     python tools/execute.py notebooks/01*      these
 
-Normalised: kernel and language metadata, execution counts, no time stamps, streams in one piece. Cell ids stay.
+Normalised: kernel and language metadata as JupyterLab writes it, so that opening a notebook changes nothing; execution
+counts, no time stamps, streams in one piece. Cell ids stay as they are. Widgets exist only while their kernel runs, so
+a cell that displays them keeps their picture and caption (helpers/panel.py) in the file.
 """
 
 import sys
@@ -15,16 +17,13 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-METADATA = {
-    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
-}
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
 def execute(path: Path) -> float:
     """Run one notebook in its own folder, as JupyterLab would. Returns seconds. Raises CellExecutionError."""
     notebook = nbformat.read(path, as_version=4)
-    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     client = NotebookClient(
         notebook,
         timeout=300,
@@ -36,7 +35,6 @@ def execute(path: Path) -> float:
     begun = time.monotonic()
     client.execute()
     seconds = time.monotonic() - begun
-    notebook.metadata = nbformat.from_dict(METADATA)  # the kernel has added its version
     normalise(notebook)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
@@ -44,14 +42,22 @@ def execute(path: Path) -> float:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """No metadata but tags; no widgets, which die with their kernel, except where nbval asks for them."""
+    """Keep the metadata of the kernel and its language, the cells' tags, and of widgets what others can show, too."""
+    language = notebook.metadata.get("language_info", {})  # the kernel has filled it in
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": language})
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags")
+        tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
-        if "nbval-ignore-output" in (tags or []):
-            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+        if "nbval-ignore-output" in tags:  # a progress bar; in a compared cell nbval asks for its words
+            cell.outputs = [output for output in cell.outputs if not only_a_widget(output.get("data", {}))]
         for output in cell.get("outputs", []):
             output.pop("transient", None)
+            output.get("data", {}).pop(WIDGET, None)
+
+
+def only_a_widget(data: dict[str, object]) -> bool:
+    """True for a widget without a picture for those who have no kernel."""
+    return WIDGET in data and "image/png" not in data
 
 
 def main(names: list[str]) -> None:

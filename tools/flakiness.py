@@ -28,7 +28,7 @@ GREEN, RED, UNFINISHED = 0, 1, 3
 
 def notebooks() -> list[str]:
     """Every chapter and solution, as paths from the root."""
-    return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "notebooks").rglob("*.ipynb"))]
+    return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))]
 
 
 def mark() -> str:

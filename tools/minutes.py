@@ -49,7 +49,7 @@ def sections(path: Path) -> Iterator[Section]:
 def main(names: list[str]) -> None:
     """Print the table, for all chapters or those named."""
     print("| chapter | minutes | machine, s | of those minutes, by section |\n| --- | --- | --- | --- |")
-    for path in sorted(ROOT.glob("*.ipynb")):
+    for path in sorted(ROOT.glob("[0-9]*.ipynb")):
         if names and path.name not in names:
             continue
         found = list(sections(path))

@@ -10,15 +10,17 @@ No chart changes matplotlib's settings, prints, or shows anything by itself.
 """
 
 from helpers.charts.advice import advice, signs, ways
+from helpers.charts.compared import lanes, shares
 from helpers.charts.crews import cost, crew
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
 from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.pictures import before_and_after, contact_sheet
+from helpers.charts.queues import waits
 from helpers.charts.retries import arrivals, attempts, backoff
-from helpers.charts.shares import outcome_shares
-from helpers.charts.style import limit_line
+from helpers.charts.stacked import outcome_shares
+from helpers.charts.style import blank, limit_line
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
 from helpers.charts.timelines import admission, floor_plan, progress, queue_depth
 
@@ -29,6 +31,7 @@ __all__ = [
     "attempts",
     "backoff",
     "before_and_after",
+    "blank",
     "contact_sheet",
     "cost",
     "crew",
@@ -36,6 +39,7 @@ __all__ = [
     "floor_plan",
     "headline",
     "kitchen",
+    "lanes",
     "latency",
     "limit_line",
     "outcome_shares",
@@ -45,9 +49,11 @@ __all__ = [
     "queue_depth",
     "rates",
     "series_map",
+    "shares",
     "show",
     "signs",
     "throughput",
     "wait_and_service",
+    "waits",
     "ways",
 ]

@@ -7,11 +7,14 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from PIL import Image, PngImagePlugin
 
 from helpers.charts.headline import headline, sentence
-from helpers.charts.style import STYLE, root_figure
+from helpers.charts.style import in_style, root_figure
 
 DPI = 144  # pixels per inch: 1.5 for each pixel on the page, so that the picture is sharp on dense screens
+PALETTE = 128  # colors of a stored chart; no eye sees the difference
+MOST_COLORS = 8192  # of a chart, counting the shades at the edges of letters and lines; photos have more
 
 
 def show(
@@ -68,11 +71,31 @@ def in_italics(words: str) -> str:
     return "*" + re.sub(r"([\\`*_{}\[\]<>$#|~])", r"\\\1", words) + "*"
 
 
-def png(ax: Axes, description: str = "") -> bytes:
-    """Return the figure of `ax` as a PNG, for a widget or a file, and close it. An open figure would be shown again."""
+def png(ax: Axes, description: str = "", *, tight: bool = True) -> bytes:
+    """Return the figure of `ax` as a PNG, for a widget or a file, and close it. An open figure would be shown again.
+
+    `tight` cuts the white edges off. Without it, all pictures of figures of one size have the same size, so that a
+    picture that changes does not jump.
+    """
     figure = root_figure(ax)
     file = BytesIO()
-    with plt.style.context(STYLE):
-        figure.savefig(file, format="png", dpi=DPI, bbox_inches="tight", metadata={"Description": description})
-    plt.close(figure)
-    return file.getvalue()
+    with in_style():
+        figure.savefig(file, format="png", dpi=DPI, bbox_inches="tight" if tight else None)
+    if figure.canvas.manager is not None:  # it is one of pyplot's
+        plt.close(figure)
+    return _small(file, description)
+
+
+def _small(file: BytesIO, description: str) -> bytes:
+    """Return the picture with a palette, which takes a third of the bytes, unless it has more colors than a chart has.
+
+    Photos keep all their colors: in a palette of 128, their skies have stripes.
+    """
+    picture = Image.open(file).convert("RGB")
+    if picture.getcolors(MOST_COLORS) is not None:
+        picture = picture.quantize(PALETTE, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    words = PngImagePlugin.PngInfo()
+    words.add_itxt("Description", description)
+    small = BytesIO()
+    picture.save(small, format="PNG", optimize=True, dpi=(DPI, DPI), pnginfo=words)
+    return small.getvalue()

@@ -7,59 +7,80 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, FancyBboxPatch, PathPatch, Polygon, Rectangle, Wedge
 from matplotlib.path import Path
 
-from helpers.charts.style import GREY, INK, ORANGE, SKY, YELLOW, styled
+from helpers.charts.style import GREY, INK, ORANGE, SKY, VERMILLION, YELLOW, styled
 from helpers.measure.words import describe
 
 Point = tuple[float, float]
 
 WOOD, SKIN, STEEL = "#C9A27A", "#F3DCC8", "#D5D9DD"
 
-# The map's parts in reading order: name, colour (dark enough for words on white), (number, title) of each station.
-PARTS: list[tuple[str, str, list[tuple[int, str]]]] = [
-    ("See it fail", "#B84A00", [(1, "Unbounded")]),
-    ("Build it", "#0068A3", [(2, "Basic pool"), (3, "Image pool"), (4, "Email pool")]),
+# The map's parts in reading order: name, what you can do afterwards, colour (dark enough for words on white), and
+# number and title of each station.
+PARTS: list[tuple[str, str, str, list[tuple[int, str]]]] = [
+    ("See it fail", "you can say what breaks when all jobs run at once", "#B84A00", [(1, "Unbounded")]),
+    (
+        "Build it",
+        "you can write a pool and choose the number of its workers",
+        "#0068A3",
+        [(2, "Basic pool"), (3, "Image pool"), (4, "Email pool")],
+    ),
     (
         "Make it strong",
+        "you can handle bursts, failures, and shutdowns",
         "#00735A",
         [(5, "Dynamic pool"), (6, "Retrying pool"), (7, "Best practices"), (8, "Common mistakes")],
     ),
     (
         "Choose and measure",
+        "you can tell when a pool is the wrong tool",
         "#8F4F78",
         [(9, "Choosing"), (10, "Engines"), (11, "Capacity"), (12, "Monitoring"), (13, "Beyond one machine")],
     ),
 ]
 LAST = 13
 ROW, COLUMN, FIRST, TOP = 3.1, 3.4, 2.4, 11.0  # the map's grid: distances, and the centre of its first station
+RIGHT = 17.66  # the right end of every box
 
 
 def kitchen(ax: Axes | None = None) -> Axes:
-    """The pattern as a kitchen: orders (jobs), a rail with a few hooks (bounded queue), cooks (workers), the pass."""
-    with styled(ax, size=(9.0, 3.9)) as axes:
-        axes.set(xlim=(0, 18), ylim=(0.3, 7.8), aspect="equal")
+    """The pattern as a kitchen: a waiter (producer), a full rail (bounded queue), cooks (workers), and the pass."""
+    with styled(ax, size=(9.4, 3.9)) as axes:
+        axes.set(xlim=(0, 21), ylim=(0.2, 7.9), aspect="equal")
         axes.set_axis_off()
-        orders(axes, 0.5, 3.0)
-        rail(axes, (4.8, 6.1, 7.4))
-        for number, (x, apron) in enumerate(((10.3, SKY), (11.9, ORANGE), (13.5, YELLOW)), start=1):
+        axes.set_title("While the rail is full, the waiter has to wait", pad=0)
+        orders(axes, 0.3, 3.0)
+        person(axes, 4.1, "white", "")
+        slip(axes, 4.75, 2.75, z=4)
+        rail(axes, (7.7, 9.0, 10.3))
+        for number, (x, apron) in enumerate(((13.2, SKY), (14.8, ORANGE), (16.4, YELLOW)), start=1):
             cook(axes, x, apron, number)
-        counter(axes, 9.5, 14.3)
-        the_pass(axes, (15.75, 17.05))
-        for start, end in ((2.95, 3.85), (8.35, 9.25), (14.45, 15.25)):
-            arrow = FancyArrowPatch((start, 4.3), (end, 4.3), arrowstyle="-|>", mutation_scale=20, color=INK, lw=2.2)
-            axes.add_patch(arrow)
-        caption(axes, 1.65, "Orders", "jobs", "as many\nas come in")
-        caption(axes, 6.1, "The rail", "bounded queue", "three hooks: when all are taken,\nthe next order waits")
-        caption(axes, 11.9, "The cooks", "workers", "a fixed crew,\none order at a time each")
-        caption(axes, 16.4, "The pass", "results", "dishes as\nthey get done")
+        counter(axes, 12.4, 17.2)
+        the_pass(axes, (18.75, 20.05))
+        for start, end in ((2.65, 3.3), (11.2, 12.2), (17.4, 18.0)):
+            arrow(axes, start, end, INK)
+        arrow(axes, 5.9, 6.75, VERMILLION)
+        axes.plot((6.75, 6.75), (3.7, 4.9), color=VERMILLION, linewidth=5, solid_capstyle="round")
+        axes.text(6.5, 5.25, "full", ha="center", color=VERMILLION, fontweight="bold")
+        caption(axes, 1.45, "Orders", "jobs", "as many\nas come in")
+        caption(axes, 4.6, "The waiter", "producer", "waits until\na hook is free")
+        caption(axes, 9.0, "The rail", "bounded queue", "three hooks,\nall taken")
+        caption(axes, 14.8, "The cooks", "workers", "a fixed number,\none order at a time each")
+        caption(axes, 19.4, "The pass", "results", "dishes, as they\nget ready")
     return axes
+
+
+def arrow(ax: Axes, start: float, end: float, colour: str) -> None:
+    """An arrow from left to right, as high as the cooks' heads."""
+    look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 18, "color": colour, "lw": 2.2}
+    ax.add_patch(FancyArrowPatch((start, 4.3), (end, 4.3), **look))
 
 
 def caption(ax: Axes, x: float, name: str, term: str, words: str) -> None:
     """The kitchen's name and the term for it below, what matters about it above."""
-    ax.text(x, 1.35, name, ha="center", fontsize=13, fontweight="bold")
-    ax.text(x, 0.6, term, ha="center", fontsize=12, style="italic")
+    ax.text(x, 1.35, name, ha="center", fontsize=12.5, fontweight="bold")
+    ax.text(x, 0.55, term, ha="center", fontsize=12, style="italic")
     for line, text in enumerate(words.split("\n")):  # one by one: of several lines only the last has a fixed height
-        ax.text(x, 7.2 - 0.42 * line, text, ha="center", fontsize=10.5)
+        ax.text(x, 7.2 - 0.5 * line, text, ha="center", fontsize=10.5)
 
 
 def orders(ax: Axes, x: float, y: float) -> None:
@@ -87,6 +108,16 @@ def rail(ax: Axes, hooks: Sequence[float]) -> None:
 
 def cook(ax: Axes, x: float, apron: str, number: int) -> None:
     """A cook with a hat, and the worker's number on the apron."""
+    person(ax, x, apron, str(number))
+    line: dict[str, Any] = {"edgecolor": INK, "linewidth": 1.4}
+    for dx, dy, size in ((-0.3, 5.35, 0.27), (0.3, 5.35, 0.27), (0, 5.5, 0.34)):
+        ax.add_patch(Circle((x + dx, dy), size, facecolor="white", **line))
+    ax.add_patch(Rectangle((x - 0.38, 4.72), 0.76, 0.5, facecolor="white", **line))
+    ax.add_patch(Rectangle((x - 0.36, 5.1), 0.72, 0.3, facecolor="white", edgecolor="none"))  # the puffs open below
+
+
+def person(ax: Axes, x: float, clothes: str, words: str) -> None:
+    """Head and shoulders of somebody, with `words` on the clothes."""
     line: dict[str, Any] = {"edgecolor": INK, "linewidth": 1.4}
     shoulders = [
         (x - 0.62, 2.9),
@@ -96,16 +127,12 @@ def cook(ax: Axes, x: float, apron: str, number: int) -> None:
         (x + 0.56, 3.85),
         (x + 0.62, 2.9),
     ]
-    ax.add_patch(Polygon(shoulders, facecolor=apron, joinstyle="round", **line))
-    ax.text(x, 3.56, str(number), ha="center", va="center", fontsize=13, fontweight="bold")
+    ax.add_patch(Polygon(shoulders, facecolor=clothes, joinstyle="round", **line))
+    ax.text(x, 3.56, words, ha="center", va="center", fontsize=13, fontweight="bold")
     ax.add_patch(Circle((x, 4.5), 0.4, facecolor=SKIN, **line))
     for side in (-0.14, 0.14):
         ax.add_patch(Circle((x + side, 4.5), 0.045, facecolor=INK))
     ax.add_patch(Wedge((x, 4.42), 0.18, 200, 340, width=0.03, facecolor=INK))
-    for dx, dy, size in ((-0.3, 5.35, 0.27), (0.3, 5.35, 0.27), (0, 5.5, 0.34)):
-        ax.add_patch(Circle((x + dx, dy), size, facecolor="white", **line))
-    ax.add_patch(Rectangle((x - 0.38, 4.72), 0.76, 0.5, facecolor="white", **line))
-    ax.add_patch(Rectangle((x - 0.36, 5.1), 0.72, 0.3, facecolor="white", edgecolor="none"))  # the puffs open below
 
 
 def counter(ax: Axes, start: float, end: float) -> None:
@@ -123,7 +150,9 @@ def the_pass(ax: Axes, plates: Sequence[float]) -> None:
 
 
 def series_map(ready: Collection[int] = (0, 1, 2), ax: Axes | None = None) -> Axes:
-    """The notebooks of the series as stations along one line, a box a part; those not in `ready` are still to come.
+    """The notebooks of the series as stations along one line, with one box per part.
+
+    Notebooks that are not in `ready` have a dashed station that says "to come".
 
     Raises:
         ValueError: for a number in `ready` that is no notebook.
@@ -133,18 +162,16 @@ def series_map(ready: Collection[int] = (0, 1, 2), ax: Axes | None = None) -> Ax
     if unknown := [number for number in ready if number not in range(LAST + 1)]:
         raise ValueError(f"there is no notebook {describe(unknown[0])}: they go from 0 to {LAST}")
     with styled(ax, size=(9.0, 6.4)) as axes:
-        axes.set(xlim=(0, 18), ylim=(0.1, 12.4), aspect="equal")
+        axes.set(xlim=(0, 18.1), ylim=(0.1, 12.4), aspect="equal")
         axes.set_axis_off()
-        axes.set_title("The series, notebook by notebook")
+        axes.set_title("Four parts, and what you can do after each of them")
         track(axes)
         station(axes, (FIRST, TOP), 0, "Start here", colour=INK, ready=0 in ready)
-        for row, (name, colour, stations) in enumerate(PARTS):
+        for row, (name, ability, colour, stations) in enumerate(PARTS):
             places = [place(row, column) for column in range(len(stations))]
-            box(axes, places, name, colour)
+            box(axes, places[0], name, ability, colour)
             for where, (number, title) in zip(places, stations, strict=True):
                 station(axes, where, number, title, colour=colour, ready=number in ready)
-        if len(set(ready)) <= LAST:
-            key(axes)
     return axes
 
 
@@ -153,13 +180,13 @@ def place(row: int, column: int) -> Point:
     return FIRST + COLUMN * (column + (row == 0)), TOP - ROW * row
 
 
-def box(ax: Axes, places: Sequence[Point], name: str, colour: str) -> None:
-    """A part's box around its stations, with its name."""
-    (left, y), (right, _) = places[0], places[-1]
+def box(ax: Axes, first: Point, name: str, ability: str, colour: str) -> None:
+    """A part's box from its first station to the right end, with its name and what you can do afterwards."""
+    left, y = first
     ax.add_patch(
         FancyBboxPatch(
             (left - 1.66, y - 1.35),
-            right - left + 3.32,
+            RIGHT - left + 1.66,
             2.45,
             boxstyle="round,pad=0.1,rounding_size=0.35",
             facecolor=(colour, 0.09),
@@ -169,17 +196,18 @@ def box(ax: Axes, places: Sequence[Point], name: str, colour: str) -> None:
         )
     )
     ax.text(left - 1.42, y + 0.82, name, va="center", fontsize=12, fontweight="bold", color=colour)
+    ax.text(RIGHT - 0.25, y + 0.82, ability, ha="right", va="center", fontsize=10.5, color=colour)
 
 
 def track(ax: Axes) -> None:
     """The line through all stations: along each row, then back between two boxes to the start of the next."""
     corners = [place(0, -1)]
-    for row, (_, _, stations) in enumerate(PARTS):
+    for row, (_, _, _, stations) in enumerate(PARTS):
         end, y = place(row, len(stations) - 1)
         if row == len(PARTS) - 1:
             corners.append((end, y))
             break
-        turn, between = end + 2.05, y - 1.35 - (ROW - 2.45) / 2
+        turn, between = RIGHT + 0.33, y - 1.35 - (ROW - 2.45) / 2
         corners += [(turn, y), (turn, between), (0.3, between), (0.3, y - ROW)]
     ax.add_patch(PathPatch(rounded(corners, 0.3), facecolor="none", edgecolor="#9A9A9A", linewidth=4, zorder=1))
 
@@ -216,10 +244,3 @@ def disc(ax: Axes, where: Point, colour: str, ready: bool, radius: float = 0.52)
     line = "-" if ready else (0, (2.2, 1.4))
     fill = colour if ready else "white"
     ax.add_patch(Circle(where, radius, facecolor=fill, edgecolor=colour, linewidth=1.8, linestyle=line, zorder=3))
-
-
-def key(ax: Axes) -> None:
-    """What the two kinds of discs mean, in the free corner."""
-    for y, ready, words in ((TOP + 0.45, True, "ready to read and run"), (TOP - 0.45, False, "to come")):
-        disc(ax, (12.8, y), GREY, ready, radius=0.28)
-        ax.text(13.35, y, words, va="center", fontsize=10.5)

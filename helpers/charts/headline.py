@@ -3,10 +3,9 @@
 import textwrap
 from typing import Any
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from helpers.charts.style import GREY, INK, STYLE, label_of, root_figure
+from helpers.charts.style import GREY, INK, in_style, label_of, root_figure
 from helpers.measure.words import describe
 
 MOST_WORDS = 12  # of a title: more cannot be read at a glance
@@ -59,7 +58,7 @@ def _write_above(figure: Any, title: str, subtitle: str | None) -> None:
     total = height + (sum(heights) + GAP) / 72
     figure.set_size_inches(width, total)
     figure.set_layout_engine("constrained", rect=(0, 0, 1, height / total))
-    with plt.style.context(STYLE):
+    with in_style():
         top = total * 72  # points from the bottom of the figure
         for text, (_, size, _, weight, color), used in zip(wrapped, lines, heights, strict=True):
             figure.text(0.01, top / (total * 72), text, size=size, weight=weight, color=color, va="top")

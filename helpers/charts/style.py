@@ -6,6 +6,7 @@ page printed in grey still reads. Colours: M. Okabe and K. Ito, "Color Universal
 
 import math
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
@@ -31,6 +32,21 @@ ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
 
 STYLE = "helpers.charts.series"  # series.mplstyle beside this file
 PIECE = 32.0  # points: the piece of a line that stands before its label
+SIZE = (8.0, 4.4)  # inches, as in the style
+
+# Matplotlib's settings belong to the whole process. If thread A enters the style, thread B enters it, A leaves it, and
+# then B leaves it, B puts back what it found on entering: the style, for everybody and forever. So one at a time.
+_one_at_a_time = threading.RLock()
+
+
+@contextmanager
+def in_style() -> Iterator[None]:
+    """Have Matplotlib's settings as the style of the series wants them; afterwards they are as they were.
+
+    Only one thread at a time can be inside; the others wait.
+    """
+    with _one_at_a_time, plt.style.context(STYLE):
+        yield
 
 
 LABEL = 120  # characters of a user's object on a chart
@@ -79,7 +95,7 @@ def styled(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Itera
     """
     if ax is not None and not issubclass(type(ax), Axes):
         raise TypeError(f"ax must be the Axes to draw on, not {describe(ax)}")
-    with plt.style.context(STYLE):
+    with in_style():
         if ax is not None:
             yield ax
             return
@@ -89,6 +105,15 @@ def styled(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Itera
         except BaseException:
             plt.close(figure)
             raise
+
+
+def blank() -> Axes:
+    """Empty axes on a figure of the usual size that pyplot does not know, so that any thread may draw on it.
+
+    pyplot's figures are for the main thread: Jupyter shows all that are open whenever a cell ends.
+    """
+    with in_style():
+        return Figure(figsize=SIZE, layout="constrained").add_subplot()
 
 
 def need(table: pd.DataFrame, *columns: str) -> None:

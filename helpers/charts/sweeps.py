@@ -64,17 +64,22 @@ def throughput(
     limit: float | None = None,
     ideal: float | None = None,
     cores: int | None = None,
+    shared: int | None = None,
     marks: Mapping[float, str] | None = None,
+    log: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Jobs a second against workers, both logarithmic: with perfect scaling a straight line.
+    """Draw jobs per second against workers. On two logarithmic axes, perfect scaling is a straight line.
 
     Args:
         table: columns workers, throughput (jobs/s); load if there are several.
         limit: the most that is possible with what the workers share, jobs/s.
         ideal: mean service time, seconds; draws workers / ideal, what that many workers could do with no losses.
         cores: for work that computes: the ideal is then min(workers, cores) / ideal.
+        shared: how many jobs the resource that all workers share can serve at the same time, such as the size of a
+            connection pool. The ideal is then min(workers, shared) / ideal.
         marks: words at worker counts, beside an upright line: {20: "20 connections"}.
+        log: False for two linear axes from zero, which show a limit better than a straight line.
 
     Raises:
         ValueError: for a missing column, an empty table, or a number that is not positive.
@@ -84,26 +89,51 @@ def throughput(
     positive("limit", limit)
     positive("ideal", ideal)
     positive("cores", cores)
+    positive("shared", shared)
     with styled(ax) as axes:
-        axes.set(xscale="log", yscale="log", xlabel=WORKERS, ylabel="Throughput (jobs/s)")
+        axes.set(xlabel=WORKERS, ylabel="Throughput (jobs/s)")
+        if log:
+            axes.set(xscale="log", yscale="log")
         mark_workers(axes, marks)
-        ends = [ideal_line(axes, table, ideal, cores)] if ideal is not None else []
+        ends = [ideal_line(axes, table, ideal, cores or shared)] if ideal is not None else []
+        if ends and shared is not None:
+            ends[0].set_label("ideal")
         ends += [median_line(axes, rows, "throughput", look, load or "measured") for load, rows, look in loads(table)]
         if limit is not None:
             limit_line(axes, limit, f"shared limit: {limit:,.4g} jobs/s")
             axes.set_ylim(top=max(axes.get_ylim()[1], 1.5 * limit))  # room for its words
         axes.set_title("Throughput against workers", pad=24 if marks else None)
-        log_axis(axes.xaxis, table["workers"])
-        log_axis(axes.yaxis)
+        scale_axes(axes, table, log)
         end_labels(axes, ends)
     return axes
 
 
-def ideal_line(ax: Axes, table: pd.DataFrame, ideal: float, cores: int | None) -> Line2D:
-    """A dotted line of what is possible, drawn on top of the others, for these often lie on it."""
-    counts = sorted({*table["workers"], *([cores] if cores is not None else [])})
-    most = [n / ideal if cores is None else min(n, cores) / ideal for n in counts]
-    what = "workers" if cores is None else f"min(workers, {cores})"
+def scale_axes(ax: Axes, table: pd.DataFrame, log: bool) -> None:
+    """Put plain numbers on two logarithmic axes, or let two linear axes begin at zero."""
+    if log:
+        log_axis(ax.xaxis, table["workers"])
+        log_axis(ax.yaxis)
+        return
+    ax.set_xlim(0, 1.03 * float(table["workers"].max()))
+    ax.set_ylim(bottom=0)
+    ax.set_xticks([0, *spread_out(sorted(set(table["workers"])), 0.06 * float(table["workers"].max()))])
+    ax.yaxis.set_major_formatter(FuncFormatter(plain))
+
+
+def spread_out(ticks: Sequence[float], gap: float) -> list[float]:
+    """Leave out every tick that is less than `gap` from the one before it, or from zero."""
+    kept: list[float] = []
+    for tick in ticks:
+        if tick - (kept[-1] if kept else 0) >= gap:
+            kept.append(tick)
+    return kept
+
+
+def ideal_line(ax: Axes, table: pd.DataFrame, ideal: float, most_at_once: int | None) -> Line2D:
+    """Draw a dotted line of what is possible, on top of the others, because these often lie on it."""
+    counts = sorted({*table["workers"], *([most_at_once] if most_at_once is not None else [])})
+    most = [n / ideal if most_at_once is None else min(n, most_at_once) / ideal for n in counts]
+    what = "workers" if most_at_once is None else f"min(workers, {most_at_once})"
     label = f"ideal: {what} / {ideal:.3g} s"
     return ax.plot(counts, most, color=INK, linestyle=":", linewidth=1.8, zorder=2.5, label=label)[0]
 
@@ -149,18 +179,25 @@ def latency(
     table: pd.DataFrame,
     *,
     parts: Sequence[int] = (50, 95),
+    ideal: float | None = None,
+    shared: int | None = None,
     marks: Mapping[float, str] | None = None,
+    log: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """How long a job takes from submit to result, against workers: the median and the slow tail of every load.
+    """Draw how long a job takes from submit to result, against workers: the median and the slow tail of every load.
 
     Args:
         table: columns workers, and for `parts` p50, p95, p99 (seconds; drawn in ms); load if there are several.
         parts: which percentiles, of 50, 95 and 99.
+        ideal: mean service time, seconds. With `shared`, it draws the shortest possible mean latency if the pool
+            holds as many jobs as it has workers: ideal · workers / shared, but never less than `ideal`.
+        shared: how many jobs the resource that all workers share can serve at the same time.
         marks: words at worker counts, beside an upright line: {20: "20 connections"}.
+        log: False for two linear axes from zero.
 
     Raises:
-        ValueError: for a missing column, an empty table, another percentile, or a mark that is not positive.
+        ValueError: for a missing column, an empty table, another percentile, or a number that is not positive.
     """
     if not issubclass(type(parts), Sequence) or not parts or set(parts) - set(PARTS):
         raise ValueError(f"parts must be some of {list(PARTS)}, not {describe(parts)}")
@@ -168,10 +205,14 @@ def latency(
     need(table, "workers", *columns)
     numbers(table, "workers", above=0)
     numbers(table, *columns)
+    positive("ideal", ideal)
+    positive("shared", shared)
     with styled(ax) as axes:
-        axes.set(xscale="log", yscale="log", xlabel=WORKERS, ylabel="Latency, submit to result (ms)")
+        axes.set(xlabel=WORKERS, ylabel="Latency, submit to result (ms)")
+        if log:
+            axes.set(xscale="log", yscale="log")
         mark_workers(axes, marks)
-        ends = []
+        ends = [shortest_line(axes, table, ideal, shared)] if ideal is not None and shared is not None else []
         for load, rows, look in loads(table):
             scaled = rows.assign(**{column: rows[column] * 1e3 for column in columns})
             for part, column in zip(parts, columns, strict=True):
@@ -179,10 +220,17 @@ def latency(
                 own = look._replace(line=line, fill="white" if hollow else look.colour, size=7)
                 ends.append(median_line(axes, scaled, column, own, f"{load} {column}".strip()))
         axes.set_title("Latency against workers", pad=24 if marks else None)
-        log_axis(axes.xaxis, table["workers"])
-        log_axis(axes.yaxis)
+        scale_axes(axes, table, log)
         end_labels(axes, ends)
     return axes
+
+
+def shortest_line(ax: Axes, table: pd.DataFrame, ideal: float, shared: int) -> Line2D:
+    """Draw a dotted line of the shortest mean latency, for a pool that holds as many jobs as it has workers."""
+    counts = sorted({*table["workers"], shared})
+    shortest = [1e3 * ideal * max(1.0, n / shared) for n in counts]
+    label = "shortest mean"
+    return ax.plot(counts, shortest, color=INK, linestyle=":", linewidth=1.8, zorder=2.5, label=label)[0]
 
 
 def wait_and_service(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

@@ -1,15 +1,19 @@
 """Checks for notebook 02."""
 
-import queue
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
+from helpers.exercises.verdict import PATIENCE, Verdict, attempt, expect, never_raises
 from helpers.pools.words import describe
+
+SLOTS, JOBS = 3, 6
+BAD = 3  # the job that fails
 
 
 @never_raises
 def check_least_time(answer: Any) -> Verdict:
-    """least_time(durations, workers): the seconds below which no pool can finish."""
+    """Check least_time(durations, workers): the seconds below which no pool can finish."""
     cases = [
         (([0.1] * 10, 5), 0.2),
         (([0.3, 0.1, 0.1, 0.1], 2), 0.3),
@@ -17,41 +21,84 @@ def check_least_time(answer: Any) -> Verdict:
         (([0.25], 1), 0.25),
         (([], 3), 0.0),
     ]
-    return expect(answer, cases, "no pool beats the work shared out evenly, and none beats its longest job.")
+    return expect(answer, cases, "no pool is faster than the evenly shared work, or than the longest job.")
 
 
 @never_raises
-def check_worker(answer: Any) -> Verdict:
-    """worker(handler, jobs, results): until None comes, put (job, value, error) on results for each job on jobs."""
-    orders: queue.Queue[Any] = queue.Queue()
-    results: queue.Queue[Any] = queue.Queue()
-    for job in [1, 2, "bad", 3, None]:
-        orders.put(job)
+def check_bounded_submit(answer: Any) -> Verdict:
+    """Check bounded_submit(executor, slots, function, job): at most as many unfinished jobs as there are slots.
 
-    def handler(job: Any) -> Any:
-        if job == "bad":
-            raise ValueError("a bad order")
+    Six jobs are submitted with three slots. All of them wait until 0.2 s have passed. One of them then fails.
+    """
+    gate, slots = threading.Event(), threading.Semaphore(SLOTS)
+    futures: list[Any] = []
+    early: list[int] = []
+
+    def double(job: int) -> int:
+        gate.wait()
+        if job == BAD:
+            raise ValueError("a bad job")
         return job * 2
 
-    _, problem = attempt(answer, handler, orders, results)
-    if problem is not None:
-        return Verdict(False, f"on the jobs 1, 2, 'bad', 3, None: {problem}")
-    found = [results.get() for _ in range(results.qsize())]
-    if len(found) != 4:
-        return Verdict(False, f"four jobs went in, {len(found)} results came out.")
-    if any(not isinstance(item, tuple) or len(item) != 3 for item in found):
-        return Verdict(False, f"each result is to be a tuple (job, value, error); one is {describe(found[0])}.")
-    if [(job, value) for job, value, error in found if error is None] != [(1, 2), (2, 4), (3, 6)]:
-        return Verdict(False, "the good jobs 1, 2, 3 are to come out with the values 2, 4, 6 and the error None.")
-    if not any(job == "bad" and isinstance(error, ValueError) for job, _, error in found):
-        return Verdict(False, "the bad job is to come out with its ValueError as the error.")
-    return Verdict(True, "a bad order, and the cook goes on with the next one.")
+    def open_gate() -> None:
+        early.append(len(futures))
+        gate.set()
+
+    def submit_all() -> None:
+        for job in range(1, JOBS + 1):
+            futures.append(answer(executor, slots, double, job))
+
+    executor = ThreadPoolExecutor(max_workers=2)
+    timer = threading.Timer(0.2, open_gate)
+    timer.daemon = True
+    timer.start()
+    try:
+        _, problem = attempt(submit_all)
+        timer.join(PATIENCE)
+        if problem is not None:
+            return Verdict(False, f"{JOBS} jobs, {SLOTS} slots: {problem}{_hint(problem, len(futures))}")
+        return _judge(futures, early[0], slots, executor)
+    finally:
+        timer.cancel()
+        gate.set()
+        slots.release(JOBS)  # for an answer that still waits for one
+        executor.shutdown(cancel_futures=True)
+
+
+def _hint(problem: str, submitted: int) -> str:
+    if "still running" in problem and submitted == SLOTS:
+        return ". No slot came back: release one when a job has finished or failed."
+    return ""
+
+
+def _judge(futures: list[Any], early: int, slots: threading.Semaphore, executor: ThreadPoolExecutor) -> Verdict:
+    """Look at what came back: how many jobs were accepted before one was done, the futures, and the slots."""
+    for found in futures:
+        if type(found) is not Future:
+            return Verdict(False, f"each call must return the job's future; one returned {describe(found)}.")
+    if early != SLOTS:
+        return Verdict(False, f"{early} jobs were accepted while none was done, and {SLOTS} are expected.")
+    executor.shutdown()  # afterwards all callbacks have run
+    values = [None if future.exception() else future.result() for future in futures]
+    if values != [None if job == BAD else job * 2 for job in range(1, JOBS + 1)]:
+        return Verdict(False, f"the futures hold {describe(values)}, which are not the values of the {JOBS} jobs.")
+    free = 0
+    while free <= JOBS and slots.acquire(blocking=False):
+        free += 1
+    if free != SLOTS:
+        return Verdict(False, f"after all jobs {free} slots are free, and {SLOTS} are expected, also if a job fails.")
+    return Verdict(True, f"at most {SLOTS} jobs are unfinished at any time, and a failed job gives its slot back.")
 
 
 @never_raises
 def check_workers_needed(answer: Any) -> Verdict:
-    """workers_needed(throughput, service): the fewest workers that carry jobs/s of so many seconds each."""
-    cases = [((100, 0.0625), 7), ((50, 0.1), 5), ((1, 0.5), 1), ((200, 0.25), 50), ((3, 0.5), 2)]
-    return expect(
-        answer, cases, "Little's law: in the kitchen at a time = dishes a second x seconds a dish, rounded up."
-    )
+    """Check workers_needed(throughput, seconds, connections): the fewest workers, or 0 for too few connections."""
+    cases = [
+        ((100, 0.0625, 25), 7),
+        ((50, 0.1, 25), 5),
+        ((1, 0.5, 1), 1),
+        ((200, 0.25, 50), 50),
+        ((200, 0.25, 25), 0),
+    ]
+    praise = "Little's law: jobs in service = throughput x service time, rounded up, and never more than connections."
+    return expect(answer, cases, praise)

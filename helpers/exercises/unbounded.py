@@ -56,7 +56,7 @@ def check_gentle(answer: Any) -> Verdict:
     """gentle(handler, jobs): a dictionary from each job to its value, made with five workers."""
     jobs = list(range(40))
     counter = Counter()
-    threads = threading.active_count()
+    before = threading.enumerate()
     found, problem = attempt(answer, counter.handler, jobs)
     if problem is not None:
         return Verdict(False, f"gentle(handler, {len(jobs)} jobs): {problem}")
@@ -66,6 +66,6 @@ def check_gentle(answer: Any) -> Verdict:
         return Verdict(False, "a dict is wanted with an entry for every job: the job, and what handler(job) returned.")
     if counter.most != 5:
         return Verdict(False, f"{'more' if counter.most > 5 else 'fewer'} than five handlers ran at the same time.")
-    if threading.active_count() > threads:
+    if any(thread not in before for thread in threading.enumerate()):
         return Verdict(False, "worker threads are left after gentle() has returned: shut the pool down, or use `with`.")
     return Verdict(True, f"{len(jobs)} results from five workers, and no thread is left.")

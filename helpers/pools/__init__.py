@@ -1,54 +1,59 @@
 """The worker pool pattern, one idea per file.
 
-A job's way through a pool, and the file that has each step:
+A job's way through a pool, and the file that contains each step:
 
     submit, stream ──> intake ──> state: the queue ──> worker_loop: the handler runs ──> outlet ──> reading ──> you
                                     ^                                     │
-                                    └── state: delayed <── retries <──────┘ it failed, and the policy allows a retry
+                                    └── state: delayed <── retries <──────┘ it failed and may be retried
+
+Words used in the parts: a *task* is a job on its way, as its result and its outlet. An *outlet* takes finished results
+to their reader. A *parker* is where one thread sleeps. An *act* is a step that no interrupt can divide. The *crew* is
+the set of workers. To *settle* a job is to decide what happens after it has run.
 
 Read the files in this order:
 
-    result        what comes back for a job: Result, Attempt        (errors, report, and tracebacks belong to it)
+    result        what a pool returns for a job: Result, Attempt    (with errors and report)
+    basic         WorkerPool: the contract, and the assembly of the parts
     channel       a bounded queue that can be closed
     unbounded     the anti-pattern: a thread per job, a task per job
-    worker        the worker that runs a handler: its number, its resource, and whether it should stop
-    parker        how a thread waits, and how it is woken
-    interrupts    KeyboardInterrupt: the one mechanism
-    outlet        where finished results go
     state         where every job is, the one lock, and the invariant that it guards
-    crew          who is present: workers start and end
-    worker_loop   what a worker does: take a job, run it, settle it, wait
-    intake        jobs come in, or wait for room
-    reading       results go out
-    closing       a pool ends
-    basic         WorkerPool: the contract, and the assembly of the parts
+    worker        a worker: its number, its current job, and its resource
+    parker        how a thread waits, and how another thread wakes it
+    outlet        where finished results go
+    crew          which workers there are: how they start and end
+    worker_loop   what a worker does: it takes a job, runs it, settles it, and waits
+    intake        how jobs enter a pool, or wait for room
+    reading       how results leave a pool
+    closing       how a pool ends
+    interrupts    KeyboardInterrupt: the one mechanism
     bounded       run_bounded: a pool for a list of jobs, in one call
-    scaling       how many workers does the backlog need? The decision alone
+    scaling       how many workers does the backlog need? Only the decision
     alarm         one thread that acts at a certain time
     elastic       a crew that grows and shrinks
-    dynamic       DynamicPool, which has such a crew
+    dynamic       DynamicPool, a pool with such a crew
     backoff       how long to wait before the next attempt
-    retry_after   Retry-After in seconds, whatever its form; RetryLater
-    budget        RetryBudget: a limit to retries during an outage
-    policy        RetryPolicy: retry? When? The decision alone
+    retry_after   Retry-After in seconds, in all its forms; RetryLater
+    budget        RetryBudget: a limit for retries during an outage
+    policy        RetryPolicy: retry? When? Only the decision
     retries       a failed job is delayed, or becomes a dead letter
-    retrying      RetryingPool, dead letters, redrive; DynamicRetryingPool, which is both
+    retrying      RetryingPool, dead letters, and redrive; DynamicRetryingPool, which is both
     gcra          when each call may go if a server limits the calls per second
-    rate          RateLimiter: at most so many calls per second, for all workers together
+    rate          RateLimiter: a maximum number of calls per second, for all workers together
     image         ImageProcessor: a pool that resizes pictures (needs Pillow); with image_file, image_metadata,
                   image_containers, and image_pixels
     connections   one connection per worker, or as many as the server allows
     email         BatchEmailSender: a pool that sends mails; with mail_fields, mail_message, mail_readback,
                   smtp_delivery, and smtp_replies
-    sizing        how many workers? The narrowest place decides
-    executor      PoolExecutor: any pool where a `concurrent.futures.Executor` is wanted
-    checks, clocks, matching, words   bad input, the user's clock, which errors are meant, and objects put into words
+    sizing        how many workers? The tightest limit decides
+    executor      PoolExecutor: any pool as a `concurrent.futures.Executor`
+    checks, clocks, matching, words, tracebacks   bad input, the user's clock, which errors a rule means, how to put the
+                  user's objects into words, and errors without the data of their handler
 
 Imports go one way: parker, outlet <- state <- crew, intake <- worker_loop, reading, closing <- basic <- all others.
-They are relative, so the folder can be copied into another package.
+They are relative, so you can copy the folder into another package.
 
-It needs the standard library only, apart from `image`. Modules that take time to import (Pillow, smtplib,
-concurrent.futures) are imported when they are first asked for.
+The package needs the standard library only, except for `image`. Modules that take long to import (Pillow, smtplib,
+concurrent.futures) are imported when they are first used.
 """
 
 from importlib import import_module

@@ -1,10 +1,13 @@
-"""One thread that calls a function at a certain time, whatever the number of events it is needed for.
+"""`Alarm`: one thread that calls a function at a certain time, for any number of future events.
 
-With a `threading.Timer` per retry, ten thousand retries would need ten thousand threads. Instead, a pool keeps its
-future events in order, asks its alarm with `at` for the earliest time, and asks again whenever the alarm fires.
+With one `threading.Timer` per retry, ten thousand retries would need ten thousand threads. Instead, a pool keeps its
+future events sorted by time. It sets its alarm to the time of the first event, and sets it again whenever it fires.
 
-Always true: the alarm never fires early. It fires as soon as the system wakes its thread after the time. A time that
-was asked for while the alarm was firing is not lost. While no time is set, the thread sleeps and does not poll.
+Always true: the alarm never fires early. It fires as soon as the system wakes its thread after the set time. A time
+that is set while the alarm fires is not lost. While no time is set, the thread sleeps and does not poll.
+
+What a mistake would break: if a time were lost, the delayed jobs would never be retried, and a shutdown would wait for
+them forever.
 """
 
 import math
@@ -13,16 +16,18 @@ from threading import TIMEOUT_MAX, RLock, Thread
 
 from .parker import Parker
 
-AGAIN = 1.0  # seconds until the alarm fires again after `action` has raised
+RETRY_WAIT = 1.0  # seconds until the alarm fires again after `action` has raised
 
 
 class Alarm:
-    """Calls action(), without the lock, when the time that was asked for has come.
+    """A thread that calls action(), without holding the lock, when the time that was set with `at` has come.
 
     Args:
-        lock:    the lock of the pool; `at` and `stop` may be called with it and without it.
-        action:  the function to call. If it raises, for instance MemoryError, it is called again after a second.
-        clock:   returns the time for `at`, in seconds. It must not raise.
+        lock:    the lock of the pool. A caller of `at` or `stop` may hold it or not.
+        action:  the function to call. If it raises an Exception, such as MemoryError, it is called again after a
+                 second.
+        clock:   a function that returns the time in seconds, on the same clock as the times for `at`. It must not
+                 raise.
         name:    the name of the thread.
     """
 
@@ -30,38 +35,51 @@ class Alarm:
         self._action = action
         self._clock = clock
         self._parker = Parker()
-        # The lock guards both attributes. The thread sleeps until `_when`, or until another thread makes it earlier and
-        # wakes it.
+        # The lock guards `_when` and `_stopped`. The thread sleeps until `_when`, or until another thread sets an
+        # earlier time and wakes it.
         self._lock = lock
         self._when = math.inf
         self._stopped = False
-        self.thread = Thread(target=self._run, name=name, daemon=True)
+        self.thread = Thread(target=self._live, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the thread, unless the alarm has been stopped. Raises RuntimeError if no thread is left."""
+        """Start the thread, unless the alarm has been stopped. Raises RuntimeError if the system has no thread left."""
         with self._lock:
             if not self._stopped:
                 self.thread.start()
 
     def at(self, when: float) -> None:
-        """Fire at `when`. Has no effect if the alarm fires earlier anyway: ask again when it has fired."""
+        """Fire at the time `when`, in seconds on the alarm's clock.
+
+        The call has no effect if the alarm is already set to an earlier time: set it again after it has fired.
+        """
         with self._lock:
             if when < self._when:
-                # Wake the thread first; it looks once the lock is free. If KeyboardInterrupt arrives between the two
-                # lines, the thread has woken for nothing. The other way round it would never learn of the time.
+                # Wake the thread before setting the time: the thread reads the time only after the lock is released. If
+                # KeyboardInterrupt arrives in the main thread between the two lines, the alarm's thread wakes up for
+                # nothing, which is harmless. The other way round, the thread would sleep on and miss the new time.
                 self._parker.unpark()
                 self._when = when
 
     @property
     def is_set(self) -> bool:
-        """True if a time is set."""
+        """True if a time is set and the alarm has not fired yet."""
         return self._when < math.inf
 
     def stop(self) -> None:
-        """Do not fire any more, and end the thread."""
+        """Make the alarm never fire again, and end its thread. A running call of `action` still finishes."""
         with self._lock:
             self._stopped = True
             self._parker.unpark()
+
+    def _live(self) -> None:
+        """Run until the alarm is stopped, also after an exception that another thread injected into this one."""
+        while True:
+            try:
+                self._run()
+                return
+            except BaseException:
+                self._parker.unpark()  # the exception may have come just before the action: look again
 
     def _run(self) -> None:
         while True:
@@ -71,7 +89,8 @@ class Alarm:
                     return
                 delay = self._when - now
                 if delay <= 0:
-                    # Before the call: a time that is set from now on, also by the action itself, is for the next call.
+                    # Reset the time before calling the action. A time that is set from now on, by another thread or by
+                    # the action itself, is for the next call and must not be overwritten.
                     self._when = math.inf
             if delay > 0:
                 self._parker.park(min(delay, TIMEOUT_MAX) if delay < math.inf else None)
@@ -82,4 +101,4 @@ class Alarm:
         try:
             self._action()
         except Exception:
-            self.at(self._clock() + AGAIN)
+            self.at(self._clock() + RETRY_WAIT)

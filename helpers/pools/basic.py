@@ -1,21 +1,21 @@
-"""The worker pool: a few threads, a bounded queue, and no job ever lost.
+"""The worker pool: a fixed number of threads, a bounded queue, and exactly one result per job.
 
     with WorkerPool(handler, workers=5) as pool:
-        for result in pool.stream(jobs):            # feeds the jobs and yields their results as they finish
+        for result in pool.stream(jobs):            # submits the jobs and yields their results as they finish
             print(result.job, result.value if result.ok else result.error)
 
 Always true:
-- submitted = queued + running + delayed + succeeded + failed + unknown + cancelled. Every accepted job gets exactly
-  one result.
+- submitted = queued + running + delayed + succeeded + failed + unknown + cancelled. Every accepted job gets exactly one
+  result.
 - Whatever a handler raises is in its result. A bad job never kills a worker.
-- At most `queue_size` jobs wait and at most `workers` run. When `queue_size` jobs wait, the next submitter waits too:
-  that is backpressure. Results that nobody reads are kept and block nobody.
-- Once a shutdown has begun no job is accepted, and a blocked `submit` raises PoolClosed.
-- A running thread is never killed. Handlers that may run for long look at `current_worker().cancelled`.
+- At most `queue_size` jobs are queued and at most `workers` jobs run. When the queue is full, the next submitter waits:
+  that is backpressure. Results that no thread reads are kept, and they block no thread.
+- Once a shutdown has begun, no job is accepted, and a blocked `submit` raises PoolClosed.
+- A running thread is never killed. A handler that may run for a long time checks `current_worker().cancelled`.
 
-The cost per job is about a tenth of that of `ThreadPoolExecutor.map` (benchmarks/README.md). What not to do: never shut
-a pool down (its threads stay until the program ends), or let a handler `submit` to its own pool (with a full queue all
-workers would wait for each other forever; it is refused, `try_submit` works).
+The cost per job: benchmarks/README.md compares it with `ThreadPoolExecutor.map`. What not to do: do not forget to shut
+a pool down, because its threads stay until the program ends. A handler must not `submit` to its own pool, because with
+a full queue all workers would wait for each other forever. The pool refuses this; `try_submit` works.
 """
 
 import time
@@ -48,24 +48,24 @@ _pool_numbers = count(1)
 
 
 class WorkerPool(Generic[Job, Value]):
-    """`workers` threads that call handler(job) for the jobs of a queue of at most `queue_size`.
+    """`workers` threads that call handler(job) for the jobs of a queue of at most `queue_size` jobs.
 
     Args:
-        handler:    called with a job in a worker's thread; what it returns or raises goes into the job's `Result`.
-        workers:    how many jobs run at the same time.
-        queue_size: how many jobs may wait.
-        resource:   makes the context manager of what each worker keeps for itself, such as a connection: see `worker`.
-        broken:     the errors after which a worker's resource is closed, so that its next job gets a new one:
+        handler:    called with a job in a worker's thread. The job's `Result` gets its return value or its error.
+        workers:    the maximum number of jobs that run at the same time.
+        queue_size: the maximum number of queued jobs.
+        resource:   a function that returns a context manager for a worker's own resource: see `worker`.
+        broken:     the errors after which a worker's resource is closed, so that its next job opens a new one:
                     exception classes, or a function of an error.
-        clock:      gives the time stamps of the results, seconds. Waiting is always done in real time.
-        on_result:  called with each result of a submitted job once it is counted, in the thread that finished or
-                    cancelled the job, in place of `results()`. What it raises goes into the report's errors.
-        crew, add_parts:  for pools made from this one: makes the workers; adds other parts before they start.
+        clock:      returns the times for results, in seconds. Waiting always uses real time.
+        on_result:  called with each result of a submitted job after it is counted, in the thread that finished or
+                    cancelled the job. It replaces `results()`. Its errors go into the shutdown report.
+        crew, add_parts:  for pools built on this one: they make the crew, and add parts before the workers start.
 
     Attributes:
-        name:       such as "WorkerPool-3"; the names of its threads begin so.
+        name:       for example "WorkerPool-3"; the names of the pool's threads begin with it.
         queue_size: as given.
-        cancelled:  an Event that is set when a shutdown wants the running handlers to stop.
+        cancelled:  an Event that is set when a shutdown asks the running handlers to stop.
 
     Raises TypeError or ValueError for a bad argument, RuntimeError if the machine cannot start that many threads.
     """
@@ -95,7 +95,7 @@ class WorkerPool(Generic[Job, Value]):
         self._crew = crew(self._state, workers)
         self._assemble(on_result)
         loop = WorkerLoop(self._state, self._crew, self._outlet, handler, broken)
-        self._crew.employ(self, resource, loop.live)
+        self._crew.set_up(self, resource, loop.run_worker)
         add_parts(self._state, self._crew, loop)
         self._open()
 
@@ -112,7 +112,7 @@ class WorkerPool(Generic[Job, Value]):
     def _open(self) -> None:
         try:
             uninterrupted(self._crew.open)
-        except BaseException:  # the machine has no more threads, or an interrupt came: leave none behind
+        except BaseException:  # The machine has no thread left, or an interrupt arrived. Leave no thread behind.
             try:  # noqa: SIM105 - as in __exit__
                 start_new_thread(self._closing.force, ())
             except RuntimeError:
@@ -121,9 +121,9 @@ class WorkerPool(Generic[Job, Value]):
             raise
 
     def submit(self, job: Job, timeout: float | None = None) -> None:
-        """Queue a job; while there is no room, wait, at most `timeout` seconds (None: as long as it takes).
+        """Queue a job. If there is no room, wait for at most `timeout` seconds; None means no limit.
 
-        Raises PoolClosed if the pool shuts down before there is room, TimeoutError if there is none in time,
+        Raises PoolClosed if the pool shuts down before there is room, TimeoutError if there is no room in time, and
         RuntimeError inside one of the pool's own handlers. In all three cases the job was not accepted.
         """
         deadline = checks.deadline_after("timeout", timeout)
@@ -131,34 +131,35 @@ class WorkerPool(Generic[Job, Value]):
         self._intake.submit(job, self._outlet, deadline, timeout)
 
     def try_submit(self, job: Job) -> bool:
-        """Queue a job if there is room at this instant; False, and the job not accepted, if there is none.
+        """Queue a job if there is room now, and return True. If there is none, return False; the job is not accepted.
 
-        May be called from inside a handler. Raises PoolClosed once a shutdown has begun.
+        A handler may call this. Raises PoolClosed once a shutdown has begun.
         """
-        feeder = None if is_handler_of(self) else self._intake.feeder()
-        return self._intake.try_submit(job, self._outlet, feeder)
+        submitter = None if is_handler_of(self) else self._intake.submitter()
+        return self._intake.try_submit(job, self._outlet, submitter)
 
     def results(self) -> Generator[Result[Job, Value], None, None]:
         """Yield the results of submitted jobs as they finish.
 
-        Ends when no more can come: the pool is shut down and everything has been read, or nothing is left in the pool
-        and only the reading thread has ever submitted. A reader in a thread of its own waits until the shutdown.
+        The generator ends when no more results can come: the pool is shut down and all results are read, or all jobs
+        have finished and only the reading thread has ever submitted jobs. A reader in a thread that has submitted no
+        jobs waits until the shutdown.
 
-        Raises RuntimeError at once while another `results()` or `stream()` is being read, inside a handler, and for a
-        pool whose results go to `on_result`.
+        Raises RuntimeError at once if another `results()` or `stream()` is being read, inside a handler, and if the
+        results of the pool go to `on_result`.
         """
         self._refuse_own_handler("results() would wait for itself")
         return self._reading.results()
 
     def stream(self, jobs: Iterable[Job]) -> Generator[Result[Job, Value], None, None]:
-        """Feed the jobs of any iterable, an endless one included, and yield their results as they finish.
+        """Submit the jobs of any iterable, even an endless one, and yield their results as they finish.
 
-        The loop that reads also feeds, in the caller's own thread. So a database cursor can be the source, and a source
-        that takes long holds up the results behind it. If the iterable raises, or the pool is shut down, the accepted
-        jobs finish, and then the error comes out. Leaving the loop early cancels its queued jobs; the next stream waits
-        for its running jobs, and so starts clean.
+        One loop in the caller's thread submits the jobs and yields the results. So the source can be a database cursor,
+        and a slow source delays the results. If the iterable raises, or the pool is shut down, the accepted jobs finish
+        first, and then the error is raised. Leaving the loop early cancels the stream's queued jobs. The next stream
+        waits until the running jobs of this one have finished.
 
-        Raises TypeError if `jobs` is not iterable, PoolClosed after a shutdown, RuntimeError as `results` does.
+        Raises TypeError if `jobs` is not iterable, PoolClosed after a shutdown, and RuntimeError as `results` does.
         """
         self._refuse_own_handler("stream() would wait for itself")
         source = checks.iterable("jobs", jobs)
@@ -167,19 +168,19 @@ class WorkerPool(Generic[Job, Value]):
         return self._reading.stream(source)
 
     def close(self) -> None:
-        """Accept no more jobs, and do not wait: the workers finish the accepted jobs and end. May be called again."""
+        """Accept no more jobs and return at once. The workers finish the accepted jobs and end. May be called again."""
         self._closing.close()
 
     def cancel_queued(self) -> None:
-        """Cancel every queued or delayed job, with a `JobCancelled` result each. Running jobs go on."""
+        """Cancel every queued or delayed job. Each gets a `JobCancelled` result. Running jobs continue."""
         self._closing.cancel_queued()
 
     def shutdown(self, deadline: float | None = None) -> ShutdownReport:
-        """Accept no more jobs, finish those in the pool, end the workers; after `deadline` seconds stop waiting.
+        """Accept no more jobs, finish the accepted jobs, and end the workers. Stop waiting after `deadline` seconds.
 
-        At the deadline (None: there is none) queued jobs are cancelled, `cancelled` is set for the handlers that look
-        at it, and the report names the running jobs. Nobody needs to read results meanwhile. May be called
-        again: it then waits for the rest.
+        At the deadline (None means no deadline) queued jobs are cancelled, `cancelled` is set for the handlers that
+        check it, and the report names the jobs that are still running. No thread needs to read results meanwhile. A
+        second call waits for the jobs that are still running.
 
         Raises TypeError or ValueError for a bad deadline, RuntimeError inside one of the pool's handlers.
         """
@@ -192,31 +193,31 @@ class WorkerPool(Generic[Job, Value]):
         return self._closing.report(ended)
 
     def force_shutdown(self) -> ShutdownReport:
-        """Accept no more jobs, cancel what is queued, and wait half a second for handlers that look at `cancelled`.
+        """Accept no more jobs, cancel the queued jobs, and wait half a second for handlers that check `cancelled`.
 
-        Each cancelled job gets a `JobCancelled` result; the report names what did not stop in time as still running.
-        May be called again, also during a shutdown(). Raises RuntimeError inside one of the pool's handlers.
+        Each cancelled job gets a `JobCancelled` result, and the report names the jobs that are still running. May be
+        called again, and during a shutdown(). Raises RuntimeError inside one of the pool's handlers.
         """
         self._refuse_own_handler("force_shutdown() would wait for itself")
         self._closing.force()
         ended = False
         try:
             ended = self._closing.wait(time.monotonic() + GRACE)
-        finally:  # after an interrupt nothing is waited for any more, not even by a reader of results()
+        finally:  # After an interrupt, no thread waits anymore, not even a reader of results().
             report = self._closing.report(ended)
         return report
 
     def __enter__(self) -> Self:
-        # An interrupt before this line finds no `with` yet: the workers stay, idle, until the program ends.
+        # If an interrupt arrives before this line, `with` has not begun. The idle workers stay until the program ends.
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        """Drain on a clean exit. If the body raised, or an interrupt comes while draining, force.
+        """Drain on a clean exit. If the body raised, or an interrupt arrives while draining, force the shutdown.
 
-        What an earlier shutdown has stopped waiting for is not waited for again. An interrupt at the very entry of this
-        method leaves the pool open; force_shutdown() still works.
+        If an earlier shutdown has stopped waiting for running jobs, this method does not wait for them again. An
+        interrupt before the first line of this method leaves the pool open; force_shutdown() still works.
         """
         drained = False
         try:
@@ -225,22 +226,21 @@ class WorkerPool(Generic[Job, Value]):
             drained = kind is None
         finally:
             if not drained and not self._state.abandoned:
-                # The first call here is a single call in C, and `suppress` is none: so the pool is forced even if a
-                # second interrupt arrives now.
+                # `start_new_thread` is one call in C, so the pool is forced even if a second interrupt arrives now.
                 try:  # noqa: SIM105
                     start_new_thread(self._closing.force, ())
-                except RuntimeError:  # the machine has no thread left
+                except RuntimeError:  # The machine has no thread left.
                     pass
                 self.force_shutdown()
         return False
 
     def stats(self) -> PoolStats:
-        """How many jobs are in which state, all at one instant."""
+        """Return the number of jobs in each state, all at one instant."""
         with self._state.lock:
             return self._state.count()
 
     def oldest_wait(self) -> float:
-        """Seconds that the first job in the queue has waited; 0.0 if none waits. The one figure to watch: see 07."""
+        """Return how long the first queued job has waited, in seconds; 0.0 if none waits. Monitor this: see 07."""
         now = self._state.clock()
         with self._state.lock:
             return self._state.oldest_wait(now)

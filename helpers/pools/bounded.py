@@ -1,4 +1,7 @@
-"""`run_bounded`: the counterpart of `run_unbounded` that runs a list of jobs in a pool, in one call."""
+"""`run_bounded`: run a list of jobs in a pool, in one call. It is the counterpart of `run_unbounded`.
+
+The function keeps nothing after it returns: it creates a pool, collects the results, and shuts the pool down.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -15,8 +18,10 @@ def run_bounded(
 ) -> list[Result[Job, Value]]:
     """Run every job in one of `workers` threads and return one `Result` per job, in the order in which they finished.
 
-    At most `queue_size` jobs wait in the queue; `jobs` is read no faster than there is room. Raises what `WorkerPool`
-    raises for bad arguments, and what `jobs` raises. To read results while the jobs run, use `WorkerPool.stream`.
+    At most `queue_size` jobs wait in the queue. The next job is read from `jobs` only when there is room for it. To
+    read results while the jobs run, use `WorkerPool.stream`.
+
+    Raises what `WorkerPool` raises for bad arguments, and what iterating over `jobs` raises.
     """
     with WorkerPool(handler, workers=workers, queue_size=queue_size) as pool:
         return list(pool.stream(jobs))

@@ -1,14 +1,18 @@
-"""`RetryBudget`: a limit on how many retries may be made in relation to the jobs that succeed.
+"""`RetryBudget`: a limit on the number of retries in relation to the number of jobs that succeed.
 
-A policy limits the attempts of each single job. That does not protect a server that is down: with three attempts per
-job, it gets three times the usual load exactly when it can bear it least. A budget limits the retries of all jobs
-together. It is a bucket of tokens: every retry takes some, and every success puts some back. While most jobs succeed,
-the bucket stays full. In an outage it runs empty, and from then on a job that fails is not retried.
+A policy limits the attempts of each single job. That limit does not protect a server that is down: with three attempts
+per job, the server gets three times the usual load exactly when it can handle the least. A budget limits the retries of
+all jobs together. It is a bucket of tokens: every retry takes some tokens, and every success puts some back. While most
+jobs succeed, the bucket stays full. In an outage the bucket becomes empty, and from then on failed jobs are not
+retried.
+
+Always true: the bucket holds between 0 and `tokens` tokens, and each token is withdrawn at most once. If two threads
+could withdraw the same token, an outage would multiply the load that the budget is there to limit.
 
 Source: the retry quota of the standard retry mode (version 2.0) of the AWS SDKs, in `botocore/retries/quota.py` and
 `botocore/retries/standard.py` of https://github.com/boto/botocore. Its bucket holds 500 tokens. A retry costs 5 tokens,
-or 10 after a time-out. A success without a retry puts back 1 token, and a success after retries puts back what its last
-retry took. `RetryBudget` differs in one point: a retry after a time-out costs as much as any other.
+or 10 after a time-out. A success without a retry puts back 1 token, and a success after retries puts back the tokens
+that the last retry took. `RetryBudget` differs in one point: a retry after a time-out costs as much as any other retry.
 """
 
 from threading import RLock
@@ -19,7 +23,7 @@ from .words import describe
 
 
 class RetryBudget:
-    """A bucket of retry tokens, full at the start. Any number of threads, policies, and pools may share one.
+    """A bucket of retry tokens that is full at the start. Threads, policies, and pools may share one budget.
 
     Args:
         tokens:      the size of the bucket, a whole number from 1 up.
@@ -28,8 +32,8 @@ class RetryBudget:
 
     Raises TypeError or ValueError for an argument that breaks its rule.
 
-    A copy, and an unpickled budget, is a bucket of its own with the same number of tokens. Two budgets are equal if
-    their sizes, costs, refills, and available tokens are equal.
+    Copying or unpickling a budget creates an independent bucket with the same number of tokens. Two budgets are equal
+    if their sizes, costs, refills, and available tokens are equal.
     """
 
     def __init__(self, tokens: int = 500, retry_cost: int = 5, refill: int = 1) -> None:
@@ -60,8 +64,8 @@ class RetryBudget:
         """Put tokens back for a job that has succeeded. A full bucket takes no more.
 
         Args:
-            retried:  False: the first attempt succeeded, which puts back `refill` tokens. True: a later attempt
-                      succeeded, which puts back `retry_cost` tokens.
+            retried:  False if the first attempt succeeded: `refill` tokens are put back. True if a later attempt
+                      succeeded: `retry_cost` tokens are put back.
 
         Raises TypeError if `retried` is not a bool.
         """
@@ -86,7 +90,7 @@ class RetryBudget:
         return self.__getstate__() == other.__getstate__()
 
     def __hash__(self) -> int:
-        # Without the available tokens, because they change while the budget is the key of a dict.
+        # The hash leaves out the available tokens, because they may change while the budget is a key of a dict.
         return hash((type(self), self.tokens, self.retry_cost, self.refill))
 
     def __repr__(self) -> str:
@@ -96,6 +100,6 @@ class RetryBudget:
 
 
 def _new_lock() -> Any:
-    # Reentrant, because the garbage collector may run while a thread holds the lock. If it then runs a finalizer that
-    # uses the same budget in the same thread, a plain lock would wait for itself forever.
+    # The lock is reentrant, because the garbage collector may run while a thread holds the lock. If the collector then
+    # runs a finalizer that uses the same budget, the thread would wait forever for a plain lock that it holds itself.
     return RLock()

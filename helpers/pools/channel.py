@@ -1,18 +1,20 @@
-"""A bounded first-in, first-out queue between threads that can be closed.
+"""`Channel`: a bounded first-in, first-out queue between threads that can be closed.
 
-A `queue.Queue` cannot be closed before Python 3.13, so a consumer cannot know whether more items will come. Programs
-then send one sentinel per consumer, which fails as soon as the two numbers differ. Closing a `Channel` tells every
-producer at once, and every consumer as soon as the last item has been received:
+Before Python 3.13, a `queue.Queue` cannot be closed, so a consumer cannot know whether more items will come. Programs
+then send one sentinel per consumer, which fails as soon as the two numbers differ. A `Channel` can be closed. Producers
+then get an error from their next `send`, and consumers stop after they have received the last item:
 
     channel = Channel(capacity=10)
-    channel.send(item)          # any number of producers; the last one calls channel.close()
+    channel.send(item)          # any number of producers; after the last item, one of them calls channel.close()
     for item in channel: ...    # any number of consumers; the loop ends when the channel is closed and empty
 
-Guarantees: every item that was sent is received exactly once. Items are received in the order in which they were
-sent. A `send` that raises ChannelClosed or TimeoutError has sent nothing. `close` releases every blocked thread.
+Always true: there are at most `capacity` items in the channel. No item is received twice, and no item that was sent is
+dropped, unless KeyboardInterrupt ends a `receive` that has just taken it. Items are received in the order in which they
+were sent. A `send` that raises ChannelClosed or TimeoutError has sent nothing. `close` wakes every blocked thread. A
+mistake in these rules would lose items or leave a thread blocked forever.
 
-The pools do not use channels, because a pool must count, list, and cancel its queued jobs under the same lock as the
-rest of its state. Channels are for the pipelines that connect pools.
+The pools do not use channels, because a pool counts, lists, and cancels its queued jobs under the same lock that guards
+the rest of its state. Use channels to connect several pools into a pipeline.
 """
 
 import time
@@ -26,9 +28,10 @@ from .words import describe
 
 Item = TypeVar("Item")
 
-# The longest single wait, in seconds. Windows cannot interrupt a thread that waits for a lock, so a blocked thread
-# wakes up this often to let a KeyboardInterrupt through. It then also finds an item or a free place whose notification
-# went to a thread that a KeyboardInterrupt ended.
+# The longest single wait, in seconds. On Windows, KeyboardInterrupt cannot interrupt a wait for a lock, so a blocked
+# thread wakes up this often to let the exception through. Waking up also repairs a lost notification: if the main
+# thread is notified of an item and KeyboardInterrupt ends its `receive` before it takes the item, another blocked
+# receiver finds the item after at most this time. The same holds for senders and free places.
 SLICE = 0.5
 
 
@@ -37,7 +40,7 @@ class ChannelClosed(RuntimeError):
 
 
 class Channel(Generic[Item]):
-    """A queue of at most `capacity` items between threads; None means no limit.
+    """A queue between threads that holds at most `capacity` items; None means no limit.
 
     Raises TypeError or ValueError if `capacity` is neither None nor a whole number of at least 1.
     """
@@ -54,9 +57,9 @@ class Channel(Generic[Item]):
     def send(self, item: Item, timeout: float | None = None) -> None:
         """Append `item`. While the channel is full, wait for at most `timeout` seconds; None means no limit.
 
-        Raises ChannelClosed if the channel is closed, also while this call waits, and TimeoutError if there is no
-        room in time. In both cases the item has not been sent. Raises TypeError or ValueError if `timeout` is neither
-        None nor a number of at least 0.
+        Raises ChannelClosed if the channel is closed or is closed while this call waits. Raises TimeoutError if the
+        channel is still full after `timeout` seconds. In both cases the item has not been sent. Raises TypeError or
+        ValueError if `timeout` is neither None nor a number of at least 0.
         """
         deadline = deadline_after("timeout", timeout)
         with self._lock:
@@ -67,16 +70,17 @@ class Channel(Generic[Item]):
                 self._items.append(item)
                 self._not_empty.notify()
                 return
-        # The messages call `repr(item)`. That is the user's code, so it must not run under the lock.
+        # The messages call `repr(item)`, which is user code and therefore must not run under the lock.
         if closed:
             raise ChannelClosed(f"the channel is closed and takes no more items: {describe(item)} was not sent")
         raise TimeoutError(f"no room for {describe(item)} within {describe(timeout)} s")
 
     def receive(self, timeout: float | None = None) -> Item:
-        """Remove and return the oldest item. While there is none, wait for at most `timeout` seconds; None: no limit.
+        """Remove and return the oldest item. While the channel is empty, wait for at most `timeout` seconds.
 
-        Raises ChannelClosed if the channel is closed and empty, and TimeoutError if no item comes in time. Raises
-        TypeError or ValueError if `timeout` is neither None nor a number of at least 0.
+        A `timeout` of None means no limit. Raises ChannelClosed if the channel is closed and empty, and TimeoutError if
+        no item arrives within `timeout` seconds. Raises TypeError or ValueError if `timeout` is neither None nor a
+        number of at least 0.
         """
         deadline = deadline_after("timeout", timeout)
         with self._lock:
@@ -87,31 +91,32 @@ class Channel(Generic[Item]):
                 self._not_full.notify()
                 return self._items.popleft()
         if closed:
-            raise ChannelClosed("the channel is closed and empty: nothing more will come")
-        raise TimeoutError(f"nothing came within {describe(timeout)} s")
+            raise ChannelClosed("the channel is closed and empty: no more items will arrive")
+        raise TimeoutError(f"no item arrived within {describe(timeout)} s")
 
     def close(self) -> None:
         """Refuse all later items. Items that were already sent can still be received.
 
-        Any thread may close the channel, and closing it again has no effect.
+        Any thread may close the channel. Closing it a second time has no effect.
         """
         with self._lock:
             self._closed = True
-            # Blocked senders raise ChannelClosed. So do blocked receivers, since they wait only while there is no item.
+            # Every blocked sender now raises ChannelClosed. So does every blocked receiver, because a receiver waits
+            # only while the channel is empty.
             self._not_full.notify_all()
             self._not_empty.notify_all()
 
     @property
     def closed(self) -> bool:
-        """Whether `close` has been called. Items may still be waiting to be received."""
+        """True once `close` has been called. The channel may still contain items."""
         return self._closed
 
     def __len__(self) -> int:
-        """Return the number of items that wait at this instant."""
+        """Return the number of items that are in the channel at this instant."""
         return len(self._items)
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield items as they come, until the channel is closed and empty. Several threads may iterate at once."""
+        """Yield items as they arrive, until the channel is closed and empty. Several threads may iterate at once."""
         while True:
             try:
                 item = self.receive()
@@ -124,7 +129,7 @@ class Channel(Generic[Item]):
 
 
 def _wait(condition: Condition, deadline: float | None) -> bool:
-    """Wait for a notification or for one slice of time. Return False, without waiting, if `deadline` has passed."""
+    """Wait for a notification, at most SLICE seconds. Return False, without waiting, if `deadline` has passed."""
     remaining = SLICE if deadline is None else deadline - time.monotonic()
     if remaining <= 0:
         return False

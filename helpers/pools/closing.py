@@ -1,11 +1,12 @@
-"""How a pool ends: close, cancel, stop waiting, and report.
+"""How a pool ends: it closes, cancels jobs, stops waiting, and reports.
 
-Owns nothing of its own. Each step is an act (see `interrupts`), so an interrupt ends the wait of a shutdown and never
-its work, and each step may be repeated, from any thread.
+This module owns no state. Each step is an act (see `interrupts`), so an interrupt ends the wait of a shutdown but never
+its work. Each step can be repeated, from any thread.
 
-Always true: no job is accepted after `close`. Jobs that are queued when a shutdown stops waiting are cancelled in the
-same step in which the running handlers are told, so that no job starts in between. A shutdown never waits for a
-reader.
+Always true: the pool accepts no job after `close`. When a shutdown stops waiting, one locked step cancels the queued
+jobs and tells the running handlers to stop, so no job starts in between. A shutdown never waits for a reader.
+
+What a mistake would break: a shutdown that never returns, or a job that starts after the pool has reported its end.
 """
 
 import time
@@ -29,7 +30,7 @@ GRACE = 0.5
 
 
 class Closing(Generic[Job, Value]):
-    """The end of one pool. `stats` gives the pool's counts; it is called with the lock held."""
+    """The end of one pool. `stats` returns the pool's counts; it is called with the lock held."""
 
     def __init__(
         self,
@@ -44,10 +45,10 @@ class Closing(Generic[Job, Value]):
         self._stats = stats
 
     def close(self) -> None:
-        """Accept no more jobs. Idle workers that are not needed end; blocked submitters get PoolClosed."""
+        """Accept no more jobs. Idle workers that are not needed end, and blocked submitters get PoolClosed."""
         release_if_owned(self._state.lock)
         with self._state.lock:
-            self._state.closed = True  # a single step, so it need not wait for the act that wakes the others
+            self._state.closed = True  # This is a single step, so an interrupt of the act below cannot undo it.
         uninterrupted(self._close)
 
     def cancel_queued(self) -> None:
@@ -59,7 +60,10 @@ class Closing(Generic[Job, Value]):
         self._act(self._force)
 
     def wait(self, until: float | None) -> bool:
-        """Wait until every thread of the pool has ended. False if some have not by `until` (None: no deadline)."""
+        """Wait until every thread of the pool has ended, and return True. Return False if some run at `until`.
+
+        `until` is a time on `time.monotonic()`; None means no deadline.
+        """
         state, parker = self._state, Parker()
         state.watchers.append(parker)
         try:
@@ -74,8 +78,8 @@ class Closing(Generic[Job, Value]):
         return self._wait_for_threads(until)
 
     def _wait_for_threads(self, until: float | None) -> bool:
-        """Wait for the last steps of threads that have nothing more to do, which takes microseconds."""
-        # Not join(): before Python 3.13 an interrupt in it marks a running thread as ended.
+        """Wait for threads that have left the pool to end, which takes microseconds."""
+        # Not join(): before Python 3.13, an interrupt in join() marks a running thread as ended.
         for thread in [*self._crew.threads, *(alarm.thread for alarm in self._state.alarms)]:
             while thread.is_alive():
                 if until is not None and time.monotonic() >= until:
@@ -84,7 +88,7 @@ class Closing(Generic[Job, Value]):
         return True
 
     def report(self, ended: bool) -> ShutdownReport:
-        """Report what has become of the jobs. If some threads have not `ended`, the pool stops waiting for them."""
+        """Report what happened to the jobs. If not all threads have `ended`, the pool stops waiting for them."""
         return uninterrupted(partial(self._report, ended))
 
     def _act(self, act: Callable[[], None]) -> None:
@@ -98,7 +102,7 @@ class Closing(Generic[Job, Value]):
             state.wake_all_idle()
             state.wake_blocked(everybody=True)
             if not self._crew.members:
-                state.crew_ended()
+                self._crew.ended()
 
     def _cancel(self) -> None:
         now = self._state.clock()
@@ -124,8 +128,8 @@ class Closing(Generic[Job, Value]):
                 state.abandoned = True
                 state.wake_watchers()
             return ShutdownReport(
-                finished=tuple(state.finished_late),
-                cancelled=tuple(state.cancelled_late),
+                finished=tuple(state.finished_after_close),
+                cancelled=tuple(state.cancelled_after_close),
                 still_running=tuple(task[0].job for task in in_hand),
                 errors=tuple(state.errors),
                 stats=self._stats(),

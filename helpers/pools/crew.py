@@ -1,14 +1,14 @@
-"""The workers of a pool: which ones are present, how they start, and which ones may end.
+"""The workers of a pool: which ones there are, how they start, and when they may end.
 
-Owns `members`: the workers from the moment in which they are counted, before their thread starts, until they have
-closed their resource. Always true, whenever nobody holds the pool's lock: `state.present` is the number of members
-that have not retired. A worker retires in the same locked step in which it is found not to be needed, so two workers
-cannot both be the one that was too many.
+Owns `members`: all workers, from the moment when they are counted, before their thread starts, until they have closed
+their resource. Always true, whenever no thread holds the pool's lock: `state.present` is the number of members that
+have not retired. The check that a worker is not needed and its retirement are one locked step, so two workers cannot
+both retire when only one is too many.
 
-What a mistake would break: a worker that is counted and does not exist makes a shutdown wait forever; a worker that
-exists and is not counted is left behind.
+What a mistake would break: if a worker is counted but has no thread, a shutdown waits forever. If a worker has a
+thread but is not counted, the thread is left behind after the shutdown.
 
-Workers are started by acts (see `interrupts`). What a worker does once it runs is in `worker_loop`.
+Workers are started in acts (see `interrupts`). The module `worker_loop` has the code that a worker runs.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Crew:
     Attributes:
         state:         of the pool.
         members:       see above; guarded by the pool's lock.
-        threads:       of the members, and of workers that have just ended; guarded by the pool's lock.
+        threads:       the threads of the members and of workers that have just ended; guarded by the pool's lock.
         after_submit:  called without the lock after a job was accepted, or None.
     """
 
@@ -42,11 +42,11 @@ class Crew:
         self.threads: list[Thread] = []
         self._numbers = count(1)
 
-    def employ(
-        self, pool: "WorkerPool[Any, Any]", resource: OpenResource | None, live: Callable[[Worker], None]
+    def set_up(
+        self, pool: "WorkerPool[Any, Any]", resource: OpenResource | None, work: Callable[[Worker], None]
     ) -> None:
-        """Say for which pool the workers work, what opens their resources, and what their threads do."""
-        self.pool, self.resource, self.live = pool, resource, live
+        """Set the pool of the workers, the function that opens a resource, and the function that their threads run."""
+        self.pool, self.resource, self.work = pool, resource, work
 
     # -- workers start --------------------------------------------------------------------------------------------
 
@@ -56,23 +56,23 @@ class Crew:
             alarm.start()
         for _ in range(self.size):
             with self.state.lock:
-                if self.state.closed:  # an interrupt has ended the constructor, and the pool is shut down already
+                if self.state.closed:  # An interrupt has ended the constructor, and the pool is already shut down.
                     return
                 worker = self.reserve()
             self.start(worker)
 
     def new_worker(self) -> Worker:
-        """A worker with the next number."""
+        """Make a worker with the next number."""
         return Worker(next(self._numbers), self.pool, self.resource)
 
     def thread_name(self, worker: Worker) -> str:
-        """What the thread of this worker is called."""
+        """Return the name for the thread of this worker."""
         return f"{self.state.name}-worker-{worker.number}"
 
     def reserve(self) -> Worker:
-        """Count a worker that is about to start; the caller holds the lock."""
+        """Make and count a worker whose thread the caller will start; the caller holds the lock."""
         worker = self.new_worker()
-        worker.thread = Thread(target=self.live, args=(worker,), name=self.thread_name(worker), daemon=True)
+        worker.thread = Thread(target=self.work, args=(worker,), name=self.thread_name(worker), daemon=True)
         self.threads = [thread for thread in self.threads if thread.is_alive() or thread.ident is None]
         self.threads.append(worker.thread)
         self.members.append(worker)
@@ -80,17 +80,17 @@ class Crew:
         return worker
 
     def start(self, worker: Worker) -> None:
-        """Start the thread of a reserved worker, without the lock. If that is impossible, give its place back."""
+        """Start the thread of a reserved worker, without the lock. If that fails, cancel the reservation and raise."""
         worker.idle_since = self.state.clock()
         try:
             worker.thread.start()
-        except BaseException:  # there is no thread
+        except BaseException:
             with self.state.lock:
-                self.give_back(worker)
+                self.cancel_reservation(worker)
             raise
 
-    def give_back(self, worker: Worker) -> None:
-        """Count off a reserved worker whose thread was not started; the caller holds the lock."""
+    def cancel_reservation(self, worker: Worker) -> None:
+        """Remove a reserved worker whose thread was not started; the caller holds the lock."""
         self.threads.remove(worker.thread)
         worker.retired = True
         self.state.present -= 1
@@ -99,15 +99,19 @@ class Crew:
     # -- workers end ----------------------------------------------------------------------------------------------
 
     def may_retire(self, idle_for: float) -> bool:
-        """True if a worker without a job for `idle_for` seconds is not needed any more; the caller holds the lock."""
-        return self.state.needs_nobody()
+        """Return True if a worker that has had no job for `idle_for` seconds may end; the caller holds the lock.
+
+        A worker of a fixed crew may end if it will never get a job again: the pool is closed, and no job comes back.
+        """
+        state = self.state
+        return state.closed and (state.cancelled.is_set() or not (state.waits_for_running and state.unfinished()))
 
     def idle_limit(self, idle_for: float) -> float | None:
-        """Seconds after which such a worker looks again even if nobody wakes it (None: it does not)."""
+        """Return the seconds after which an idle worker checks again if no thread wakes it; None means never."""
         return None
 
     def retire(self, worker: Worker, now: float) -> None:
-        """Count off a worker, in the same step in which it was found not to be needed; the caller holds the lock."""
+        """Count a worker as retired. The caller has checked `may_retire` in the same locked block."""
         worker.retired = True
         self.state.present -= 1
         if not self.state.present:
@@ -118,14 +122,21 @@ class Crew:
         if worker in self.members:
             self.members.remove(worker)
         if not self.members:
-            self.state.crew_ended()
+            self.ended()
 
-    def left(self) -> None:
+    def ended(self) -> None:
+        """Wake the threads that wait for the last worker to end; the caller holds the lock."""
+        if self.state.closed:
+            for alarm in self.state.alarms:
+                alarm.stop()
+        self.state.wake_watchers()
+
+    def after_end(self) -> None:
         """Called, without the lock, after a worker has ended."""
 
     def replace(self, dead: Worker) -> Worker:
-        """Return the worker that takes the place of a dead one, in the same thread; the caller holds the lock."""
-        if dead not in self.members:  # the thread has died a second time, after this worker had been replaced
+        """Return a new worker that replaces a dead one in the same thread; the caller holds the lock."""
+        if dead not in self.members:  # The thread has died a second time, and this worker was already replaced.
             return next(member for member in self.members if member.thread is dead.thread)
         new = self.new_worker()
         new.thread, new.idle_since = dead.thread, dead.idle_since

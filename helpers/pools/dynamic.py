@@ -1,17 +1,17 @@
-"""A pool that starts workers when jobs pile up and stops those that have nothing to do.
+"""A pool that starts workers when jobs pile up, and stops workers that have no job.
 
     with DynamicPool(handler, min_workers=2, max_workers=10, idle_timeout=30) as pool:
         for result in pool.stream(jobs):
             ...
     pool.decisions()                            # when the number of workers changed, and why
 
-It is a `WorkerPool` with another crew: `elastic` says what always holds for it, `scaling` when it grows and shrinks.
-When a job comes, the worker that became idle last gets it. So under a small load the same few workers are busy, and
-the idle time of the others runs.
+It is a `WorkerPool` with a different crew. `elastic` states what always holds, and `scaling` decides when the crew
+grows and shrinks. A new job goes to the worker that became idle last. So under a small load the same few workers stay
+busy, and the other workers become idle for long enough to retire.
 
-The cost: as for `WorkerPool`, and a thread that wakes at most once per `max_wait` seconds while jobs wait. Starting a
-worker takes about 0.1 ms, and longer if it opens a connection. What not to do: hope that more workers make a full
-database faster. The maximum is a promise to the server behind the handlers.
+The cost: as for `WorkerPool`, plus a thread that wakes at most once per `max_wait` seconds while jobs wait. Starting a
+worker takes about 0.1 ms, and longer if it opens a connection. What not to do: do not expect that more workers make a
+busy database faster. The maximum protects the server behind the handlers.
 """
 
 from collections.abc import Callable
@@ -35,8 +35,8 @@ class DynamicPool(WorkerPool[Job, Value]):
         handler, queue_size:       as for `WorkerPool`.
         min_workers, max_workers:  the bounds of the number of workers; `resize` changes them.
         idle_timeout:  seconds without a job after which a worker above the minimum ends.
-        backlog:       how many waiting jobs there may be per worker; with more, workers are started.
-        max_wait:      seconds that the first job in the queue may have waited; after more, workers are started.
+        backlog:       the number of queued jobs per worker above which workers are started.
+        max_wait:      the wait of the first queued job, in seconds, above which workers are started.
         options:       the other arguments of `WorkerPool`.
 
     Raises TypeError or ValueError for an argument that breaks its rule.
@@ -65,32 +65,32 @@ class DynamicPool(WorkerPool[Job, Value]):
 
     @property
     def worker_count(self) -> int:
-        """How many workers there are now."""
+        """The number of workers now."""
         return self._state.present
 
     @property
     def queue_depth(self) -> int:
-        """How many jobs wait in the queue now."""
+        """The number of queued jobs now."""
         return len(self._state.queue)
 
     def decisions(self) -> tuple[Decision, ...]:
-        """Every change of the number of workers, in order; the last 10,000. `measure.crew_frame` makes it a table."""
+        """Return the last 10,000 changes of the number of workers. `measure.crew_frame` makes a table of them."""
         with self._state.lock:
             return tuple(self._crew.log)
 
     def resize(self, min_workers: int | None = None, max_workers: int | None = None) -> None:
-        """Change the bounds while the pool works; None leaves one as it is.
+        """Change the bounds while the pool works. None leaves a bound unchanged.
 
-        Workers that are missing to the minimum are started at once. Workers above the maximum end when they have
-        finished their job. Raises TypeError or ValueError if the two bounds break their rule, PoolClosed once a
-        shutdown has begun; then nothing has changed.
+        If there are fewer workers than the minimum, the missing ones are started at once. Workers above the maximum end
+        when they have finished their jobs. Raises TypeError or ValueError if the bounds break their rule, and
+        PoolClosed once a shutdown has begun. Then nothing has changed.
         """
         low = None if min_workers is None else checks.whole_number("min_workers", min_workers)
         high = None if max_workers is None else checks.whole_number("max_workers", max_workers)
         uninterrupted(partial(self._resize, low, high))
 
     def _resize(self, low: int | None, high: int | None) -> None:
-        with self._state.lock:  # from the limits as they are to the new ones: another resize must not come between
+        with self._state.lock:  # Another resize must not come between reading and setting.
             now = self._crew.limits
             low, high = _bounds(low or now.min_workers, high or now.max_workers)
             self._crew.set_limits(now._replace(min_workers=low, max_workers=high))

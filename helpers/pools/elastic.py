@@ -1,18 +1,18 @@
-"""A crew that grows when jobs pile up and shrinks when workers have nothing to do.
+"""A crew that grows when jobs pile up, and shrinks when workers have no job.
 
-Owns the limits and the log of decisions. Always true, beside what holds for every crew:
+Owns the limits and the log of decisions. Always true, in addition to what holds for every crew:
 
-- There are never fewer workers than the minimum and never more than the maximum, apart from workers that are still in
-  a job after a `resize`. A worker that retires keeps its place until its resource is closed, so there are never more
+- There are never fewer workers than the minimum, and never more than the maximum, except for workers that are still
+  running a job after a `resize`. A retired worker counts until it has closed its resource, so there are never more
   connections than the maximum either.
-- All workers that the backlog needs are started at once, by the thread that submits the job that was one too many.
-  If no more jobs come and the queue does not move, an alarm starts them when the first job has waited `max_wait`.
-- If the machine has no thread left, the jobs stay queued, the workers that are there go on, and the crew tries
-  again after a second.
+- The thread that submits one job too many starts all workers that the backlog needs, at once. If no more jobs come and
+  the queue does not move, an alarm starts the workers when the first job has waited for `max_wait`.
+- If the machine has no thread left, the jobs stay queued, the present workers continue, and the crew tries again after
+  a second.
 
-Workers are reserved under the lock and started without it: `reserve` counts them, so two threads that look at the same
-time cannot both start the last worker. What a mistake would break: a crew above its maximum overloads the server that
-the maximum protects.
+Workers are reserved under the lock and started without it. `reserve` counts them, so two threads that check at the same
+time cannot both start the last worker. What a mistake would break: a crew that exceeds its maximum overloads the server
+that the maximum protects.
 """
 
 from collections import deque
@@ -27,8 +27,8 @@ from .scaling import Decision, Limits, Load
 from .state import PoolState
 from .worker import Worker
 
-LOG_SIZE = 10_000  # decisions kept: the log of a pool that runs for a year must not grow
-AGAIN = 1.0  # seconds until the crew asks again for threads that the machine did not have
+LOG_SIZE = 10_000  # decisions kept, because the log of a pool that runs for a year must not grow
+AGAIN = 1.0  # seconds until the crew tries again to start threads after the machine had none
 
 
 class ElasticCrew(Crew):
@@ -37,13 +37,13 @@ class ElasticCrew(Crew):
     Attributes:
         limits:      guarded by the pool's lock.
         log:         the last decisions; guarded by the pool's lock.
-        not_before:  when the machine may be asked for threads again, seconds on the pool's clock.
+        not_before:  when the crew may try again to start threads, in seconds on the pool's clock.
     """
 
     def __init__(self, state: PoolState[Any, Any], workers: int, *, limits: Limits) -> None:
         super().__init__(state, workers)
         self.limits = limits
-        self.state.most = limits.max_workers
+        self.state.max_workers = limits.max_workers
         self.log: deque[Decision] = deque(maxlen=LOG_SIZE)
         self.not_before = -float("inf")
         self.after_submit = self._after_submit
@@ -51,14 +51,14 @@ class ElasticCrew(Crew):
         state.alarms.append(self.alarm)
 
     def open(self) -> None:
-        """Start the first workers, and note that in the log. An act."""
+        """Start the first workers, and record that in the log. An act."""
         super().open()
         now = self.state.clock()
         with self.state.lock:
             self._note(now, 0, scaling.START)
 
     def set_limits(self, limits: Limits) -> None:
-        """Keep to other limits from now on; the caller holds the lock, and calls `look` afterwards.
+        """Use other limits from now on. The caller holds the lock, and calls `look` afterwards.
 
         Raises PoolClosed once a shutdown has begun.
         """
@@ -66,21 +66,21 @@ class ElasticCrew(Crew):
             low, high = limits.min_workers, limits.max_workers
             raise PoolClosed(f"{self.state.name} is shut down and cannot be resized to {low} to {high} workers")
         self.limits = limits
-        self.state.most = limits.max_workers
+        self.state.max_workers = limits.max_workers
         self.not_before = -float("inf")
-        self.state.wake_all_idle()  # they look again: some may not be needed any more
+        self.state.wake_all_idle()  # Each checks whether it is still needed.
 
     # -- the crew grows -------------------------------------------------------------------------------------------
 
     def _after_submit(self) -> None:
-        # Read without the lock, and that is enough: what only time can change is left to the alarm. So a job that
-        # finds the alarm set need not look, unless the queue has become too long.
+        # Reading without the lock is enough here. If the alarm is set, it makes the decisions that depend on time. So
+        # only a queue that has become too long needs a check now.
         too_long = len(self.state.queue) > self.limits.backlog * self.state.present
-        if self.state.present < self.most_now() and (too_long or not self.alarm.is_set):
+        if self.state.present < self.max_workers_now() and (too_long or not self.alarm.is_set):
             uninterrupted(self.look)
 
     def look(self, because: str = "") -> None:
-        """Start the workers that are needed now. An act; the alarm calls it too, and a worker that has left."""
+        """Start the workers that are needed now. An act. Submitters, the alarm, and workers that end call it."""
         now = self.state.clock()
         with self.state.lock:
             decision, reserved = self._decide(now, because)
@@ -91,16 +91,16 @@ class ElasticCrew(Crew):
                 reserved.pop(0)
             except BaseException as error:
                 self._no_thread(decision, reserved)
-                if not isinstance(error, RuntimeError | MemoryError):  # not for want of a thread: this thread has died
+                if not isinstance(error, RuntimeError | MemoryError):  # another thread has injected this error
                     raise
                 return
 
     def _decide(self, now: float, because: str) -> tuple[Decision | None, list[Worker]]:
-        """Reserve the workers that are needed now, and note why; the caller holds the lock."""
+        """Reserve the workers that are needed now, and record the reason; the caller holds the lock."""
         if self.state.closed and not self.state.queue:
-            return None, []  # workers are ending, and that there are few is as it should be
+            return None, []  # The workers are ending, so it is right that there are few.
         wanted, reason = scaling.wanted(self._load(now), self.limits)
-        missing = min(wanted, self.most_now()) - self.state.present
+        missing = min(wanted, self.max_workers_now()) - self.state.present
         if missing <= 0 or now < self.not_before:
             return None, []
         before = self.state.present
@@ -108,22 +108,22 @@ class ElasticCrew(Crew):
         return self._note(now, before, because or reason), reserved
 
     def _set_alarm(self, now: float) -> None:
-        """See to it that there is a later look if time alone may change the answer; the caller holds the lock."""
+        """Set the alarm if the passing of time alone may make a worker necessary; the caller holds the lock."""
         if self.state.closed and not self.state.queue:
             return
-        if self.state.present < min(self.limits.min_workers, self.most_now()):
+        if self.state.present < min(self.limits.min_workers, self.max_workers_now()):
             self.alarm.at(self.not_before)
-        elif self.state.queue and self.state.present < self.most_now():
+        elif self.state.queue and self.state.present < self.max_workers_now():
             too_long = self.state.queue[0][0].waiting_since + self.limits.max_wait
             self.alarm.at(max(too_long if too_long > now else now + self.limits.max_wait, self.not_before))
 
     def _no_thread(self, decision: Decision | None, reserved: list[Worker]) -> None:
-        """The machine has no thread for these workers: the jobs stay queued, and the present workers do them."""
+        """Cancel the reservation of workers that the machine has no thread for. The present workers do the jobs."""
         now = self.state.clock()
         with self.state.lock:
             planned = self.state.present
-            for worker in reserved[1:]:  # the first has given its place back itself
-                self.give_back(worker)
+            for worker in reserved[1:]:  # `start` has cancelled the first reservation.
+                self.cancel_reservation(worker)
             self.not_before = now + AGAIN
             if decision is not None and self.log and self.log[-1] is decision:
                 self.log.pop()
@@ -131,8 +131,8 @@ class ElasticCrew(Crew):
             self._note(now, planned, scaling.NO_THREAD)
             self._set_alarm(now)
 
-    def most_now(self) -> int:
-        """How many there may be: a worker that has retired keeps its place until its resource is closed."""
+    def max_workers_now(self) -> int:
+        """Return the maximum now. A retired worker keeps its place until its resource is closed."""
         return self.limits.max_workers - (len(self.members) - self.state.present)
 
     def _load(self, now: float) -> Load:
@@ -148,24 +148,24 @@ class ElasticCrew(Crew):
     # -- and shrinks ----------------------------------------------------------------------------------------------
 
     def may_retire(self, idle_for: float) -> bool:
-        """As for every crew; before the pool is closed also a worker that was idle for too long."""
+        """Return True as for every crew, and before the pool closes also for a worker that was idle for too long."""
         if self.state.closed:
             return super().may_retire(idle_for)
         return bool(scaling.may_retire(self.state.present, idle_for, self.limits))
 
     def idle_limit(self, idle_for: float) -> float | None:
-        """As for every crew: seconds until the worker may have been idle for too long."""
+        """Return the seconds until the worker has been idle for long enough to retire; None means never."""
         if self.state.closed or self.state.present <= self.limits.min_workers:
-            return None  # needed, until a resize says otherwise and wakes all
+            return None  # The worker is needed until a resize, which wakes all idle workers.
         return max(0.0, self.limits.idle_timeout - idle_for)
 
     def retire(self, worker: Worker, now: float) -> None:
-        """Count off a worker, and note why; the caller holds the lock."""
+        """Count a worker as retired, and record the reason; the caller holds the lock."""
         reason = scaling.may_retire(self.state.present, now - worker.idle_since, self.limits)
         super().retire(worker, now)
         if not self.state.closed:
             self._note(now, self.state.present + 1, reason)
 
-    def left(self) -> None:
-        """A worker has ended."""
-        self.look()  # its place is free, and a worker may have been needed meanwhile
+    def after_end(self) -> None:
+        """Check whether a worker is needed, because the place of the worker that has ended is free now."""
+        self.look()

@@ -1,25 +1,27 @@
-"""The batch mailer: a pool whose workers keep their SMTP connections, and which reports the fate of every mail.
+"""`BatchEmailSender`: a pool that sends mails over connections that it keeps, and reports the outcome of every mail.
 
     with BatchEmailSender(workers=10, host="127.0.0.1", port=2525) as sender:
-        for result in sender.stream(jobs):              # takes EmailJob objects, yields Results of Deliveries
+        for result in sender.stream(jobs):              # jobs are EmailJob objects; a result's value is a Delivery
             print(result.job.user_id, result.value or result.error)
     print(sender.stats().sent)
 
-Each mail ends in one of three ways, and `stats()` counts them: processed = sent + failed + unknown.
-- sent: the server has accepted the mail (a 2xx reply). What happens to the connection afterwards changes nothing.
-- failed: the server does not have the mail. The error is `BadMail` (the mail breaks a rule), `MailRefused` (the
-  server's reply), or `NoConnection` (no server could be reached).
-- unknown: the content was sent, and the connection was lost before the reply. The server may have the mail or not.
-  The mail is not sent again, because a second copy is worse than a question. The error is `OutcomeUnknown`.
+Always true: each mail that was not cancelled has one of three outcomes, and `stats()` counts them: processed = sent +
+failed + unknown.
+- sent: the server has accepted the mail (a 2xx reply). A connection that breaks afterwards does not change the outcome.
+- failed: the server does not have the mail. The error is `BadMail` (the mail breaks a rule), `MailRefused` (the server
+  refused the mail), or `NoConnection` (no server could be reached).
+- unknown: the connection was lost after the content of the mail was sent and before the server replied. The server may
+  or may not have the mail. By default the mail is not sent again, because the recipient might get a second copy. The
+  error is `OutcomeUnknown`.
+A mistake in these rules would send a mail twice, or report a mail as sent that the server does not have.
 
-If the server drops a connection between two mails, the sender opens another connection and sends the mail over it.
-That cannot send a mail twice, because the content was not sent before. If the server accepts fewer connections than
-there are workers (421), the workers take turns: see `connections`. So more workers than the server accepts do not make
-a batch faster. A mail over a kept connection takes about a third of the time of a mail that opens its own connection
-(benchmarks/README.md).
+If the server drops a connection before the content of a mail was sent, the sender opens another connection and sends
+the mail over that one. This cannot send a mail twice. If the server accepts fewer connections than there are workers
+(reply 421), the workers take turns: see `connections`. Additional workers then do not make a batch faster. A mail over
+a kept connection takes about a third of the time of a mail that opens its own connection (benchmarks/README.md).
 
 The parts: `mail_fields` checks a job, `mail_message` builds the bytes, `mail_readback` verifies the bytes,
-`smtp_delivery` sends one mail over one connection, and `smtp_replies` reads what the server answers.
+`smtp_delivery` sends one mail over one connection, and `smtp_replies` reads the replies of the server.
 """
 
 import random as real
@@ -54,12 +56,13 @@ __all__ = [
     "checked_text",
 ]
 
-FRESH_DROPS = 3  # new connections lost on the same mail before the mail fails: perhaps this mail breaks them
+# A mail fails after this many new connections were dropped while it was being sent, because the mail may be the reason.
+MAX_FRESH_DROPS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What the server replied when it accepted a mail."""
+    """A mail that the server has accepted: its user, address, and Message-ID header, and the reply of the server."""
 
     user_id: int
     address: str
@@ -68,7 +71,7 @@ class Delivery:
 
 
 class MailStats(PoolStats):
-    """A pool's counts with the names of a mailer. At every instant processed = sent + failed + unknown."""
+    """The counts of `PoolStats`, with the names of a mailer. At every instant, processed = sent + failed + unknown."""
 
     __slots__ = ()
 
@@ -84,23 +87,23 @@ class MailStats(PoolStats):
 
 
 class BatchEmailSender(RetryingPool[EmailJob, Delivery]):
-    """`workers` threads that send mails over connections that they keep, at most one connection per worker.
+    """A pool of `workers` threads that send mails over connections that they keep, at most one connection per worker.
 
     Args:
         workers, queue_size:  as for `WorkerPool`.
-        host, port:  the server.
+        host, port:  the server; `port` is a whole number from 1 to 65535.
         sender:      the address in the From header and in the envelope.
-        timeout:     seconds that the server has for each of its replies.
-        patience:    seconds without any working connection after which mails fail with `NoConnection`.
-        connect:     a function that opens a connection, in place of a plain one to `host` and `port`. With it you use
-                     SMTP_SSL, STARTTLS, a login, or a proxy. It raises an OSError (as smtplib does) if that fails.
-        random:      returns numbers from 0 to 1 for the jitter between attempts to connect.
-        policy:      which mails are retried, as for `RetryingPool`: mails that the server refused temporarily (4xx),
-                     and mails without a connection. Mails that were refused permanently and mails whose outcome is
-                     unknown are never retried. None: no mail is retried.
-        options:     `resource` and `clock` of `WorkerPool`.
+        timeout:     the seconds that the server has for each of its replies, more than 0.
+        patience:    the seconds without any working connection after which mails fail with `NoConnection`, more than 0.
+        connect:     a function that opens a connection, instead of an unencrypted one to `host` and `port`. Pass one to
+                     use SMTP_SSL, STARTTLS, a login, or a proxy. It raises an OSError (as smtplib does) if it fails.
+        random:      a function that returns numbers from 0 to 1, for the jitter between attempts to connect.
+        policy:      the rules for retries, as for `RetryingPool`; None: no mail is retried. Mails that break a rule or
+                     that the server has refused permanently (5xx) are never retried. Mails whose outcome is unknown are
+                     retried only if `retry_on` names `OutcomeUnknown`.
+        options:     `clock`, `on_result`, and other options of `RetryingPool`.
 
-    Raises TypeError or ValueError for an argument that breaks its rule. The first mail opens the first connection.
+    Raises TypeError or ValueError for an argument that breaks its rule. No connection is opened before the first mail.
     """
 
     def __init__(
@@ -126,17 +129,22 @@ class BatchEmailSender(RetryingPool[EmailJob, Delivery]):
         patience = checks.seconds("patience", patience)
         self._connections = Connections(connect or plain, say_goodbye, patience=patience, random=random)
         options.setdefault("resource", self._connections.member)
-        # The sender replaces broken connections itself; the worker's resource is its share of them, and never breaks.
+        # No error breaks a worker's resource: the resource is the shared `Connections`, which replaces broken
+        # connections.
         options.setdefault("broken", ())
         super().__init__(self.deliver, workers=workers, queue_size=queue_size, policy=policy, **options)
 
     def deliver(self, job: EmailJob) -> Delivery:
-        """Send one mail; workers call this. Raises BadMail, MailRefused, NoConnection, or OutcomeUnknown."""
+        """Send one mail and return its `Delivery`. This is the handler of the pool, so only workers can call it.
+
+        Raises BadMail, MailRefused, NoConnection, or OutcomeUnknown for the outcomes that the module describes;
+        TypeError if `job` is not an EmailJob; and JobCancelled if the pool stops while the job waits for a connection.
+        """
         mail = OutgoingMail(job, self.sender)
         worker = current_worker()
         connections: Connections[smtplib.SMTP] = worker.resource
         drops = 0
-        while drops < FRESH_DROPS:
+        while drops < MAX_FRESH_DROPS:
             smtp = connections.take(worker.cancelled)
             try:
                 reply = _send_and_return(connections, smtp, mail)
@@ -144,7 +152,7 @@ class BatchEmailSender(RetryingPool[EmailJob, Delivery]):
                 drops, problem = drops + connections.discard(smtp, error), error
             else:
                 return Delivery(job.user_id, mail.fields.address, mail.fields.message_id, reply)
-        raise NoConnection(f"the server dropped {FRESH_DROPS} new connections on this mail; the last: {problem}")
+        raise NoConnection(f"the server dropped {MAX_FRESH_DROPS} new connections on this mail; the last: {problem}")
 
     def stats(self) -> MailStats:
         """Return how many mails are in each state, all counted at one instant."""
@@ -152,7 +160,7 @@ class BatchEmailSender(RetryingPool[EmailJob, Delivery]):
 
 
 def _plain_connection(host: Any, port: Any, timeout: Any) -> Callable[[], smtplib.SMTP]:
-    """Return the function that connects to the server without encryption. Raises TypeError or ValueError."""
+    """Return a function that opens an unencrypted connection. Raises TypeError or ValueError for a bad argument."""
     seconds = checks.seconds("timeout", timeout)
     if not isinstance(host, str) or host.split() != [host] or not host.isprintable():
         raise ValueError(f"host must be a name or an address, not {describe(host)}")
@@ -163,12 +171,15 @@ def _plain_connection(host: Any, port: Any, timeout: Any) -> Callable[[], smtpli
 
 
 def _send_and_return(connections: Connections[smtplib.SMTP], smtp: smtplib.SMTP, mail: OutgoingMail) -> str:
-    """Send one mail, then return the connection or discard it. After ConnectionDropped the caller discards it."""
+    """Send one mail and return the reply. Give back or discard its connection, except after ConnectionDropped.
+
+    If ConnectionDropped is raised, the caller has to discard the connection.
+    """
     try:
         reply = send_over(smtp, mail)
     except ConnectionDropped:
         raise
-    except (BadMail, MailRefused) as error:  # these are about the mail: the connection may still work
+    except (BadMail, MailRefused) as error:  # the mail is the reason, so the connection may still work
         if is_usable(smtp):
             connections.give_back(smtp)
         else:

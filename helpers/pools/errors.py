@@ -1,37 +1,43 @@
-"""The errors of the pools themselves: a job refused, cancelled, of unknown outcome, or lost with its worker."""
+"""The errors of the pools: a job was refused or cancelled, has an unknown outcome, or its worker died.
+
+Always true: a job with an error counts as exactly one of cancelled, unknown, and failed. `counts_as` decides this in
+one place, so the counts of a pool always add up.
+"""
 
 
 class PoolClosed(RuntimeError):
-    """Raised when a pool has begun to shut down and accepts no more jobs. The job was not accepted."""
+    """Raised by a pool that is shutting down or has shut down. The job was not accepted."""
 
 
 class JobCancelled(Exception):
-    """The error of a job that was not done because its pool no longer wanted it.
+    """The error of a job that was cancelled, for example by a shutdown.
 
-    Most cancelled jobs were still in the queue and no worker had started them. A handler that looks at
-    `current_worker().cancelled` may raise it too, if it leaves nothing half done: its job then counts as cancelled and
-    not as failed.
+    Most cancelled jobs were still in the queue or waited for a retry. A handler that finds `current_worker().cancelled`
+    set may raise this error too, if it leaves no work half done. Its job then counts as cancelled and not as failed.
     """
 
 
 class OutcomeUnknown(Exception):
-    """Raised by a handler that cannot know whether the work was done: it asked for the work and got no answer.
+    """Raised by a handler that cannot know whether the work was done, because its request got no reply.
 
-    Examples are a mail or a payment when the connection is lost between the request and the reply. Such a
-    job has neither succeeded nor failed, and `stats().unknown` counts it. If somebody repeats it, it may be done twice.
+    An example is a mail or a payment whose connection is lost after the request and before the reply. Such a job has
+    neither succeeded nor failed, and `stats().unknown` counts it. If the job is repeated, the work may be done twice.
     """
 
 
 class WorkerDied(RuntimeError):
-    """The error of a job whose worker ended in the middle of it for a reason outside of the handler.
+    """The error of a job whose worker died while it ran the job, for a reason outside of the handler.
 
-    `__cause__` is the reason. Another worker takes the place of the dead worker.
+    `__cause__` is the exception that ended the worker. Another worker replaces the dead worker.
     """
 
 
 def counts_as(error: BaseException) -> type[BaseException]:
-    """Return what a job with this error counts as: JobCancelled, OutcomeUnknown, or, if it has failed, Exception."""
-    kind = type(error)  # not isinstance: it asks `error.__class__`, which is user code
+    """Return the class under which a job with this error is counted.
+
+    JobCancelled means cancelled, OutcomeUnknown means unknown, and Exception stands for every other error: failed.
+    """
+    kind = type(error)  # not isinstance, which reads `error.__class__`: this attribute may be user code
     for special in (JobCancelled, OutcomeUnknown):
         if issubclass(kind, special):
             return special

@@ -1,31 +1,32 @@
-"""Any pool of the series as a `concurrent.futures.Executor`: what knows `ThreadPoolExecutor` can use it as it is.
+"""Any pool of the series as a `concurrent.futures.Executor`, for code that expects one.
 
     with PoolExecutor(max_workers=5, queue_size=100) as executor:
         future = executor.submit(fetch, url)          # waits while the queue is full: that is backpressure
         for value in executor.map(fetch, urls, buffersize=20):
             ...
-    PoolExecutor(10, pool=DynamicPool, min_workers=2)  # all else goes to the pool
+    PoolExecutor(10, pool=DynamicPool, min_workers=2)  # other arguments go to the pool
     PoolExecutor(5, pool=RetryingPool, policy=...)     # a future is done when its last attempt is
 
-Always true, beside what holds for the pool behind it:
-- A future is done exactly once, after its job has been counted, no matter what its function raises. No thread holds
-  the pool's lock meanwhile, so a done callback may use the executor and the pool.
-- A future that was cancelled before a worker took its job is never run. `shutdown(cancel_futures=True)` cancels the
+Always true, in addition to what holds for the pool:
+- A future is done exactly once, after its job was counted, whatever its function raises. No thread holds the pool's
+  lock at that moment, so a done callback may use the executor and the pool.
+- A future that was cancelled before a worker took its job never runs. `shutdown(cancel_futures=True)` cancels the
   queued calls *and notifies the threads that wait for them*. With `ThreadPoolExecutor`, `as_completed` and `wait` hang.
-- An exception in the `with` block, or the Stop button, forces: queued calls are cancelled, and the exception goes on
+- If the body of `with` raises, or the Stop button is pressed, queued calls are cancelled and the exception goes on
   within a second. (`ThreadPoolExecutor` first runs all queued calls.)
-- At the end of the program all submitted calls are still run, as with `ThreadPoolExecutor`. An executor without any
-  reference to it finishes its calls and ends its threads.
+- At the end of the program all submitted calls still run, as with `ThreadPoolExecutor`. An executor to which no
+  reference is left finishes its calls and ends its threads.
 
-The cost: one future per job, so about as much as `ThreadPoolExecutor` (benchmarks/README.md). What not to do: let one
-of its functions wait for another of its futures. If all workers do so, no worker is left to do the work. Waiting for
-room would be the same trap, so a submit from inside is accepted if there is room at that instant, and refused if not.
-In asyncio `loop.run_in_executor(executor, ...)` blocks the whole loop while the queue is full: choose a `queue_size`
-for all calls that the loop may start at once.
+The cost: one future per job, so about as much as `ThreadPoolExecutor` (benchmarks/README.md). What not to do: a
+function must not wait for another future of the same executor. If all workers do so, no worker is left to do the work.
+Waiting for room would be the same mistake, so a submit from inside a function is accepted only if there is room at that
+moment. In asyncio, `loop.run_in_executor(executor, ...)` blocks the whole loop while the queue is full. So choose a
+`queue_size` for all calls that the loop may start at once.
 """
 
 import atexit
 import logging
+import os
 import time
 import weakref
 from _thread import start_new_thread
@@ -49,64 +50,64 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _log = logging.getLogger("concurrent.futures")
-_open: "weakref.WeakSet[WorkerPool[Call, Any]]" = weakref.WeakSet()  # pools to be drained when the program ends
+_open: "weakref.WeakSet[WorkerPool[Call, Any]]" = weakref.WeakSet()  # pools to drain when the program ends
 
 
 class Call:
-    """One job of an executor: a function with its arguments, and the future of what it returns."""
+    """One job of an executor: a function, its arguments, and the future for its return value."""
 
     __slots__ = ("args", "function", "future", "kwargs", "started")
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
         self.future: Future[Any] = Future()
-        self.started = False  # True once a worker has had it in hand
+        self.started = False  # True once a worker has taken the job
 
     def __repr__(self) -> str:
         try:
             name = getattr(self.function, "__qualname__", None)
-        except BaseException:  # a property of the user's
+        except BaseException:  # `__qualname__` may be a property with user code.
             name = None
         return f"{describe(self.function) if type(name) is not str else name[:LIMIT]}(...)"
 
 
 def _run(call: Call) -> Any:
-    """The handler of an executor's pool. Raises what the function raises, JobCancelled if its future was cancelled."""
+    """Run one call. Raises what the function raises, and JobCancelled if the future was cancelled."""
     if not call.started:
         call.started = True
-        if not call.future.set_running_or_notify_cancel():  # from here on nobody can cancel it
+        if not call.future.set_running_or_notify_cancel():  # After this the future cannot be cancelled.
             raise JobCancelled("its future was cancelled")
     return call.function(*call.args, **call.kwargs)
 
 
 def _resolve(result: Result[Call, Any]) -> None:
-    """Set the outcome of a future and wake the threads that wait for it. Raises nothing: its thread has more to do."""
+    """Set the outcome of a future and wake the threads that wait for it. Raises nothing, because workers call this."""
     call, future, error = result.job, result.job.future, result.error
     try:
-        if not call.started and type(error) is JobCancelled:  # cancelled in the queue
+        if not call.started and type(error) is JobCancelled:  # The pool has cancelled the job in the queue.
             future.cancel()
-            future.set_running_or_notify_cancel()  # cancelling alone does not wake a thread that waits in as_completed
+            future.set_running_or_notify_cancel()  # `cancel` alone wakes no thread in as_completed.
         elif future.done():
-            pass  # cancelled while it was queued, which _run has reported; or redriven after it had failed
+            pass  # The future was cancelled, which `_run` has reported, or its dead letter was redriven.
         elif error is not None:
             future.set_exception(error)
         else:
             future.set_result(result.value)
-    except BaseException:  # of a done callback (Future itself handles those that are an Exception)
+    except BaseException:  # A done callback raised. (Future itself handles an Exception of a callback.)
         _log.exception("exception calling callback for %s", describe(future))
 
 
 class PoolExecutor(Executor):
-    """`max_workers` threads of a pool of the series that run what is submitted, behind a queue of `queue_size`.
+    """An executor that runs calls in a pool with `max_workers` threads and a queue of `queue_size`.
 
     Args:
-        max_workers:  how many calls run at the same time.
-        queue_size:   how many may wait; a submit then waits too.
-        pool:         the kind: `WorkerPool` or one made from it that takes a handler.
-        options:      what that kind takes besides: `policy`, `min_workers` (1 unless given), `idle_timeout`, `clock` …
+        max_workers:  the maximum number of calls that run at the same time.
+        queue_size:   the maximum number of queued calls. When the queue is full, `submit` waits.
+        pool:         `WorkerPool` or a subclass that takes a handler.
+        options:      other arguments of the pool: `policy`, `min_workers` (default 1), `idle_timeout`, `clock`, ...
 
     Attributes:
-        pool:  the pool at work, for its `stats()`, `resize`, `dead_letters()`, `shutdown(deadline)` and so on.
+        pool:  the pool behind the executor, for its `stats()`, `resize`, `dead_letters()`, `shutdown(deadline)`, ...
 
     Raises TypeError or ValueError for an argument that breaks its rule, and what the pool raises.
     """
@@ -158,13 +159,13 @@ class PoolExecutor(Executor):
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Iterator[T]:
-        """fn(*args) for the arguments that the iterables give, in their order, as `Executor.map` of Python 3.14.
+        """Yield fn(*args) for the arguments from the iterables, in order, like `Executor.map` of Python 3.14.
 
         Args:
-            timeout:     seconds from now in which all results must be there, else TimeoutError.
-            chunksize:   of no effect with threads.
-            buffersize:  how many calls may be under way or unread, so that an endless iterable is served in constant
-                         memory; None: all are submitted before this returns.
+            timeout:     seconds from now after which the iterator raises TimeoutError.
+            chunksize:   has no effect with threads.
+            buffersize:  the maximum number of calls in flight or unread, so that an endless iterable needs constant
+                         memory. None means that all calls are submitted before this returns.
 
         Raises TypeError or ValueError for a bad `buffersize` or `timeout`; the iterator raises what fn raises.
         """
@@ -184,7 +185,7 @@ class PoolExecutor(Executor):
     ) -> Iterator[T]:
         try:
             while window:
-                oldest = [window.popleft()]  # popped again below: a future that was handed out is not kept alive here
+                oldest = [window.popleft()]  # A list, so that `pop` below leaves no reference to the future here.
                 window.extend(self.submit(fn, *args) for args in islice(todo, 1))
                 yield oldest.pop().result(None if until is None else max(0.0, until - time.monotonic()))
         finally:
@@ -192,10 +193,12 @@ class PoolExecutor(Executor):
                 future.cancel()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Accept no more calls and finish those that were accepted; wait=False: do not wait for that.
+        """Accept no more calls and finish the accepted calls. With wait=False, do not wait until they are finished.
 
-        cancel_futures=True: the futures of all calls that no worker is free for are cancelled, and what has failed is
-        not retried. May be called again. Raises RuntimeError if one of its own functions would wait for itself.
+        With cancel_futures=True, cancel the queued calls that no free worker is about to take, and the calls that wait
+        for a retry. A call that is running and fails later may still be retried. May be called again.
+
+        Raises RuntimeError if one of its own functions would wait for itself.
         """
         if wait and is_handler_of(self.pool):
             raise RuntimeError(
@@ -209,8 +212,8 @@ class PoolExecutor(Executor):
             self.pool.shutdown()
 
     def _let_free_workers_take(self) -> None:
-        """Wait until no worker is waking up for a job: a job that a worker was notified for is not one that waits."""
-        until = time.monotonic() + GRACE  # a worker may also be in a callback, which may take forever
+        """Wait until no notified worker is still about to take a job, because such a job counts as running."""
+        until = time.monotonic() + GRACE  # A worker may also be in a callback that never returns.
         while time.monotonic() < until:
             stats = self.pool.stats()
             if not stats.queued or stats.running >= stats.workers:
@@ -220,14 +223,19 @@ class PoolExecutor(Executor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        """Drain on a clean exit; if the body raised, or an interrupt comes while draining, force."""
+        """Drain on a clean exit. If the body raised, or an interrupt arrives while draining, force the shutdown."""
         return self.pool.__exit__(kind, error, trace)
+
+
+# A child process made by os.fork() has none of the threads, so it must not wait for them when it ends.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open.clear)
 
 
 @atexit.register
 def _drain() -> None:
-    """When the program ends, and every thread of a pool with it: first finish what was submitted."""
-    pools = [pool for pool in _open if not pool.cancelled.is_set()]  # a pool that was forced is not waited for
+    """Finish the submitted calls of all executors before the program ends, because that ends all threads."""
+    pools = [pool for pool in _open if not pool.cancelled.is_set()]  # Do not wait for a pool that was forced to stop.
     for pool in pools:
         pool.close()
     for pool in pools:

@@ -1,7 +1,10 @@
-"""Read a picture from a file: smaller, upright, in RGB or gray, with its color profile.
+"""Read a picture from a file, and return it at its new size, upright, in RGB or gray, with its color profile.
 
-Pillow refuses some sound pictures because of damaged metadata. Such a file gets a second try without its metadata, and
-a third one without its color profile. A file that has no metadata is tried only once.
+Pillow refuses some good pictures because their metadata is damaged. If that happens, the file is read a second time
+without its metadata, and a third time also without its color profile. A file that has no metadata is read only once.
+
+Always true: a picture with more pixels than the limit is refused before it is decoded. Without this rule, a file of a
+hundred bytes could fill the memory of the machine.
 """
 
 import errno
@@ -17,14 +20,17 @@ from .image_containers import without_metadata
 
 MAX_PIXELS = 89_478_485  # of a source: a third of a gigabyte when decoded; Pillow warns above this number
 MAX_WEBP_PIXELS = MAX_PIXELS // 4  # the WEBP decoder uses four times the memory, even for a file of a hundred bytes
-MAX_REREAD = 2**26  # bytes of a file that is read a second time, without its metadata
-FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]  # Pillow reads fifty; fewer formats are easier to defend
+MAX_REREAD = 2**26  # bytes: a longer file is not read again without its metadata
+# Pillow reads fifty formats. Each of them is code that a hostile file can attack, so only these are accepted.
+FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]
 
 
 def read(source: str | os.PathLike[str], width: int, height: int) -> tuple[Image.Image, bytes | None]:
-    """Return the picture in the file `source`, fitted into width x height pixels, and its color profile if it has one.
+    """Return the picture in the file `source`, and its color profile or None.
 
-    A picture that fits already keeps its size. Damaged bytes can make Pillow raise nearly every kind of exception.
+    The picture is reduced to fit into width x height pixels. If it already fits, it keeps its size. Raises OSError or
+    MemoryError for an error of the system. Damaged bytes can make Pillow raise nearly every kind of exception, and the
+    exception of the first attempt is raised here.
     """
     errors: list[Exception] = []
     for stream, removed in _versions(os.fspath(source)):
@@ -34,13 +40,15 @@ def read(source: str | os.PathLike[str], width: int, height: int) -> tuple[Image
             if is_of_system(error):
                 raise
             errors.append(error)
-    raise errors[0]  # about the file as it is
+    raise errors[0]  # the error of the unchanged file
 
 
 def _versions(path: str | bytes) -> Iterator[tuple[Any, list[bytes]]]:
-    """The file, then the file without metadata, then also without its profile. With each: what has been removed.
+    """Yield the file, the file without metadata, and the file without metadata and profile.
 
-    A TIFF file comes without metadata at once, because the C library that decodes it prints complaints to stderr.
+    Each version comes with the contents of the parts that were removed. Identical versions are yielded once. A TIFF
+    file is yielded without its metadata from the start, because the C library that decodes TIFF files prints messages
+    about damaged metadata to stderr.
     """
     with open(path, "rb") as file:
         tiff = file.read(2) in (b"II", b"MM") and os.fstat(file.fileno()).st_size <= MAX_REREAD
@@ -49,18 +57,19 @@ def _versions(path: str | bytes) -> Iterator[tuple[Any, list[bytes]]]:
     with open(path, "rb") as file:
         data = file.read(MAX_REREAD + 1)
     if len(data) <= MAX_REREAD:
-        most, removed = without_metadata(data, keep_profile=True)
-        if most != data or tiff:
-            yield BytesIO(most), removed
+        with_profile, removed = without_metadata(data, keep_profile=True)
+        if with_profile != data or tiff:
+            yield BytesIO(with_profile), removed
         bare, removed = without_metadata(data, keep_profile=False)
-        if bare != most:
+        if bare != with_profile:
             yield BytesIO(bare), removed
 
 
 def is_of_system(error: Exception) -> bool:
-    """Return True if the system failed, and False if the picture is the reason.
+    """Return True if the system is the reason for `error`, and False if the picture is the reason.
 
-    An OSError of Pillow has no errno. EINVAL comes from a file that says that its pixels begin at an impossible offset.
+    An OSError that Pillow raises has no errno. EINVAL also counts as an error of the picture: the system raises it if a
+    file says that its pixels begin at an impossible offset.
     """
     if isinstance(error, OSError):
         return error.errno not in (None, errno.EINVAL)
@@ -68,32 +77,33 @@ def is_of_system(error: Exception) -> bool:
 
 
 def _read(source: Any, box: tuple[int, int], removed: list[bytes]) -> tuple[Image.Image, bytes | None]:
-    """Read a picture from a path or a stream. `removed` is the metadata that has been taken out of the stream."""
+    """Read a picture from a path or a stream. `removed` contains the metadata that was removed from the stream."""
     image_metadata.ignore_warnings()
     with Image.open(source, formats=FORMATS) as file:
         most = MAX_WEBP_PIXELS if file.format == "WEBP" else MAX_PIXELS
-        if file.width * file.height > most:  # Pillow only warns here, and refuses from twice as many pixels
+        if file.width * file.height > most:  # Pillow itself only warns, and refuses only twice as many pixels
             raise ValueError(f"more than {most:,} pixels, which would fill the memory")
         orientation = image_metadata.find_orientation(removed) if removed else image_metadata.orientation(file)
-        picture = _reduced(file, box if orientation < 5 else box[::-1])  # from 5 on, the picture lies on its side
+        picture = _reduced(file, box if orientation < 5 else box[::-1])  # orientations 5 to 8 swap width and height
         picture = image_pixels.upright(picture, orientation)
     profile = image_metadata.profile(picture, picture.info.get("icc_profile"))
-    picture.info = {}  # some versions of Pillow write a comment or XMP that they find here into the new file
+    picture.info = {}  # some versions of Pillow write a comment or XMP from `info` into the new file
     return picture, profile
 
 
 def _reduced(file: Image.Image, box: tuple[int, int]) -> Image.Image:
-    """Return the picture of an open file, not turned yet, fitted into `box`, in mode RGB or L."""
+    """Return the picture of an open file in mode RGB or L, reduced to fit into `box`, and not yet turned upright."""
     picture = file
     if file.format not in ("JPEG", "MPO") or file.mode == "CMYK":
         image_metadata.forget_orientation(file)
         file.load()
-        if file.size != file.im.size:  # Pillow has exchanged the two for an orientation that does not count
+        # Pillow may have swapped width and height in `file.size` for an orientation that has now been removed. A copy
+        # has the size of the stored pixels.
+        if file.size != file.im.size:
             picture = file.copy()
         profile = picture.info.get("icc_profile")
-        picture = image_pixels.plain(
-            picture
-        )  # before the size changes, because the indexes of a palette have no average
+        # Convert the colors before the size changes, because the average of two palette indexes is not a color.
+        picture = image_pixels.plain(picture)
         picture.info = {"icc_profile": profile}
     picture.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=1.0)
     return picture

@@ -1,13 +1,17 @@
-"""Turn the pixels of any picture that Pillow can read into what a JPEG can hold: RGB or gray, 8 bits per color.
+"""Convert the pixels of any picture to a mode that a JPEG can store: RGB or gray, with 8 bits per color.
 
-- Transparent pixels are put on white. A palette, CMYK, YCbCr, and LAB become RGB.
-- Black and white becomes gray.
-- Gray with more than 8 bits (16-bit or 32-bit integers, floating point) has no agreed brightest value, so the values
-  decide: white is the smallest of 1, 255, 4,095, and 65,535 that no value exceeds, black is 0, and values between
-  them are scaled linearly. These are the ranges of fractions, and of 8-bit, 12-bit, and 16-bit sensors. A picture
-  that fits none of these ranges is refused, because any scale would be a guess: one with a negative value, a value
-  above 65,535, NaN, or infinity, or one whose largest value is not zero but less than a sixteenth of white, so that
-  nearly nothing could be seen.
+The rules:
+- Transparent pixels are put on a white background. Palettes, CMYK, YCbCr, and LAB become RGB.
+- Pictures that have only black and white pixels become gray.
+- Gray with more than 8 bits (16-bit or 32-bit integers, or floating point) is scaled linearly. No standard says which
+  value is white, so it is chosen by the largest value in the picture: white is the smallest of 1, 255, 4,095, and
+  65,535 that is not exceeded, and black is 0. These are the ranges of fractions and of 8-bit, 12-bit, and 16-bit
+  sensors.
+- A gray picture that fits none of these ranges is refused, because any scale would be a guess. Such a picture has a
+  negative value, a value above 65,535, NaN, or infinity, or its largest value is not zero but less than a sixteenth of
+  white, so that nearly nothing could be seen.
+
+A mistake in these rules would make a picture black, white, or wrongly colored, and no error would be raised.
 """
 
 import math
@@ -28,7 +32,7 @@ TURNS = {
 
 
 def plain(picture: Image.Image) -> Image.Image:
-    """Return the picture in mode RGB or L, by the rules above. Raises ValueError for one that fits no range."""
+    """Return the picture in mode RGB or L, by the rules of this module. Raises ValueError if a rule refuses it."""
     if picture.mode == "F" or picture.mode.startswith("I"):
         return _gray(picture)
     if picture.has_transparency_data:
@@ -39,7 +43,7 @@ def plain(picture: Image.Image) -> Image.Image:
 
 
 def upright(picture: Image.Image, orientation: int) -> Image.Image:
-    """Return a copy of the picture, turned as an EXIF orientation of 1 to 8 says."""
+    """Return a copy of the picture, turned as its EXIF orientation (1 to 8) says."""
     turn = TURNS.get(orientation)
     return picture.copy() if turn is None else picture.transpose(turn)
 
@@ -57,13 +61,13 @@ def _gray(picture: Image.Image) -> Image.Image:
     if picture.mode != "F":
         picture = picture.convert("I").convert("F")  # Pillow converts some 16-bit modes only to "I"
     scale = 255 / _white(picture)
-    # `convert` cuts off the fraction, so half a step is added to round.
+    # `convert` truncates the fraction, so add 0.5 to round to the nearest integer.
     return picture.point(lambda value: value * scale + 0.5).convert("L")
 
 
 def _white(numbers: Image.Image) -> int:
-    """Return the value of a picture of mode F that becomes white. Raises ValueError if the values fit no range."""
-    # NaN hides from `getextrema`, because every comparison with it is false, but not from the mean of all pixels.
+    """Return the value that becomes white in a picture of mode F. Raises ValueError if the values fit no range."""
+    # `getextrema` does not find NaN, because every comparison with NaN is false. But it makes the mean NaN.
     mean = numbers.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
     if not isinstance(mean, float) or not math.isfinite(mean):
         raise ValueError("its values must be finite numbers, but NaN or infinity is among them")

@@ -1,11 +1,11 @@
-"""How jobs come into a pool: offered under the lock; if there is no room, the submitter waits without the lock.
+"""How jobs enter a pool. A submitter offers its job under the lock. If there is no room, it waits without the lock.
 
-Always true: a call that raises PoolClosed or TimeoutError has not added its job. (An interrupt may come just after a
-job was added.) A submitter that was notified and does not use the room, because it timed out or was interrupted, passes
-the notification on to the next one.
+Always true: a call that raises PoolClosed or TimeoutError has not added its job. (KeyboardInterrupt may arrive just
+after the job was added.) A notified submitter that does not use the room, because of a time-out or an interrupt,
+notifies the next submitter.
 
-What a mistake would break: a notification that is swallowed lets another submitter wait although there is room; its
-longest single wait of `SLICE` seconds bounds the damage.
+What a mistake would break: if a notification is lost, a submitter waits although there is room. It checks again after
+`SLICE` seconds at the latest, so the damage is limited.
 """
 
 import time
@@ -31,40 +31,41 @@ class Intake(Generic[Job, Value]):
     """The way into a pool.
 
     Attributes:
-        state:    of the pool.
-        feeders:  the first two threads that have submitted, workers apart; guarded by the pool's lock. See
-                `Reading.results`: a reader that is the only one of them need not wait for more.
-        after:    called without the lock after a job was accepted: an elastic crew looks whether it must grow. Or None.
+        state:       the pool's state.
+        after:       called without the lock after a job was accepted, or None. An elastic crew checks there whether it
+                     must grow.
+        submitters:  the first two threads that have submitted, not counting workers; guarded by the pool's lock. If the
+                     reader of `results()` is the only one, it need not wait for jobs of other threads.
     """
 
     def __init__(self, state: PoolState[Job, Value], after: Callable[[], None] | None) -> None:
         self.state = state
         self.after = after
-        self.feeders: set[Thread] = set()
+        self.submitters: set[Thread] = set()
 
     def submit(self, job: Job, outlet: Outlet[Job, Value], deadline: float | None, timeout: float | None) -> None:
-        """Queue a job, waiting for room until `deadline`, which is in `timeout` seconds. Raises what `offer` raises."""
-        result: Result[Job, Value] = Result(job, self.state.clock())  # annotated: Result[Job, Value](...) costs 1 us
+        """Queue a job, and wait for room until `deadline` (`timeout` seconds from now). Raises what `offer` raises."""
+        result: Result[Job, Value] = Result(job, self.state.clock())  # Result[Job, Value](...) would cost 1 us more.
         task = (result, outlet)
-        feeder = self.feeder()
-        if not self.offer(task, feeder):
-            self.wait_for_room(partial(self.offer, task, feeder), result, deadline, timeout)
+        submitter = self.submitter()
+        if not self.offer(task, submitter):
+            self.wait_for_room(partial(self.offer, task, submitter), result, deadline, timeout)
         self.accepted()
 
-    def try_submit(self, job: Job, outlet: Outlet[Job, Value], feeder: Thread | None) -> bool:
-        """Queue a job if there is room at this instant. Raises what `offer` raises."""
+    def try_submit(self, job: Job, outlet: Outlet[Job, Value], submitter: Thread | None) -> bool:
+        """Queue a job if there is room now, and return whether it was queued. Raises what `offer` raises."""
         result: Result[Job, Value] = Result(job, self.state.clock())
-        if not self.offer((result, outlet), feeder):
+        if not self.offer((result, outlet), submitter):
             return False
         self.accepted()
         return True
 
-    def feeder(self) -> Thread | None:
-        """The calling thread, if it must be noted as one that submits: see `Reading.results`."""
-        return current_thread() if len(self.feeders) < 2 else None
+    def submitter(self) -> Thread | None:
+        """Return the calling thread if it may have to be added to `submitters`, or None."""
+        return current_thread() if len(self.submitters) < 2 else None
 
-    def offer(self, task: Task[Job, Value], feeder: Thread | None = None, parker: Parker | None = None) -> bool:
-        """Queue a job if there is room. If there is none, put `parker` into the line of waiting submitters.
+    def offer(self, task: Task[Job, Value], submitter: Thread | None = None, parker: Parker | None = None) -> bool:
+        """Queue a job if there is room, and return True. If there is none, add `parker` to the blocked submitters.
 
         Raises PoolClosed once a shutdown has begun.
         """
@@ -76,10 +77,12 @@ class Intake(Generic[Job, Value]):
                     return False
                 if parker is not None:
                     self._unlist(parker)
-                    if len(state.queue) + 1 < state.queue_size:  # one delayed job that comes back makes room for many
+                    # When a delayed job returns, many submitters may have room.
+                    if len(state.queue) + 1 < state.queue_size:
                         state.wake_blocked()
-                if feeder is not None:
-                    self.feeders.add(feeder)  # before its job is in: an interrupted thread can still read the result
+                if submitter is not None:
+                    # Add the thread before its job: if an interrupt arrives in between, it can still read results.
+                    self.submitters.add(submitter)
                 state.enqueue(task)
                 return True
         raise self.refusal(task[0].job)
@@ -87,15 +90,15 @@ class Intake(Generic[Job, Value]):
     def admit(self, job: Job, outlet: Outlet[Job, Value], parker: Parker | None = None) -> bool:
         """Queue a job of a stream if there is room, both in the queue and in the stream's window.
 
-        As `offer`, but False after a shutdown has begun, and in the fewest steps: a stream of a million jobs comes here
-        a million times.
+        Like `offer`, but it returns False after a shutdown has begun. It has as few steps as possible, because each job
+        of a stream passes here.
         """
         state, clock = self.state, self.state.clock
         result: Result[Job, Value] = Result(job, clock())
         with state.lock:
             if len(state.queue) < state.queue_size and len(state.delayed) < state.max_delayed and not state.closed:  # noqa: SIM102
-                if outlet.owed - outlet.delayed < state.queue_size + state.present:
-                    outlet.owed += 1
+                if outlet.unread - outlet.delayed < state.queue_size + state.present:
+                    outlet.unread += 1
                     if parker is not None:
                         self._unlist(parker)
                     if state.idle:
@@ -106,11 +109,11 @@ class Intake(Generic[Job, Value]):
             return False
 
     def refusal(self, job: Job) -> PoolClosed:
-        """The error for a job that comes too late. Calls the job's repr, so not under the lock."""
+        """Return the error for a job that came too late. It calls the job's repr, so do not hold the lock."""
         return PoolClosed(f"{self.state.name} is shut down and takes no more jobs: {describe(job)} was not taken")
 
     def accepted(self) -> None:
-        """Called after a job was accepted, without the lock."""
+        """Do what has to be done after a job was accepted. Call it without the lock."""
         if self.after is not None:
             self.after()
 
@@ -121,35 +124,43 @@ class Intake(Generic[Job, Value]):
         deadline: float | None,
         timeout: float | None,
     ) -> None:
-        """Repeat attempt(parker=...) when there may be room, until it is true. Raises TimeoutError at `deadline`."""
+        """Call attempt(parker=...) whenever there may be room, until it is true. Raises TimeoutError at `deadline`."""
         parker = Parker()
         try:
             while not attempt(parker=parker):
                 remaining = SLICE if deadline is None else deadline - time.monotonic()
                 if remaining <= 0:
-                    room = f"no room in the queue of {self.state.queue_size} within {describe(timeout)} s"
-                    raise TimeoutError(f"{room} for {describe(result.job)}")
+                    raise TimeoutError(f"{self._no_room()} within {describe(timeout)} s for {describe(result.job)}")
                 parker.park(min(remaining, SLICE))
                 result.submitted = self.state.clock()
-            if parker.listed:  # its job was taken care of in another way: see `Retries.move`
+            if parker.listed:  # `Retries.move` found that another thread had redriven or discarded the dead letter.
                 self.leave_line(parker)
         except BaseException:
             uninterrupted(partial(self.leave_line, parker))
             raise
 
+    def _no_room(self) -> str:
+        if len(self.state.delayed) >= self.state.max_delayed:
+            return f"no room, because max_delayed={self.state.max_delayed} jobs were waiting for a retry,"
+        return f"no room in the queue of {self.state.queue_size}"
+
     def leave_line(self, parker: Parker) -> None:
-        """Leave the line without a job. A submitter that was notified passes the notification on. May be repeated."""
+        """Stop waiting for room. If this submitter was notified, notify the next one. Repeated calls do no harm."""
         with self.state.lock:
             if not self._unlist(parker) and self.state.has_room():
                 self.state.wake_blocked()
 
     def _join_line(self, parker: Parker | None) -> None:
-        if parker is not None and not parker.listed:
-            parker.listed = True
+        if parker is None or parker.listed:
+            return
+        parker.listed = True
+        if parker.notified:  # Another submitter was faster. This one keeps its turn.
+            self.state.blocked.appendleft(parker)
+        else:
             self.state.blocked.append(parker)
 
     def _unlist(self, parker: Parker) -> bool:
-        """True if the parker was still in the line."""
+        """Remove the parker from the blocked submitters. Return True if it was still there."""
         if not parker.listed:
             return False
         parker.listed = False

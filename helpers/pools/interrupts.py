@@ -1,19 +1,20 @@
-"""KeyboardInterrupt: the one mechanism by which the pools survive Ctrl-C, the Stop button, and every signal handler.
+"""KeyboardInterrupt: the one mechanism by which the pools survive Ctrl-C, the Stop button, and other signal handlers.
 
-Python runs a signal handler in the main thread, between any two bytecodes. A handler that raises, as the default one
-of SIGINT does, breaks off whatever the main thread is doing. So in the main thread the pools do two kinds of things:
+Python runs a signal handler in the main thread, between any two bytecodes. If the handler raises, as the default one
+of SIGINT does, the main thread stops in the middle of whatever it is doing. So in the main thread the pools do only two
+kinds of things:
 
-- *Single steps*, which cannot be broken off: an `append` as the last statement of a locked block, one call of a
-  `SimpleQueue`, or one assignment in a `finally`.
-- *Acts* that must happen as a whole, such as starting workers, closing, cancelling, or leaving a stream. They run in
-  a short-lived thread, where no signal handler ever runs, through `uninterrupted`. An interrupt ends the wait for the
-  act, not the act. The price is about 0.1 ms per act.
+- *Single steps*, which an exception cannot divide: an `append` as the last statement of a locked block, one call of a
+  function written in C, or one assignment in a `finally`.
+- *Acts*, which must happen as a whole: starting workers, closing, cancelling, or leaving a stream. `uninterrupted` runs
+  an act in a short-lived thread, where Python never runs a signal handler. An interrupt ends the wait for the act, but
+  not the act. An act costs about 0.1 ms.
 
-Without this, an interrupt could end an act half-way. Then a job would be in no place, a running worker would be in no
-list, or a lock would stay locked.
+Without this, an interrupt could stop an act half-way. Then a job could be in no place, a running worker could be in no
+list, or a lock could stay locked.
 
-An act must not call `threading.current_thread()`: its thread was not started by `threading`, which would make a record
-for it and never remove that record. An act must not call user code that waits for the main thread either.
+An act must not call `threading.current_thread()`. The thread of an act was not started by `threading`, so that call
+would make a record for it that is never removed. An act must not call user code that waits for the main thread either.
 """
 
 from _thread import start_new_thread
@@ -28,16 +29,16 @@ T = TypeVar("T")
 
 
 def uninterrupted(act: Callable[[], T]) -> T:
-    """Call act() so that no KeyboardInterrupt can end it half-way. Return its result, or raise its error.
+    """Call act() so that no KeyboardInterrupt can stop it half-way. Return its result, or raise its error.
 
-    In any thread but the main one this is a plain call, since Python raises KeyboardInterrupt nowhere else.
+    In any other thread than the main one this is a plain call, because KeyboardInterrupt cannot arrive there.
     """
     if not may_be_interrupted():
         return act()
     outcome: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
     try:
         start_new_thread(_run, (act, outcome))
-    except RuntimeError:  # The interpreter is about to exit, or the machine has no thread left. Run it unprotected.
+    except RuntimeError:  # The interpreter is exiting, or the machine has no thread left. Run the act unprotected.
         return act()
     value, error = _wait_for(outcome)
     if error is None:
@@ -45,7 +46,7 @@ def uninterrupted(act: Callable[[], T]) -> T:
     try:
         raise error
     finally:
-        del error  # its traceback refers to this frame: no cycle between the two
+        del error  # The traceback of the error refers to this frame, so the two would form a reference cycle.
 
 
 def _run(act: Callable[[], T], outcome: SimpleQueue[tuple[T | None, BaseException | None]]) -> None:
@@ -56,16 +57,16 @@ def _run(act: Callable[[], T], outcome: SimpleQueue[tuple[T | None, BaseExceptio
 
 
 def may_be_interrupted() -> bool:
-    """True in the main thread, the only one in which Python runs signal handlers."""
+    """Return True in the main thread, the only one in which Python runs signal handlers."""
     return get_ident() == main_thread().ident
 
 
 def is_stop_button(problem: BaseException) -> bool:
-    """True if `problem`, which a call of user code raised, may be the KeyboardInterrupt of the Stop button.
+    """Return True if `problem`, which a call of user code raised, may be the KeyboardInterrupt of the Stop button.
 
     Python raises that KeyboardInterrupt in the main thread only. In any other thread it comes from the user code.
     """
-    # Not isinstance: it asks `problem.__class__`, which is user code.
+    # Not isinstance, because it reads `problem.__class__`, which may be user code.
     return issubclass(type(problem), KeyboardInterrupt) and may_be_interrupted()
 
 
@@ -80,20 +81,20 @@ def _wait_for(outcome: SimpleQueue[T]) -> T:
 def in_own_thread(act: Callable[[], object]) -> None:
     """Call act() in a thread of its own and do not wait for it.
 
-    For clean-up in a place where the calling thread may hold the lock that the act needs: the garbage collector closes
-    a forgotten stream in whichever thread it runs.
+    Use it for clean-up in a place where the calling thread may hold the lock that the act needs. For example, the
+    garbage collector may close a forgotten stream in any thread and at any moment.
     """
     start_new_thread(act, ())
 
 
 def release_if_owned(lock: RLock) -> None:
-    """Release `lock` if an interrupt has left it in the hands of the calling thread.
+    """Release `lock` if an interrupt has left it locked by the calling thread.
 
-    CPython 3.14 can raise KeyboardInterrupt after `with lock` has taken the lock and before its block is entered.
-    Nothing can prevent that; an act in another thread would then wait for the lock forever.
+    CPython 3.14 can raise KeyboardInterrupt after `with lock` has taken the lock and before its block begins. No code
+    can prevent that, and an act in another thread would then wait for the lock forever.
     """
     try:
         while True:
             lock.release()
-    except RuntimeError:  # it is not ours, or not ours any more
+    except RuntimeError:  # The calling thread does not hold the lock, or does not hold it any more.
         pass

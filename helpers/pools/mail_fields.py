@@ -1,7 +1,10 @@
-"""The fields of one mail and the rule for each field. Bad text is refused here, before a message is built from it.
+"""The fields of one mail, and the rule for each field. Bad text is refused here, before a message is built from it.
 
-`EmailJob` is what the caller submits; nothing in it has been checked. `CheckedMail.of(job, sender)` checks every
-field and copies the text into plain strings, so that the text that was checked is the text that is sent.
+The caller submits an `EmailJob`, whose fields are not checked. `CheckedMail.of(job, sender)` checks every field and
+copies its text into a plain string.
+
+Always true: the text that is sent is the text that was checked, and no text can add a header or another recipient to
+the mail. A mistake here would let a user's name or subject change the mails of other users (header injection).
 """
 
 import re
@@ -14,7 +17,9 @@ from typing import Any, Self
 
 from .words import describe
 
-MOST_LOCAL, MOST_ADDRESS, MOST_LABEL = 64, 254, 63  # bytes: RFC 5321 sections 4.5.3.1.1 and 4.5.3.1.3, RFC 1035
+# The maximum lengths, in bytes, of a local part, an address, and a label of a domain. Sources: RFC 5321 sections
+# 4.5.3.1.1 and 4.5.3.1.3, RFC 1035.
+MAX_LOCAL, MAX_ADDRESS, MAX_LABEL = 64, 254, 63
 
 LOCAL = re.compile(r"[^\s\x00-\x1f\x7f-\x9f@<>()\[\]\\,;:\"]+")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -23,14 +28,25 @@ SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class BadMail(ValueError):
-    """This mail cannot be sent through this server. The message names the value and the rule that it breaks."""
+    """A mail that cannot be sent through this server. The message names the value and the rule that it breaks.
+
+    `permanent` is True, so the mail is not retried.
+    """
 
     permanent = True
 
 
 @dataclass(frozen=True, slots=True)
 class EmailJob:
-    """One mail to one user. The fields are checked when a worker takes the job, so a bad job is one failed result."""
+    """One mail to one user. A worker checks the fields, so a job that breaks a rule is one failed result.
+
+    Attributes:
+        user_id:  any value; it identifies the mail in the results and is not sent.
+        address:  the mail address of the recipient, by the rule of `checked_address`.
+        name:     the display name of the recipient, one line by the rule of `checked_line`; it may be empty.
+        subject:  one line, by the rule of `checked_line`.
+        body:     plain text, by the rule of `checked_text`.
+    """
 
     user_id: int
     address: str
@@ -41,7 +57,7 @@ class EmailJob:
 
 @dataclass(frozen=True, slots=True)
 class CheckedMail:
-    """The fields of one mail, all of them checked plain strings. `date` and `message_id` are the header values."""
+    """The fields of one mail as checked plain strings. `date` and `message_id` are the values of these headers."""
 
     sender: str
     address: str
@@ -53,12 +69,15 @@ class CheckedMail:
 
     @classmethod
     def of(cls, job: EmailJob, sender: str) -> Self:
-        """Check the fields of `job`. Raises BadMail, which names the value and the rule; TypeError for another type."""
+        """Check the fields of `job` and return them.
+
+        Raises BadMail, which names the value and the rule, and TypeError if `job` is not an EmailJob.
+        """
         if not isinstance(job, EmailJob):
             raise TypeError(f"job must be an EmailJob, not {describe(job)}")
         sender, address = checked_address("sender", sender), checked_address("address", job.address)
         name, subject = checked_line("name", job.name), checked_line("subject", job.subject)
-        if ENCODED.search(f"{name} {address}"):  # half of the encoded word in each of them
+        if ENCODED.search(f"{name} {address}"):  # an encoded word may begin in the name and end in the address
             both = f"{describe(name)} and {describe(address)}"
             raise BadMail(f"name and address must not form an encoded word (RFC 2047) together, not {both}")
         body = checked_text("body", job.body)
@@ -69,30 +88,32 @@ class CheckedMail:
 
     @property
     def needs_utf8(self) -> bool:
-        """True if an address is not ASCII: only a server with SMTPUTF8 (RFC 6531) can take this mail."""
+        """True if an address is not ASCII. Only a server with SMTPUTF8 (RFC 6531) accepts such a mail."""
         return not (self.sender.isascii() and self.address.isascii())
 
 
 def checked_address(name: str, value: Any) -> str:
-    """Return one plain mail address of at most 254 bytes (RFC 5321). Raises BadMail for anything else.
+    """Return `value` if it is one plain mail address of at most 254 bytes (RFC 5321). Otherwise raise BadMail.
 
-    A quoted local part (`"a b"@example.com`) is refused: no mailbox of a user has one.
+    `name` is the name of the field, for the message. A quoted local part (`"a b"@example.com`) is refused, because real
+    mailboxes do not have one.
     """
     if isinstance(value, str):
-        address = str.__str__(value)  # a plain string, also if `value` has a class with methods of its own
+        address = str.__str__(value)  # a plain string, even if `value` is of a subclass with its own methods
         local, _, domain = address.rpartition("@")
-        # smtplib parses the address once more for the envelope: what it would send must be this very address.
+        # smtplib parses the address again for the envelope. It must find exactly this address.
         plain = _is_local(local) and _is_domain(domain) and not ENCODED.search(address)
-        if plain and _fits(address, MOST_ADDRESS) and quoteaddr(address) == f"<{address}>":
+        if plain and _fits(address, MAX_ADDRESS) and quoteaddr(address) == f"<{address}>":
             return address
     raise BadMail(f"{name} must be one address like name@example.com, not {describe(value)}")
 
 
 def checked_line(name: str, value: Any) -> str:
-    """Return text for a header. A line end in the text would begin another header (header injection).
+    """Return `value` if it is text for one header. `name` is the name of the field, for the message.
 
-    Raises BadMail for control characters, and for text with an encoded word (RFC 2047): mail programs would decode
-    the word, including the line ends in it.
+    Raises BadMail for control characters, because a line end would begin another header (header injection). Raises
+    BadMail for an encoded word (RFC 2047) too, because mail programs would decode it, with the line ends in it. Raises
+    what `checked_text` raises.
     """
     line = checked_text(name, value)
     if CONTROL.search(line):
@@ -103,7 +124,10 @@ def checked_line(name: str, value: Any) -> str:
 
 
 def checked_text(name: str, value: Any) -> str:
-    """Return text that can be encoded as UTF-8. Raises BadMail for anything else, and for NUL (RFC 5321)."""
+    """Return `value` if it is text that UTF-8 can encode, without NUL (RFC 5321). Otherwise raise BadMail.
+
+    `name` is the name of the field, for the message.
+    """
     if isinstance(value, str):
         text = str.__str__(value)
         if "\0" not in text and not SURROGATE.search(text):
@@ -112,19 +136,22 @@ def checked_text(name: str, value: Any) -> str:
 
 
 def _is_local(local: str) -> bool:
-    return LOCAL.fullmatch(local) is not None and _fits(local, MOST_LOCAL)
+    return LOCAL.fullmatch(local) is not None and _fits(local, MAX_LOCAL)
 
 
 def _is_domain(domain: str) -> bool:
-    """True for labels of letters, digits, and inner hyphens. Letters of Indic and Thai labels carry marks."""
+    """Return True if every label has only letters, digits, and hyphens, and no hyphen at its beginning or end.
+
+    Combining marks count as letters, because the letters of Indic and Thai labels need them.
+    """
     return all(
-        _fits(label, MOST_LABEL)
+        _fits(label, MAX_LABEL)
         and not (label.startswith("-") or label.endswith("-"))
-        and all(sign == "-" or unicodedata.category(sign)[0] in "LMN" for sign in label)
+        and all(char == "-" or unicodedata.category(char)[0] in "LMN" for char in label)
         for label in domain.split(".")
     )
 
 
 def _fits(text: str, most: int) -> bool:
-    """True for 1 to `most` bytes of UTF-8."""
+    """Return True if the text has from 1 to `most` bytes in UTF-8."""
     return not SURROGATE.search(text) and 0 < len(text.encode()) <= most

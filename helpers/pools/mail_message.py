@@ -1,14 +1,17 @@
-"""Build the bytes of one mail, for a server that takes 8-bit lines and for one that does not, and verify them.
+"""Build the bytes of one mail, for servers with and without 8-bit lines, and verify them.
 
-What a server takes is negotiated (see `smtp_delivery`), so a mail has up to two forms with the same content:
-- the portable form: headers in ASCII, with RFC 2047 encoded words where needed, and a body in 7 bits: as it is if it
-  is ASCII, and otherwise quoted-printable or base64, whichever is shorter;
-- the 8-bit form: the same headers, and the body in UTF-8 as it is. It needs 8BITMIME (RFC 6152).
-Only an address that is not ASCII puts UTF-8 into the headers, and then the mail needs SMTPUTF8 (RFC 6531).
+A server says which extensions it offers only after it is connected (see `smtp_delivery`). So a mail has up to two forms
+with the same content:
+- The portable form has ASCII headers, with RFC 2047 encoded words where needed, and a 7-bit body. An ASCII body is sent
+  unchanged. Any other body is encoded as quoted-printable or base64, whichever is shorter.
+- The 8-bit form has the same headers and an unchanged UTF-8 body. It needs 8BITMIME (RFC 6152).
+Only an address that is not ASCII puts UTF-8 into the headers. Such a mail needs SMTPUTF8 (RFC 6531).
 
-A body line of more than 998 bytes (RFC 5322) is never sent as it is. Each mail is parsed again before it is sent, see
-`mail_readback`. The headers are not folded by `email.policy`: in Python 3.11.7 its folding drops the quotes from a
-long display name with a comma, and the mail then names other recipients.
+Always true: the bytes were parsed again and compared with the fields (see `mail_readback`), and no line is longer than
+998 bytes (RFC 5322). Without this check, a bug in a library could send a mail to other recipients.
+
+This module folds the headers itself and does not let `email.policy` fold them: in Python 3.11.7, `email.policy` drops
+the quotes from a long display name that contains a comma, and the mail then names other recipients.
 """
 
 import base64
@@ -19,10 +22,10 @@ from email.message import EmailMessage
 from email.parser import Parser
 
 from .mail_fields import CheckedMail, EmailJob
-from .mail_readback import CONTENT_TYPE, MOST_LINE, POLICY, verify
+from .mail_readback import CONTENT_TYPE, MAX_LINE, POLICY, verify
 
 FOLD = 78  # characters in a header line (RFC 5322 section 2.1.1), without the line end
-MOST_PLAIN = 60  # characters of a name or subject that is written as it is, on one line with its header
+MAX_PLAIN = 60  # characters: a longer name or subject is written as encoded words, which can be folded
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+( [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -30,25 +33,25 @@ PLAIN = re.compile(r"([!-~]([ -~]*[!-~])?)?")
 
 
 class OutgoingMail:
-    """One checked mail, for any server. `fields` are its checked fields.
+    """One checked mail, ready for any server. Its attribute `fields` is the `CheckedMail`.
 
-    Raises BadMail, which names the value and the rule; TypeError if `job` is not an EmailJob.
+    Raises BadMail, which names the value and the rule, and TypeError if `job` is not an EmailJob.
     """
 
     def __init__(self, job: EmailJob, sender: str) -> None:
         self.fields = CheckedMail.of(job, sender)
-        # An ASCII body has one form for all servers. That form is built here, before the mail occupies a connection.
+        # An ASCII body has the same form for all servers. Build that form now, before the mail occupies a connection.
         self._only_form = encode(self.fields) if self.fields.body.isascii() else None
 
     def content(self, *, eight_bit: bool) -> bytes:
-        """Return the verified bytes for a server that takes 8-bit lines, or for one that does not. Raises BadMail."""
+        """Return the verified bytes, in the 8-bit form or in the portable form. Raises BadMail, as `encode` does."""
         return encode(self.fields, eight_bit=eight_bit) if self._only_form is None else self._only_form
 
 
 def build_message(job: EmailJob, sender: str) -> EmailMessage:
-    """Return the mail in its portable form, as a message object; `as_bytes()` gives the bytes that are sent.
+    """Return the mail in its portable form as a message object, whose `as_bytes()` returns the bytes that are sent.
 
-    Raises BadMail, which names the value and the rule; TypeError if `job` is not an EmailJob.
+    Raises BadMail, which names the value and the rule, and TypeError if `job` is not an EmailJob.
     """
     message = Parser(policy=POLICY).parsestr(encode(CheckedMail.of(job, sender)).decode())
     assert isinstance(message, EmailMessage)
@@ -56,15 +59,15 @@ def build_message(job: EmailJob, sender: str) -> EmailMessage:
 
 
 def encode(fields: CheckedMail, *, eight_bit: bool = False) -> bytes:
-    """Return the verified bytes of the mail. With `eight_bit` the body may be UTF-8 as it is.
+    """Return the verified bytes of the mail, in the 8-bit form if `eight_bit` is true, else in the portable form.
 
     Raises BadMail if the bytes, parsed again, are not the mail that `fields` describe.
     """
-    encoding, body = _body(fields.body, eight_bit)
+    encoding, body = _encode_body(fields.body, eight_bit)
     head = [
         f"From: {fields.sender}",
-        _to(fields.name, fields.address),
-        _subject(fields.subject),
+        _to_header(fields.name, fields.address),
+        _subject_header(fields.subject),
         f"Date: {fields.date}",
         f"Message-ID: {fields.message_id}",
         f"Content-Type: {CONTENT_TYPE}",
@@ -76,35 +79,36 @@ def encode(fields: CheckedMail, *, eight_bit: bool = False) -> bytes:
     return content
 
 
-def _to(name: str, address: str) -> str:
+def _to_header(name: str, address: str) -> str:
     if not name:
         return f"To: {address}"
-    if len(name) > MOST_PLAIN or not ATOMS.fullmatch(name):
-        # Encoded words and not a quoted string: nothing in them can be taken for a comma, a quote, or an address.
-        return f"To: {_words('To', name)}\r\n <{address}>"
+    if len(name) > MAX_PLAIN or not ATOMS.fullmatch(name):
+        # Use encoded words and not a quoted string, because they contain no comma, quote, or address that a server
+        # could misread.
+        return f"To: {_encoded_words('To', name)}\r\n <{address}>"
     line = f"To: {name} <{address}>"
     return line if len(line) <= FOLD else f"To: {name}\r\n <{address}>"
 
 
-def _subject(subject: str) -> str:
-    plain = len(subject) <= MOST_PLAIN and PLAIN.fullmatch(subject)
-    return f"Subject: {subject if plain else _words('Subject', subject)}"
+def _subject_header(subject: str) -> str:
+    plain = len(subject) <= MAX_PLAIN and PLAIN.fullmatch(subject)
+    return f"Subject: {subject if plain else _encoded_words('Subject', subject)}"
 
 
-def _words(header: str, text: str) -> str:
+def _encoded_words(header: str, text: str) -> str:
     """Return the text as encoded words in UTF-8, folded into lines of at most 78 characters (RFC 2047)."""
     return Header(text, "utf-8", header_name=header).encode(linesep="\r\n")
 
 
-def _body(text: str, eight_bit: bool) -> tuple[str, bytes]:
+def _encode_body(text: str, eight_bit: bool) -> tuple[str, bytes]:
     """Return the Content-Transfer-Encoding and the encoded body.
 
-    All line ends become CRLF, also a single carriage return: some servers take one for a line end, so a dot after it
-    could end this mail and begin another (SMTP smuggling).
+    All line ends become CRLF, even a single carriage return. Some servers read a single carriage return as a line end,
+    so a dot after it could end this mail and begin another one (SMTP smuggling).
     """
     lines = LINE_END.sub("\r\n", text)
     raw = (lines if lines.endswith("\r\n") else f"{lines}\r\n").encode()
-    if max(map(len, raw.split(b"\r\n"))) <= MOST_LINE and (eight_bit or raw.isascii()):
+    if max(map(len, raw.split(b"\r\n"))) <= MAX_LINE and (eight_bit or raw.isascii()):
         return ("7bit" if raw.isascii() else "8bit"), raw
     quoted = binascii.b2a_qp(raw, istext=True)
     packed = base64.encodebytes(raw).replace(b"\n", b"\r\n")

@@ -1,7 +1,10 @@
-"""Parse the finished bytes of a mail again, and refuse the mail if they say anything but what was asked for.
+"""Parse the finished bytes of a mail again, and refuse the mail if they differ from the fields that were submitted.
 
-The libraries that encode and fold headers have had bugs by which a mail named other recipients or gained a header.
-So nobody trusts them here: `verify` reads the bytes as a receiver would, and compares every field with its source.
+The libraries that encode and fold headers have had bugs that added a recipient or a header to a mail. Therefore
+`verify` does not trust them. It parses the bytes as a receiver would, and compares every field with its source.
+
+Always true: a mail that passes `verify` has exactly the headers in HEADERS, one sender, one recipient, and the subject
+and the body that were submitted. This is the last check before the mail is sent, so no later step finds a mistake.
 """
 
 import re
@@ -14,7 +17,7 @@ from typing import Any
 from .mail_fields import BadMail, CheckedMail
 from .words import describe, describe_error
 
-MOST_LINE = 998  # bytes in a line, without its CRLF (RFC 5322 section 2.1.1)
+MAX_LINE = 998  # bytes in a line, without its CRLF (RFC 5322 section 2.1.1)
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID"]
 HEADERS += ["Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
 POLICY = policy.SMTPUTF8.clone(refold_source="none")  # "none": `as_bytes()` writes each header as it was parsed
@@ -26,14 +29,15 @@ BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
 def verify(content: bytes, fields: CheckedMail) -> None:
-    """Raise BadMail if `content`, parsed again, is not the mail that `fields` describe. Lines end with CRLF."""
+    """Raise BadMail if `content`, parsed again, is not the mail that `fields` describe.
+
+    Raises BadMail too if a line of `content` does not end with CRLF or is longer than 998 bytes.
+    """
     lines = content.split(b"\r\n")
-    if BARE.search(content) or lines[-1] or max(map(len, lines)) > MOST_LINE:
-        raise BadMail(
-            f"a mail must have lines of at most {MOST_LINE} bytes that end with CRLF, not {describe(content)}"
-        )
-    found = _read(content)
-    for name, value in _wanted(fields).items():
+    if BARE.search(content) or lines[-1] or max(map(len, lines)) > MAX_LINE:
+        raise BadMail(f"a mail must have lines of at most {MAX_LINE} bytes that end with CRLF, not {describe(content)}")
+    found = _parse(content)
+    for name, value in _expected(fields).items():
         if found[name] != value:
             raise BadMail(
                 f"{name} must be the same when the finished mail is parsed again: "
@@ -41,7 +45,7 @@ def verify(content: bytes, fields: CheckedMail) -> None:
             )
 
 
-def _wanted(fields: CheckedMail) -> dict[str, Any]:
+def _expected(fields: CheckedMail) -> dict[str, Any]:
     return {
         "headers": HEADERS,
         "sender": [("", fields.sender)],
@@ -55,18 +59,18 @@ def _wanted(fields: CheckedMail) -> dict[str, Any]:
     }
 
 
-def _read(content: bytes) -> dict[str, Any]:
-    """Parse the mail. Raises BadMail for whatever the parser raises: for it the mail cannot be read."""
+def _parse(content: bytes) -> dict[str, Any]:
+    """Parse the mail and return its fields. Raises BadMail if the parser raises anything."""
     try:
         message = BytesParser(policy=POLICY).parsebytes(content)
         assert isinstance(message, EmailMessage)
-        return _values(message)
+        return _fields(message)
     except Exception as error:
         why = describe_error(error)
         raise BadMail(f"a mail must be readable, but parsing {describe(content)} gives {why}") from error
 
 
-def _values(message: EmailMessage) -> dict[str, Any]:
+def _fields(message: EmailMessage) -> dict[str, Any]:
     return {
         "headers": message.keys(),
         "sender": [_mailbox(address) for address in message["From"].addresses],
@@ -75,7 +79,7 @@ def _values(message: EmailMessage) -> dict[str, Any]:
         "date": str(message["Date"]),
         "message_id": str(message["Message-ID"]),
         "content_type": str(message["Content-Type"]),
-        # Not `get_content()`, which parses the Content-Type header six times.
+        # `_body` replaces `message.get_content()`, which parses the Content-Type header six times.
         "body": LINE_END.sub("\n", _body(message)).removesuffix("\n"),
         "defects": message.defects,
     }
@@ -91,10 +95,14 @@ def _mailbox(address: Address) -> tuple[str, str]:
 
 
 def _without_space(text: str) -> str:
-    """A name without white space: the parser changes it between and inside encoded words, which harms nobody."""
+    """Return a name without white space.
+
+    The parser changes white space between and inside encoded words. This change is harmless, so the comparison ignores
+    white space in names.
+    """
     return "".join(text.split())
 
 
 def _decoded(text: str) -> str:
-    """The parser keeps UTF-8 of a header as surrogate escapes: turn them into the characters that they stand for."""
+    """Replace surrogate escapes, which the parser uses for UTF-8 in a header, by the characters that they stand for."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,4 +1,9 @@
-"""Which errors are meant: exception classes, or a function of an error."""
+"""Match an error against exception classes, or against a function that is called with the error.
+
+Options such as `retry_on` and `broken` take either form. Always true: matching against classes does not read the
+error's `__class__`, which may be user code that raises. A function of the user may raise, and the caller has to handle
+that.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +15,11 @@ Errors = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseE
 
 
 def classes_or_function(name: str, errors: Any) -> Any:
-    """Return `errors`, a single class as a tuple. Raises TypeError if it is neither classes nor a plain function."""
+    """Check `errors`, and return it as a tuple of exception classes or as a function. A single class becomes a tuple.
+
+    `name` is the name of the argument, for the message. Raises TypeError if `errors` is neither an exception class, nor
+    a tuple of them, nor a plain function.
+    """
     classes = errors if type(errors) is tuple else (errors,)
     if all(issubclass(type(kind), type) and issubclass(kind, BaseException) for kind in classes):
         return classes
@@ -21,6 +30,9 @@ def classes_or_function(name: str, errors: Any) -> Any:
 
 
 def matches(error: BaseException, errors: Any) -> bool:
-    """Return True if `errors`, from `classes_or_function`, names this error. If it is a function, it may raise."""
-    # Not isinstance(error, errors): it asks `error.__class__`, which is user code and may raise.
+    """Return True if `error` matches `errors`, which is a return value of `classes_or_function`.
+
+    If `errors` is a function, this function raises what it raises.
+    """
+    # Do not use isinstance(error, errors), because it reads `error.__class__`.
     return issubclass(type(error), errors) if type(errors) is tuple else bool(errors(error))

@@ -1,8 +1,8 @@
-"""Where finished results go: an outlet for `results()`, for each stream, or for a callback.
+"""Where finished results go: an outlet for `results()`, one for each stream, or one that calls a callback.
 
-Always true: a result is counted before it is put here, so a thread that has read a result finds it in `stats()`. `put`
-and `get` are one call in C each. A None in an outlet is not a result: it wakes the reader, which then checks again
-whether there is something else to do.
+Always true: a result is counted before it is put into an outlet, so a thread that has read a result finds it in
+`stats()`. `put` and `get` are one call each of a function written in C. A None in an outlet is not a result. It wakes
+the reader, which then checks again what there is to do.
 """
 
 from collections.abc import Callable
@@ -16,43 +16,43 @@ Value = TypeVar("Value")
 
 
 class Outlet(SimpleQueue[Result[Job, Value] | None]):
-    """The finished results of one reader, in the order in which they finished.
+    """The finished results for one reader, in the order in which they finished.
 
     Attributes:
-        wanted:   False once the stream that reads here has been left; guarded by the pool's lock.
-        delayed:  the number of jobs of this outlet that wait for a retry; guarded by the pool's lock.
-        owed:     the number of results that the stream still has to read; only the reading thread uses it.
-        eager:    True if `deliver` must be called, without the lock, after results have been put here.
+        is_open:       False once the reader has left the stream that reads here; guarded by the pool's lock.
+        delayed:       the number of jobs of this outlet that wait for a retry; guarded by the pool's lock.
+        unread:        the number of results that the stream still has to read; only the reading thread uses it.
+        has_callback:  True if `deliver` must be called, without the lock, after results were put here.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.wanted = True
-        self.delayed = self.owed = 0
-        self.eager = False
+        self.is_open = True
+        self.delayed = self.unread = 0
+        self.has_callback = False
 
     def wake(self) -> None:
         """Wake the reader, so that it checks again."""
         self.put(None)
 
     def deliver(self) -> None:
-        """Deliver the results. In this class nothing is done, because a reader takes them."""
+        """Deliver the results. This class does nothing here, because a reader takes the results."""
 
 
 class CallbackOutlet(Outlet[Job, Value]):
     """Calls a callback with every result, in the thread that finished or cancelled the job.
 
-    All that the callback raises goes to `note_error`, because that thread may be a worker, which must go on.
+    Every error of the callback goes to `note_error`, because that thread may be a worker, which must continue.
     """
 
     def __init__(self, callback: Callable[[Result[Job, Value]], object], note_error: Callable[[BaseException], None]):
         super().__init__()
-        self.eager = True
+        self.has_callback = True
         self._callback = callback
         self._note_error = note_error
 
     def deliver(self) -> None:
-        """Call the callback with every result that is here."""
+        """Call the callback with every result in this outlet."""
         while True:
             try:
                 result = self.get_nowait()
@@ -67,4 +67,4 @@ class CallbackOutlet(Outlet[Job, Value]):
             self._callback(result)
         except BaseException as error:
             self._note_error(error)
-        del result  # the frames of an error that is kept lead to this frame
+        del result  # A kept error refers to its frames, and they refer to this frame.

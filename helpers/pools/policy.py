@@ -1,15 +1,16 @@
-"""`RetryPolicy`: decide whether a failed job is retried, and after how many seconds.
+"""`RetryPolicy`: decides whether a failed job is retried, and after how many seconds.
 
-A policy only decides. It neither waits nor calls a handler. The names of its options are those of tenacity and of the
-AWS SDKs.
+A policy only decides. It neither waits nor calls a handler. Its options have the names that tenacity and the AWS SDKs
+use.
 
-An error has a say in the decision, whatever its class:
-- `permanent`: if it `is True`, the job is not retried.
-- `retry_after`: the job is not retried earlier than that. See `retry_after_seconds` for the forms it may have. None
-  means that the error does not ask for a wait.
+An error of any class can influence the decision with two attributes:
+- `permanent`: if it is True, the job is not retried.
+- `retry_after`: the job is not retried before this time has passed. `retry_after_seconds` lists the forms that it may
+  have. None means that the error does not ask for a wait.
 
-Errors, jobs, and the functions in `retry_on` and `give_up_on` belong to the user. Whatever they raise ends the job's
-retries, and the decision names it.
+Always true: errors, jobs, and the functions in `retry_on` and `give_up_on` are user code, and a policy lets none of
+their exceptions through. If any of them raises, the job is not retried, and the reason of the decision names the
+exception. If `decide` itself raised, the dead letter of the job would say only that the policy raised.
 """
 
 import random
@@ -32,19 +33,20 @@ ATTEMPTS_USED_UP = "attempts used up"
 NOT_RETRYABLE = "not to be retried"
 RETRY = "to be retried"
 
-# The same call would fail in the same way again, because the program is wrong. The list leaves out `ValueError` (with
-# `UnicodeError`), `LookupError`, and `RuntimeError` (with `NotImplementedError` and `RecursionError`): handlers and
-# libraries raise them for bad answers of a server as well, which a retry may cure.
+# After one of these errors, the same call would fail in the same way again, because the program is wrong. `ValueError`,
+# `LookupError`, `RuntimeError`, and their subclasses are not in the list: handlers and libraries also raise them if a
+# server sends a bad reply, and then a retry may succeed.
 PROGRAMMING_ERRORS = (TypeError, NameError, AttributeError, SyntaxError, AssertionError, ImportError)
 ONLY_IF_NAMED = (PROGRAMMING_ERRORS, (OutcomeUnknown,))
 
 
 class RetryDecision(NamedTuple):
-    """The answer of `RetryPolicy.decide`.
+    """The decision of `RetryPolicy.decide` about one failed attempt.
 
     Attributes:
-        wait:    seconds until the next attempt; None: there is no other attempt.
-        reason:  the rule that ended the retries, for example "attempts used up"; "to be retried" if there is a wait.
+        wait:    the seconds until the next attempt, or None if there is no other attempt.
+        reason:  the rule that ended the retries, for example "attempts used up", or "to be retried" if `wait` is a
+                 number.
     """
 
     wait: float | None
@@ -55,29 +57,33 @@ class RetryPolicy:
     """The rules for retries: which errors, how many attempts, how long to wait (exponential backoff with full jitter).
 
     Args:
-        max_attempts:     attempts per job, the first one included.
-        base:             the ceiling of the first wait, in seconds. It doubles with every further attempt,
-        cap:              up to this many seconds.
-        jitter:           True: wait a random time between 0 and the ceiling; False: always wait the ceiling itself.
-        retry_on:         the errors that are retried: an exception class, a tuple of them, or a function of the error.
+        max_attempts:     the number of attempts per job, including the first one, from 1 up.
+        base:             the ceiling of the first wait, in seconds. It doubles with every further attempt.
+        cap:              the maximum of the ceiling, in seconds.
+        jitter:           True: wait a random time between 0 and the ceiling. False: always wait for the ceiling itself.
+        retry_on:         the errors that are retried: an exception class, a tuple of them, or a function that is called
+                          with the error and returns True or False.
         give_up_on:       the errors that are not retried although they are in `retry_on`, in the same forms.
-        seed:             makes the jitter the same in every run. It then depends on the seed, the attempt, and
-                          `describe(job)`. So jobs that have the same description wait equally long, and jobs whose
-                          `repr` raises or contains a memory address wait differently in every run.
-        max_elapsed:      seconds from the job's first submission within which its last attempt must start; None: no
+        seed:             None, or a whole number from 0 up that makes the jitter the same in every run. The jitter then
+                          depends on the seed, the attempt, and `describe(job)`. Jobs with the same description wait
+                          equally long. Jobs whose `repr` raises or contains a memory address wait differently in every
+                          run.
+        max_elapsed:      the seconds from the job's submission within which its last attempt must start; None: no
                           limit. A retry that would start later is not made.
-        max_retry_after:  the longest `retry_after`, in seconds. A job whose error asks for more is not retried.
-        budget:           a `RetryBudget` that every retry takes tokens from; None: no budget.
+        max_retry_after:  the maximum `retry_after`, in seconds. A job whose error asks for more is not retried.
+        budget:           a `RetryBudget` from which every retry takes tokens; None: no budget.
 
-    Some errors are retried only if `retry_on` names them: by their class or a base class of the same kind, or as a
-    function that says yes. `Exception` does not name them. They are `OutcomeUnknown`, because the work might be done
-    twice, and the programming errors TypeError, NameError, AttributeError, SyntaxError, AssertionError, ImportError,
-    and their subclasses. An error that is `permanent` and `JobCancelled` are never retried.
+    Some errors are retried only if `retry_on` names them, and `Exception` does not name them. These errors are
+    `OutcomeUnknown`, because a retry might do the work twice, and the programming errors TypeError, NameError,
+    AttributeError, SyntaxError, AssertionError, ImportError, and their subclasses. To name such an error, list its
+    class or one of its base classes that belongs to the same group, or pass a function that returns True for it. An
+    error whose `permanent` is True is never retried, and neither is `JobCancelled`.
 
-    An error's `retry_after` is waited for in full, and the backoff is added to it, so that jobs that were told the same
-    time do not come back at the same moment. A retry therefore waits at most `max_retry_after + cap` seconds.
+    A retry waits for the full `retry_after` of the error plus the backoff, so that jobs that got the same `retry_after`
+    are not retried at the same moment. A retry therefore waits at most max_retry_after + cap seconds.
 
-    Policies are equal if all their options are. They can be copied, and pickled if `retry_on` and `give_up_on` can.
+    Two policies are equal if all their options are equal. Policies can be copied, and they can be pickled if `retry_on`
+    and `give_up_on` can be pickled.
 
     Raises TypeError or ValueError for an argument that breaks its rule.
     """
@@ -114,26 +120,26 @@ class RetryPolicy:
     def decide(self, attempt: int, error: BaseException, job: Any = None, *, elapsed: float = 0.0) -> RetryDecision:
         """Decide what happens after attempt number `attempt` (from 1) of `job` has failed with `error`.
 
-        `elapsed` is the time since the job's first submission, in seconds. If the answer is a retry, its tokens have
-        been taken from the budget. Raises nothing, apart from the KeyboardInterrupt of a Stop button that is pressed
-        while the main thread is here.
+        `elapsed` is the time since the job's submission, in seconds. If the decision is a retry, this call has taken
+        its tokens from the budget. Raises nothing, except the KeyboardInterrupt of a Stop button that is pressed while
+        the main thread runs this method.
         """
         try:
             if attempt >= self.max_attempts:
                 raise _GiveUp(ATTEMPTS_USED_UP)
             self._check_error(error)
-            wait = self._asked_wait(error) + self._backoff(attempt, job)
+            wait = self._requested_wait(error) + self._backoff(attempt, job)
             if self.max_elapsed is not None and elapsed + wait > self.max_elapsed:
                 raise _GiveUp(f"max_elapsed of {self.max_elapsed:g} s used up")
-            # The budget comes last, so that a job that is not retried for another reason takes no tokens.
-            if self.budget is not None and not _ask("budget", self.budget.try_withdraw):
+            # Ask the budget last, so that a job that is not retried for another reason takes no tokens.
+            if self.budget is not None and not _guarded("budget", self.budget.try_withdraw):
                 raise _GiveUp("retry budget empty")
         except _GiveUp as rule:
             return RetryDecision(None, rule.reason)
         return RetryDecision(wait, RETRY)
 
     def wait(self, attempt: int, error: BaseException, job: Any = None, elapsed: float = 0.0) -> float | None:
-        """Return the wait of `decide`, in seconds; None: the job is not retried. Takes tokens from the budget, too."""
+        """Return the seconds until the retry, or None if the job is not retried. Takes tokens, as `decide` does."""
         return self.decide(attempt, error, job, elapsed=elapsed).wait
 
     def retryable(self, error: BaseException) -> bool:
@@ -145,22 +151,22 @@ class RetryPolicy:
         return True
 
     def ceiling(self, attempt: int) -> float:
-        """Return the longest backoff after `attempt` failed attempts, in seconds, without any `retry_after`."""
+        """Return the longest backoff after `attempt` failed attempts, in seconds. It does not include `retry_after`."""
         return backoff.ceiling(attempt, self.base, self.cap)
 
     def _check_error(self, error: BaseException) -> None:
-        """Raise _GiveUp if this error is not to be retried."""
-        kind = type(error)  # not isinstance: the error's `__class__` may be a property that raises
-        if issubclass(kind, JobCancelled) or _ask("permanent", lambda: getattr(error, "permanent", False)) is True:
+        """Raise _GiveUp if a job with this error is not retried."""
+        kind = type(error)  # not isinstance, because the error's `__class__` may be a property that raises
+        if issubclass(kind, JobCancelled) or _guarded("permanent", lambda: getattr(error, "permanent", False)) is True:
             raise _GiveUp(NOT_RETRYABLE)
-        if not _ask("retry_on", lambda: matches(error, _naming(self.retry_on, kind))):
+        if not _guarded("retry_on", lambda: matches(error, _classes_for(kind, self.retry_on))):
             raise _GiveUp(NOT_RETRYABLE)
-        if _ask("give_up_on", lambda: matches(error, self.give_up_on)):
+        if _guarded("give_up_on", lambda: matches(error, self.give_up_on)):
             raise _GiveUp(NOT_RETRYABLE)
 
-    def _asked_wait(self, error: BaseException) -> float:
-        """Return the wait that the error asks for, in seconds. Raises _GiveUp if it is too long or not a time."""
-        asked = _ask("retry_after", lambda: getattr(error, "retry_after", None))
+    def _requested_wait(self, error: BaseException) -> float:
+        """Return the error's `retry_after` in seconds, or 0.0. Raises _GiveUp if it is too long or not a time."""
+        asked = _guarded("retry_after", lambda: getattr(error, "retry_after", None))
         if asked is None:
             return 0.0
         try:
@@ -183,7 +189,7 @@ class RetryPolicy:
         return vars(self) == vars(other) if type(self) is type(other) else NotImplemented
 
     def __hash__(self) -> int:
-        # Without `retry_on` and `give_up_on`: a function may be an object that has no hash.
+        # The hash leaves out `retry_on` and `give_up_on`, because a function may be an object that has no hash.
         return hash((type(self), self.max_attempts, self.base, self.cap, self.max_elapsed, self.max_retry_after))
 
     def __repr__(self) -> str:
@@ -200,10 +206,10 @@ class _GiveUp(Exception):
         self.reason = reason
 
 
-def _ask(source: str, question: Callable[[], Answer]) -> Answer:
-    """Return the answer of a call into user code. Whatever that code raises becomes a _GiveUp that names `source`."""
+def _guarded(source: str, user_code: Callable[[], Answer]) -> Answer:
+    """Call user code and return its answer. If it raises, raise a _GiveUp that names `source` and the error instead."""
     try:
-        return question()
+        return user_code()
     except BaseException as problem:
         if is_stop_button(problem):
             raise
@@ -211,8 +217,11 @@ def _ask(source: str, question: Callable[[], Answer]) -> Answer:
     raise _GiveUp(reason)
 
 
-def _naming(errors: Any, kind: type) -> Any:
-    """Return those classes of `errors` that may name an error of this kind; a function may name any."""
+def _classes_for(kind: type, errors: Any) -> Any:
+    """Return the classes of `errors` that can name an error of class `kind`. Return a function unchanged.
+
+    An error of a group in ONLY_IF_NAMED can be named only by a class of the same group.
+    """
     if type(errors) is tuple:
         for special in ONLY_IF_NAMED:
             if issubclass(kind, special):

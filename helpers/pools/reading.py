@@ -1,13 +1,14 @@
-"""How results come out of a pool: `results()` and `stream()`, one reader at a time.
+"""How results leave a pool: `results()` and `stream()`, for one reader at a time.
 
-Owns the choice of the reader. Always true: a result is yielded to at most one reader. A stream that is left early
-cancels its queued jobs; their results are counted, and no other reader gets them.
+Owns the decision who reads. Always true: each result is yielded to at most one reader. If a caller leaves a stream
+early, the queued jobs of the stream are cancelled. Their results are counted, and no other reader gets them.
 
-A stream is read and fed by one loop in the caller's thread. It never has more than queue_size + workers jobs in the
-pool, unread results included; jobs that wait for a retry do not count, or a few of them would hold up all the others.
+A stream submits its jobs and yields its results in one loop, in the caller's thread. It has a *window*: at most
+queue_size + workers of its jobs are in the pool or finished and unread. Jobs that wait for a retry do not count,
+because otherwise a few of them would hold up all the others.
 
-What a mistake would break: two readers would each see a part of the results and take it for everything; a stream that
-does not look again when its window opens waits for a result that may come much later.
+What a mistake would break: with two readers at a time, each would get some of the results and believe that it has all.
+A stream that does not notice that its window has room again waits for a result that may come much later.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -32,14 +33,14 @@ Results = Generator[Result[Job, Value], None, None]
 
 
 class _NoMore(Exception):
-    """No result will come any more."""
+    """No more results will come."""
 
 
 class Reading(Generic[Job, Value]):
     """The way out of a pool.
 
     Attributes:
-        outlet:  where the results of submitted jobs go.
+        outlet:  the outlet for the results of submitted jobs.
     """
 
     def __init__(
@@ -51,13 +52,13 @@ class Reading(Generic[Job, Value]):
         self.outlet = outlet
 
     def results(self) -> Results[Job, Value]:
-        """The results of submitted jobs as they finish, up to the end."""
-        if self.outlet.eager:
+        """Return a generator of the results of submitted jobs, in the order in which they finish."""
+        if self.outlet.has_callback:
             raise RuntimeError(f"{self._state.name} gives its results to on_result: there is nothing to read")
         return _started(self._read())
 
     def stream(self, source: Iterator[Job]) -> Results[Job, Value]:
-        """Feed the jobs of `source` and yield their results as they finish."""
+        """Return a generator that submits the jobs of `source` and yields their results as they finish."""
         return _started(self._feed(source))
 
     # -- results() --------------------------------------------------------------------------------------------------
@@ -72,65 +73,65 @@ class Reading(Generic[Job, Value]):
         except _NoMore:
             return
         finally:
-            # One line without a call: not even a second interrupt can leave the pool with a reader that has gone.
+            # This is one line without a call, so even a second interrupt cannot leave a reader that has ended.
             self._state.reader = None if self._state.reader is reading else self._state.reader
 
     def _no_more_results(self) -> bool:
-        """True if no job will finish any more, or if only the reading thread itself has ever submitted any."""
+        """Return True if no job will finish anymore, or if all jobs have finished and no other thread submits any."""
         state = self._state
         with state.lock:
-            return self._over() or (not state.unfinished() and self._intake.feeders == {current_thread()})
+            return self._over() or (not state.unfinished() and self._intake.submitters == {current_thread()})
 
     def _over(self) -> bool:
-        """True if no job will finish any more, as far as anybody waits for it."""
+        """Return True if no job will finish anymore, or if a shutdown has stopped waiting for the running jobs."""
         return self._state.abandoned or (self._state.closed and not self._state.present)
 
     # -- stream() ---------------------------------------------------------------------------------------------------
 
     def _feed(self, source: Iterator[Job]) -> Results[Job, Value]:
         outlet: Outlet[Job, Value] = Outlet()
-        failure: list[Exception] = []  # a list, because a traceback and a variable that refers to it form a cycle
+        failure: list[Exception] = []  # A variable would form a reference cycle with the traceback.
         reading = [outlet]
         try:
             yield self._begin(reading, waits=True)
             try:
                 yield from self._exchange(_guarded(source, failure), outlet)
-            except PoolClosed as error:  # as after an error of the source, the accepted jobs finish first
+            except PoolClosed as error:  # As after an error of the source, the accepted jobs finish first.
                 failure.append(error)
             yield from self._drain(outlet, failure)
         except BaseException:
-            # `break`, an exception in the loop, or an interrupt. Running jobs are not waited for: Python closes the
-            # generator while that exception is on its way, and a Stop must be quick.
+            # The caller's loop has ended with `break`, an exception, or an interrupt. Do not wait for the running jobs:
+            # Python closes this generator before the exception goes on, and a Stop must be quick.
             self._leave(outlet)
             raise
         finally:
-            # One line without a call: not even a second interrupt can leave the pool with a reader that has gone.
+            # This is one line without a call, so even a second interrupt cannot leave a reader that has ended.
             self._state.reader = None if self._state.reader is reading else self._state.reader
 
     def _exchange(self, source: Iterator[Job], outlet: Outlet[Job, Value]) -> Results[Job, Value]:
-        """Submit a job, yield the ready results, and so on, until the source ends. Raises PoolClosed."""
+        """Submit a job, yield the results that are ready, and repeat until the source ends. Raises PoolClosed."""
         admit, after, empty = self._intake.admit, self._intake.after, outlet.empty
         for job in source:
             while not admit(job, outlet) and not self._wait_to_admit(job, outlet):
-                if (result := self._next_owed(outlet)) is not None:
+                if (result := self._next_unread(outlet)) is not None:
                     yield result
             if after is not None:
                 after()
             while not empty():
                 if (result := outlet.get()) is not None:
-                    outlet.owed -= 1
+                    outlet.unread -= 1
                     yield result
 
     def _drain(self, outlet: Outlet[Job, Value], failure: list[Exception]) -> Results[Job, Value]:
-        """Yield the remaining results, and then raise the failure of the exchange, if there was one."""
-        while outlet.owed:
-            if (result := self._next_owed(outlet)) is not None:
+        """Yield the remaining results, and then raise the error of the source or of the pool, if there was one."""
+        while outlet.unread:
+            if (result := self._next_unread(outlet)) is not None:
                 yield result
         if failure:
             raise failure.pop()
 
     def _wait_to_admit(self, job: Job, outlet: Outlet[Job, Value]) -> bool:
-        """Wait for room. False if a result of this stream should be read first."""
+        """Wait for room and submit the job. Return False if the stream should first read a result."""
         intake, parker = self._intake, Parker()
         try:
             while self._state.closed or not self._should_read_first(outlet):
@@ -146,33 +147,35 @@ class Reading(Generic[Job, Value]):
             raise
 
     def _should_read_first(self, outlet: Outlet[Job, Value]) -> bool:
-        """True if the stream's window is full, or if a result of this stream will make room, or come before room does.
+        """Return True if the stream should read a result before it submits the next job.
 
-        Not if none of its own results is due (jobs of others fill the queue), nor if free workers are about to take all
-        queued jobs: a short queue must not let them stand idle while the stream waits for a result.
+        It should if the window is full, or if one of its own jobs must finish before there is room. It should not if
+        it has no unread job, because then the jobs of other submitters fill the queue. It should not either if free
+        workers are about to take all queued jobs: with a short queue, the workers would become idle while the stream
+        waits for a result.
         """
         state = self._state
         with state.lock:
-            if outlet.owed - outlet.delayed >= state.queue_size + state.present:
+            if outlet.unread - outlet.delayed >= state.queue_size + state.present:
                 return True
             free = state.present - state.running
-            return outlet.owed > 0 and (len(state.queue) > free or len(state.delayed) >= state.max_delayed)
+            return outlet.unread > 0 and (len(state.queue) > free or len(state.delayed) >= state.max_delayed)
 
-    def _next_owed(self, outlet: Outlet[Job, Value]) -> Result[Job, Value] | None:
-        """The next result of a stream. None: look at the window again, and ask again."""
+    def _next_unread(self, outlet: Outlet[Job, Value]) -> Result[Job, Value] | None:
+        """Return the stream's next result, or None: then check the window and call this again."""
         try:
             result = self._next(outlet, self._over)
         except _NoMore:
             why = f"{self._state.name} was shut down while jobs of this stream were still running"
             raise PoolClosed(why) from None
         if result is not None:
-            outlet.owed -= 1
+            outlet.unread -= 1
         return result
 
     def _leave(self, outlet: Outlet[Job, Value]) -> None:
-        """Cancel what this stream still has queued or delayed."""
+        """Cancel the queued and delayed jobs of a stream that its reader has left."""
         if self._state.lock._is_owned():  # type: ignore[attr-defined]
-            # The garbage collector closes a forgotten stream in the middle of a locked block, in this very thread.
+            # The garbage collector closes a forgotten stream in the middle of a locked block of this same thread.
             in_own_thread(partial(self._cancel, outlet))
         else:
             uninterrupted(partial(self._cancel, outlet))
@@ -180,21 +183,22 @@ class Reading(Generic[Job, Value]):
     def _cancel(self, outlet: Outlet[Job, Value]) -> None:
         now = self._state.clock()
         with self._state.lock:
-            outlet.wanted = False
+            outlet.is_open = False
             self._state.cancel(outlet, now)
 
     def _still_running(self) -> Outlet[Any, Any] | None:
-        """The outlet of a stream that was left while one of its jobs ran, which is still running."""
+        """Return the outlet of a stream that was left and still has a running job, or None."""
         with self._state.lock:
             in_hand = [worker.task for worker in self._crew.members]
-        return next((task[1] for task in in_hand if task is not None and not task[1].wanted), None)
+        return next((task[1] for task in in_hand if task is not None and not task[1].is_open), None)
 
     # -- one reader -------------------------------------------------------------------------------------------------
 
     def _begin(self, reading: list[Outlet[Job, Value]], waits: bool = False) -> Any:
-        """Become the reader of the outlet in `reading`. Each reader has a list of its own, and ends only itself.
+        """Make the caller the reader of the outlet in `reading`, a list by which a reader recognizes its own turn.
 
-        `waits`: then wait until no job of a stream that was left early is running any more.
+        If `waits` is true, then wait until no job of a stream that was left early is running. Raises RuntimeError if
+        the pool has a reader already.
         """
         with self._state.lock:
             if self._state.reader is not None:
@@ -207,8 +211,8 @@ class Reading(Generic[Job, Value]):
 
     @staticmethod
     def _next(outlet: Outlet[Job, Value], ended: Callable[[], bool]) -> Result[Job, Value] | None:
-        """The next result, once it is there. None: look again at what you wait for. Raises _NoMore at the end."""
-        # `ended` is asked before the look into the outlet, so that the look finds all results from before the end.
+        """Return the next result, or None if the caller should check again. Raises _NoMore if none will come."""
+        # Call `ended` before `get`, so that `get` finds every result that was put into the outlet before the end.
         end = outlet.empty() and ended()
         try:
             return outlet.get(True, 0 if end else SLICE)
@@ -219,10 +223,10 @@ class Reading(Generic[Job, Value]):
 
 
 def _guarded(source: Iterator[Job], failure: list[Exception]) -> Iterator[Job]:
-    """The jobs of the source. An error of the source ends them, and goes to `failure`.
+    """Yield the jobs of the source. If the source raises, put the error into `failure` and end.
 
-    An exception out of a signal handler must not be taken for one of the source: it may have come in the middle of a
-    step, and then the number of owed results is not exact, and waiting for them would never end.
+    An exception of a signal handler must not be treated as an error of the source. It may have arrived in the middle of
+    a step. Then the number of unread results is wrong, and waiting for them would never end.
     """
     try:
         for job in source:  # noqa: UP028 - `yield from` would close the source if the stream is left early
@@ -232,10 +236,10 @@ def _guarded(source: Iterator[Job], failure: list[Exception]) -> Iterator[Job]:
 
 
 def _started(generator: Results[Job, Value]) -> Results[Job, Value]:
-    """The generator, run up to its first yield: a second reader is refused at the call, and close() cleans up."""
+    """Run the generator up to its first yield, and return it. So a second reader is refused at the call."""
     try:
         next(generator)
         return generator
-    except BaseException:  # its own, or an interrupt just after it has started: no other code has it and could close it
+    except BaseException:  # After an interrupt no other code has the generator and could close it.
         generator.close()
         raise

@@ -1,4 +1,9 @@
-"""What a pool hands back for each job: a `Result`, and an `Attempt` for each time the job was tried."""
+"""`Result`, which a pool returns for each job, and `Attempt`, which describes one attempt at a job.
+
+Always true: `Result.run` records everything that a handler returns or raises, and raises nothing because of the
+handler. The error of a result keeps no local variables of the handler alive. If `run` raised, the handler's error would
+end the worker.
+"""
 
 import sys
 from collections.abc import Callable
@@ -28,10 +33,17 @@ Value = TypeVar("Value")
 
 
 class Attempt(NamedTuple):
-    """One try at a job, from `due` to `finished` (seconds on the pool's clock).
+    """One attempt at a job.
 
-    `due` is when the attempt was allowed to start: when the job was submitted or, for a retry, when its backoff was
-    over. So started - due is how late the attempt was. `error` is None if the attempt succeeded.
+    Attributes:
+        number:   the number of the attempt, from 1.
+        worker:   the number of the worker that ran it.
+        due:      when the attempt was allowed to start: when the job was submitted or, for a retry, when its backoff
+                  was over. So started - due is the delay of the attempt.
+        started, finished:  when the handler was called and when it returned or raised.
+        error:    the exception that the attempt ended with; None if it succeeded.
+
+    All times are in seconds on the pool's clock.
     """
 
     number: int
@@ -46,28 +58,30 @@ class Attempt(NamedTuple):
 
 
 class Result(Generic[Job, Value]):
-    """What became of one job, which worker ran it, and when.
+    """The outcome of one job: the value or the error, the worker that ran the job, and the times.
 
-    The pool fills a result in and does not touch it any more once a reader can see it. It is a single mutable object
-    with slots because a pool makes one per job: a frozen job and a frozen result would cost more than everything else.
+    The pool fills in a result while the job runs, and does not change it after a reader can see it. A result is one
+    mutable object with slots, because a pool creates one per job: creating a frozen object for the job and another
+    one for the result would take more time than everything else that the pool does.
 
     Attributes:
-        job:       what was submitted.
-        value:     what the handler returned; None if it raised.
-        error:     what the handler raised, `BaseException` included; None if it returned. Its traceback keeps every
-                   file and line, but not the local variables of the handler: see `tracebacks`.
-        worker:    the worker's number, from 1; None if no worker ever took the job.
-        attempt:   1 for the first try; 0 if there was none.
-        submitted, started, finished:  seconds on the pool's clock; `started` is None if the job never started. For a
-                   retried job the last two are times of the last attempt; `attempts` has all of them.
+        job:       the job that was submitted.
+        value:     the value that the handler returned; None if it raised.
+        error:     None if the handler returned. Otherwise the exception that it raised, `BaseException` included, or
+                   the reason why it could not finish, such as JobCancelled or WorkerDied. The traceback shows every
+                   file and line, but keeps no local variables of the handler: see `tracebacks`.
+        worker:    the number of the worker, from 1; None if the job was cancelled in the queue or while it was delayed.
+        attempt:   the number of the last attempt, from 1; 0 if the job never started.
+        submitted, started, finished:  in seconds on the pool's clock; `started` is None if `worker` is None. For a
+                   retried job, `started` and `finished` are times of the last attempt; `attempts` has the others.
 
-    Two results are equal if all of this is equal; a pickled or copied result is equal to the original as far as its
-    job, value, and error are.
+    Two results are equal if all these attributes and all attempts are equal. A copied or unpickled result is equal to
+    the original if the copies of its job, value, and error are equal to the originals.
     """
 
     __slots__ = (
         *("attempt", "error", "finished", "job", "started", "submitted", "value", "worker"),
-        *("_broke", "_due", "_earlier", "_letter"),  # only set for jobs that fail, are retried, or are redriven
+        *("_broke", "_due", "_earlier", "_letter"),  # set only for jobs that fail, are retried, or are redriven
     )
 
     job: Job
@@ -84,7 +98,7 @@ class Result(Generic[Job, Value]):
     _earlier: list[Attempt]
     _letter: Any
 
-    # Only three attributes are set here: every job pays for each line. The others are set once they are known.
+    # `__init__` sets only three attributes, because each line takes time in every job. The others are set later.
     def __init__(self, job: Job, submitted: float) -> None:
         self.job = job
         self.submitted = submitted
@@ -97,53 +111,54 @@ class Result(Generic[Job, Value]):
 
     @property
     def wait(self) -> float:
-        """Seconds in the queue: from submitted to started (to finished, if the job never started)."""
+        """The wait time in seconds, from submitted to started, or to finished if `started` is None."""
         return (self.finished if self.started is None else self.started) - self.submitted
 
     @property
     def duration(self) -> float:
-        """Service time in seconds: from started to finished; 0.0 if the job never started."""
+        """The service time in seconds, from started to finished; 0.0 if `started` is None."""
         return 0.0 if self.started is None else self.finished - self.started
 
     @property
     def latency(self) -> float:
-        """Seconds from submitted to finished: wait + duration."""
+        """The seconds from submitted to finished: wait + duration."""
         return self.finished - self.submitted
 
     @property
     def waiting_since(self) -> float:
-        """When this job last became ready to run: when it was submitted or, for a retry, when its backoff was over."""
+        """The time at which this job became ready to run: its submission or, for a retry, the end of its backoff."""
         return getattr(self, "_due", self.submitted)
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """Every try at this job, the last one included; empty if no worker ever took it."""
+        """All attempts at this job, including the last one; empty if the job never started."""
         earlier = getattr(self, "_earlier", ())
         return (*earlier, self._this_attempt()) if self.attempt > len(earlier) else tuple(earlier)
 
     @property
     def redriven_from(self) -> Any:
-        """The dead letter from which this job was submitted again; None for all other jobs."""
+        """The dead letter from which this job was redriven; None for a job that was not redriven."""
         return getattr(self, "_letter", None)
 
     @property
     def broke_resource(self) -> bool:
-        """True if the last attempt has failed because the resource of its worker was broken."""
+        """True if the last attempt failed because the resource of its worker was broken."""
         return getattr(self, "_broke", False)
 
     def mark_resource(self, broke: bool) -> None:
-        """Record whether this attempt has failed because the resource of its worker was broken."""
+        """Record whether this attempt failed because the resource of its worker was broken."""
         self._broke = broke
 
     def mark_redriven(self, letter: Any) -> None:
-        """Record that this job is a new submission of the one in that dead letter."""
+        """Record that this job was redriven from the dead letter `letter`."""
         self._letter = letter
 
     def record_attempt(self, due: float) -> None:
-        """Add this attempt to the earlier ones; the next attempt may start at `due`."""
+        """Add this attempt to the earlier attempts. The next one may start at `due` (seconds on the pool's clock)."""
         earlier, attempt = getattr(self, "_earlier", None), self._this_attempt()
         self._due = due
-        # The last step is one assignment or one call: a worker that dies here has recorded the attempt, or it has not.
+        # The last step is one assignment or one call in C. If an exception that is injected into the worker's thread
+        # ends the worker here, the attempt is recorded or not recorded, but never half recorded.
         if earlier is None:
             self._earlier = [attempt]
         else:
@@ -154,10 +169,14 @@ class Result(Generic[Job, Value]):
         return Attempt(self.attempt, self.worker, self.waiting_since, self.started, self.finished, self.error)
 
     def run(self, handler: Callable[[Job], Value], worker: int, clock: Callable[[], float]) -> None:
-        """Call the handler and record what it returns or raises. Raises nothing itself."""
+        """Call the handler, and record the value that it returns or the exception that it raises.
+
+        `worker` is the number of the worker, and `clock` returns seconds and must not raise. Raises no exception of
+        the handler.
+        """
         self.worker = worker
         self.started = clock()
-        self.attempt += 1  # before the call: an attempt that takes the whole process down was an attempt all the same
+        self.attempt += 1  # count the attempt before the call, so that an attempt that never returns is counted too
         try:
             self.value = handler(self.job)
             kind = type(self.value)
@@ -166,19 +185,21 @@ class Result(Generic[Job, Value]):
             self.error = None
         except BaseException as error:
             self.value, self.error = None, error
-            with suppress(BaseException):  # no memory left, say: the result matters more than the memory it holds
+            # Clearing may fail, for instance for lack of memory. The result must be recorded anyway.
+            with suppress(BaseException):
                 clear_locals(error, sys._getframe())
         self.finished = clock()
-        # The frames of the error lead to this frame through `f_back`. With `self` in it the two would form a cycle.
+        # The frames of the error lead to this frame through `f_back`. If this frame still referred to `self`, the
+        # frame, the result, and its error would form a reference cycle, which only the garbage collector could free.
         del self
 
     def drop(self, error: BaseException, now: float) -> None:
-        """Record that no worker ran the job, or will run it again, because of `error`."""
+        """Record that the job ends with `error` without another attempt, at the time `now`."""
         self.value, self.error, self.worker, self.started, self.finished = None, error, None, None, now
 
     def fail(self, error: BaseException, worker: int, now: float) -> None:
-        """Record that the attempt of this worker ended with `error`, which the handler did not raise."""
-        if self.attempt == len(getattr(self, "_earlier", ())):  # the worker died just before the attempt
+        """Record that the attempt of worker number `worker` ended with `error`, which the handler did not raise."""
+        if self.attempt == len(getattr(self, "_earlier", ())):  # the worker died before `run` counted the attempt
             self.attempt += 1
             self.worker, self.started = worker, now
         self.value, self.error, self.finished = None, error, now
@@ -199,11 +220,11 @@ class Result(Generic[Job, Value]):
 
 
 def _refuse_coroutine(value: Any) -> None:
-    """Raise TypeError for what a handler has returned, if it only runs when it is awaited."""
+    """Raise TypeError if `value`, which a handler has returned, runs only when it is awaited."""
     if type(value) is GeneratorType and not value.gi_code.co_flags & checks.ITERABLE_COROUTINE:
-        return  # an ordinary generator is a value like any other
-    # If it has not begun, it is closed, or Python would warn on stderr that it was never awaited. If it has, it is run
-    # somewhere else, and closing it would end what is not the pool's.
+        return  # an ordinary generator is a valid value
+    # Close a coroutine that has not started, because Python would otherwise warn on stderr that it was never awaited. A
+    # coroutine that has started belongs to other code, and closing it would end that code's work.
     if type(value) is CoroutineType and not (value.cr_running or value.cr_suspended):
         value.close()
     raise TypeError(

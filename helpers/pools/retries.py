@@ -1,16 +1,16 @@
-"""What becomes of a job that has failed: it is delayed and runs again, or it becomes a dead letter.
+"""What happens to a job that has failed: it is delayed and runs again, or it becomes a dead letter.
 
-Replaces one step of a pool, *settle*. Owns the dead letters. Always true:
+This module replaces one step of a pool, *settle*, and owns the dead letters. Always true:
 
-- A failed job is counted as failed and becomes a dead letter in one step under the lock; or it moves from its worker's
-  hand to the delayed jobs in one step. So it is never in none of these places, and never in two.
-- The policy is asked without the lock: it calls functions of the user.
-- A job whose pool was stopped, or whose stream was left, while it ran is not delayed any more: it is cancelled, with
-  its last error as the cause.
-- When a delayed job is due it goes to the end of the queue even if the queue is full. If it waited for room, workers
-  that need room for their retries would wait for workers: a deadlock that the article's program runs into.
+- One locked step counts a failed job as failed and makes it a dead letter, or moves it from its worker to the delayed
+  jobs. So a failed job is always in exactly one of these places.
+- The policy is called without the lock, because it calls functions of the user.
+- If the pool was stopped, or the stream was left, while the job ran, the job is not delayed. It is cancelled, with its
+  last error as the cause.
+- A delayed job that is due goes to the end of the queue even if the queue is full. If it waited for room, workers that
+  need room for their retries would wait for other workers, which is the deadlock of the article's program.
 
-What a mistake would break: a retry that is made twice, or never.
+What a mistake would break: a retry would happen twice, or never.
 """
 
 from contextlib import suppress
@@ -33,9 +33,9 @@ from .worker_loop import WorkerLoop
 
 
 class DeadLetter(NamedTuple):
-    """A job that was given up: every attempt with its error and time, and the rule that ended it.
+    """A job that will not be retried: every attempt with its error and times, and the rule that ended it.
 
-    `redriven_from` is the dead letter from which the job had been submitted again, or None.
+    `redriven_from` is the dead letter whose redrive submitted this job, or None.
     """
 
     job: Any
@@ -45,7 +45,7 @@ class DeadLetter(NamedTuple):
 
     @property
     def error(self) -> BaseException | None:
-        """What the last attempt raised."""
+        """The error of the last attempt."""
         return self.attempts[-1].error
 
     def __repr__(self) -> str:
@@ -56,7 +56,7 @@ class Retries:
     """The retries of one pool.
 
     Attributes:
-        letters:  the dead letters by their serial number, in the order in which the jobs were given up; guarded by the
+        letters:  the dead letters by their serial numbers, in the order in which they were added; guarded by the
                   pool's lock.
     """
 
@@ -83,8 +83,8 @@ class Retries:
         now = self._state.clock()
         wait, reason = self._decide(result, result.error, now)
         with self._state.lock:
-            if wait is not None and outlet.wanted and not self._state.cancelled.is_set():
-                self._alarm.at(now + wait)  # first: a worker that dies between the two must not leave a job behind
+            if wait is not None and outlet.is_open and not self._state.cancelled.is_set():
+                self._alarm.at(now + wait)  # First, because a worker may die before the next line.
                 self._state.delay(worker, task, now + wait)
             else:
                 self._give_up(result, now, None if wait is not None else reason)
@@ -92,23 +92,23 @@ class Retries:
 
     def _refill_budget(self, result: Result[Any, Any]) -> None:
         if self._policy.budget is not None:
-            with suppress(BaseException):  # a budget may be a subclass of the user's
+            with suppress(BaseException):  # The budget may be of a class that the user has written.
                 self._policy.budget.deposit(retried=result.attempt > 1)
 
     def _decide(self, result: Result[Any, Any], error: BaseException, now: float) -> RetryDecision:
         elapsed = now - result.submitted
         try:
             wait, reason = self._policy.decide(result.attempt, error, result.job, elapsed=elapsed)
-            if wait is not None:  # a NaN would stay in the heap of delayed jobs forever
+            if wait is not None:  # A NaN would stay in the heap of delayed jobs forever.
                 wait = checks.number("its wait must be a finite number of seconds from 0 up", wait)
             return RetryDecision(wait, reason if type(reason) is str else describe(reason))
-        except BaseException as problem:  # a policy may be a subclass of the user's
+        except BaseException as problem:  # The policy may be of a class that the user has written.
             return RetryDecision(None, f"the policy raised {describe_error(problem)}")
 
     def _give_up(self, result: Result[Any, Any], now: float, reason: str | None) -> None:
-        """Make a dead letter of a job that has failed; the caller counts it in the same locked block.
+        """Make a failed job a dead letter. The caller counts the job in the same locked block.
 
-        No reason: the policy would have retried it, but its pool or stream no longer wants it, so it is cancelled.
+        If `reason` is None, the policy allows a retry, but the pool or the stream has ended. Then the job is cancelled.
         """
         if reason is None:
             result.record_attempt(now)
@@ -117,7 +117,7 @@ class Retries:
             self.letters[next(self._numbers)] = DeadLetter(result.job, result.attempts, reason, result.redriven_from)
 
     def _bring_back(self) -> None:
-        """Called by the alarm: move every job that is due into the queue."""
+        """Queue every delayed job that is due. The alarm calls this."""
         now = self._state.clock()
         with self._state.lock:
             self._alarm.at(self._state.bring_back(now))
@@ -127,12 +127,12 @@ class Retries:
     # -- dead letters ---------------------------------------------------------------------------------------------
 
     def numbered(self) -> dict[int, DeadLetter]:
-        """The dead letters of this instant, by their serial number."""
+        """Return a copy of the dead letters by their serial numbers."""
         with self._state.lock:
             return dict(self.letters)
 
     def discard(self, numbers: list[int]) -> list[DeadLetter]:
-        """Remove these dead letters, as far as they are still there, and return them. An act."""
+        """Remove those of these dead letters that still exist, and return them. An act."""
         with self._state.lock:
             return [self.letters.pop(number) for number in numbers if number in self.letters]
 
@@ -141,19 +141,19 @@ class Retries:
         number: int,
         task: Task[Any, Any],
         intake: Intake[Any, Any],
-        feeder: Thread | None,
+        submitter: Thread | None,
         parker: Parker | None,
     ) -> bool:
-        """Move one dead letter's job into the queue, in one step. An act. Raises PoolClosed.
+        """Move the job of one dead letter into the queue, in one step. An act. Raises PoolClosed.
 
-        False if there is no room. True also if another thread has redriven or discarded the letter: then nothing is
-        moved, and the result in `task` has no letter.
+        Returns False if there is no room. If another thread has redriven or discarded the letter, this returns True but
+        moves nothing, and the result in `task` has no letter.
         """
         with self._state.lock:
             if number not in self.letters:
                 return True
             if not self._state.closed:
-                if not intake.offer(task, feeder, parker):
+                if not intake.offer(task, submitter, parker):
                     return False
                 task[0].mark_redriven(self.letters.pop(number))
                 return True

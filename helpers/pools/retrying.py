@@ -1,24 +1,24 @@
-"""A pool that retries: a failed job runs again later, and a job that is given up is kept where it can be found.
+"""A pool that retries: a failed job runs again later, and a job that is not retried is kept as a dead letter.
 
     with RetryingPool(handler, workers=5, policy=RetryPolicy(max_attempts=3, base=0.1, cap=5.0)) as pool:
-        for result in pool.stream(jobs):                  # one result per job, that of its last attempt
+        for result in pool.stream(jobs):                  # one result per job, from its last attempt
             ...
-        for letter in pool.dead_letters():                # every attempt's error and time
+        for letter in pool.dead_letters():                # every attempt's error and times
             ...
-        pool.redrive(where=lambda letter: ...)            # once the fault is fixed
+        pool.redrive(where=lambda letter: ...)            # once the cause is fixed
 
-Always true, beside what holds for `WorkerPool`:
-- A job that waits for its retry is *delayed*: it occupies no worker, no place in the queue, and none in its stream's
-  window. When `max_delayed` jobs are delayed, submitters wait, as they do for a full queue. Jobs that were accepted
-  before may still be delayed, so there are never more than max_delayed + queue_size + workers of them.
-- An attempt is counted before it starts, and no job is in two places, so no attempt is made twice.
-- A shutdown is complete when nothing is queued, delayed, or running, all checked under one lock. At its deadline, or
-  when it is forced, delayed jobs are cancelled, with their last error as the cause.
-- A job that is given up is a failed result and a `DeadLetter` from the same moment on.
+Always true, in addition to what holds for `WorkerPool`:
+- A job that waits for its retry is *delayed*. It occupies no worker, no place in the queue, and no place in the window
+  of its stream. When `max_delayed` jobs are delayed, submitters wait, as they do for a full queue. Jobs that were
+  accepted before may still be delayed, so at most max_delayed + queue_size + workers jobs are delayed.
+- An attempt is counted before it starts, and no job is in two places, so no attempt happens twice.
+- A shutdown is complete when nothing is queued, delayed, or running, which is checked under one lock. At its deadline,
+  or when it is forced, delayed jobs are cancelled, with their last error as the cause.
+- A job that is not retried becomes a failed result and a `DeadLetter` in one step.
 
-The cost: nothing for a job that succeeds; O(log n) for a retry among n. All dead letters are kept until a caller
-redrives or discards them: look at them. What not to do: retry work that is not safe to do twice. The pool does not do
-a job twice by itself, but a handler that fails after half of its work does that half again.
+The cost: nothing for a job that succeeds, and O(log n) for a retry when n jobs are delayed. The pool keeps all dead
+letters until a caller redrives or discards them, so look at them. What not to do: do not retry work that is not safe to
+do twice. The pool never runs a successful job again, but a handler that fails half-way repeats its first half.
 """
 
 from collections.abc import Callable
@@ -51,11 +51,11 @@ def _every(letter: DeadLetter) -> bool:
 
 
 class RetryingPool(WorkerPool[Job, Value]):
-    """`workers` threads that call handler(job), and again if it failed and `policy` says so.
+    """`workers` threads that call handler(job), and call it again if it failed and `policy` allows a retry.
 
     Args:
         handler, workers, queue_size:  as for `WorkerPool`.
-        policy:       which jobs are retried and when; None: no job is, and none becomes a dead letter.
+        policy:       which jobs are retried and when. None means that no job is retried or becomes a dead letter.
         max_delayed:  how many jobs may wait for a retry before submitters wait.
         options:      the other arguments of `WorkerPool`.
 
@@ -85,17 +85,17 @@ class RetryingPool(WorkerPool[Job, Value]):
             self._retries = Retries(state, crew, loop, self.policy)
 
     def dead_letters(self) -> list[DeadLetter]:
-        """The jobs that were given up, in that order. `measure.letters_frame` makes it a table."""
+        """Return the dead letters, oldest first. `measure.letters_frame` makes a table of them."""
         return [] if self._retries is None else list(self._retries.numbered().values())
 
     def redrive(self, where: Callable[[DeadLetter], bool] = _every, timeout: float | None = None) -> int:
-        """Submit again the jobs of the dead letters for which where(letter) is true. Returns how many.
+        """Submit again the jobs of the dead letters for which where(letter) is true, and return their number.
 
-        Each is a new submission that remembers its letter in `result.redriven_from`; the results come from `results()`.
-        Each letter is removed in the step in which its job enters the queue, so if this raises, every job is in
-        one of the two. Waits for room in the queue, at most `timeout` seconds in all.
+        Each job is a new submission. Its result comes from `results()` and has the letter in `redriven_from`. One step
+        removes the letter and queues the job, so if this method raises, every job is in one of the two places. It waits
+        for room in the queue, for at most `timeout` seconds in total.
 
-        Raises what `submit` raises, TypeError if `where` is no function, and what `where` raises (then none is moved).
+        Raises what `submit` raises, and TypeError if `where` is not a function. If `where` raises, nothing is moved.
         """
         checks.function("where", where)
         deadline = checks.deadline_after("timeout", timeout)
@@ -105,25 +105,25 @@ class RetryingPool(WorkerPool[Job, Value]):
     def discard_letters(self, where: Callable[[DeadLetter], bool] = _every) -> list[DeadLetter]:
         """Remove the dead letters for which where(letter) is true, and return them.
 
-        Raises TypeError if `where` is no function, and what `where` raises (then none is removed).
+        Raises TypeError if `where` is not a function. If `where` raises, nothing is removed.
         """
         checks.function("where", where)
         chosen = self._chosen(where)
         return [] if self._retries is None else uninterrupted(partial(self._retries.discard, chosen))
 
     def _chosen(self, where: Callable[[DeadLetter], bool]) -> list[int]:
-        """The serial numbers of the letters that are meant. `where` is called without the lock."""
+        """Return the serial numbers of the letters for which `where` is true. It is called without the lock."""
         letters = {} if self._retries is None else self._retries.numbered()
         return [number for number, letter in letters.items() if where(letter)]
 
     def _redrive_one(self, number: int, deadline: float | None, timeout: float | None) -> int:
-        """Move one dead letter's job into the queue; 0 if another thread has redriven or discarded it meanwhile."""
+        """Queue the job of one dead letter. Return 0 if another thread has redriven or discarded the letter, or 1."""
         assert self._retries is not None
         letter = self._retries.letters.get(number)
         if letter is None:
             return 0
         result: Result[Job, Value] = Result(letter.job, self._state.clock())
-        move = partial(self._retries.move, number, (result, self._outlet), self._intake, self._intake.feeder())
+        move = partial(self._retries.move, number, (result, self._outlet), self._intake, self._intake.submitter())
 
         def attempt(parker: Parker | None = None) -> bool:
             return uninterrupted(partial(move, parker))
@@ -135,7 +135,7 @@ class RetryingPool(WorkerPool[Job, Value]):
 
 
 class DynamicRetryingPool(DynamicPool[Job, Value], RetryingPool[Job, Value]):
-    """A pool that is both: between `min_workers` and `max_workers` threads, and failed jobs are retried.
+    """A pool with between `min_workers` and `max_workers` threads that also retries failed jobs.
 
-    Takes the arguments of both. A retry that has become due and finds no free worker counts like any job that waits.
+    It takes the arguments of both pools. A retry that is due counts for growth like every other queued job.
     """

@@ -1,7 +1,7 @@
-"""How many workers does a dynamic pool need now? Two pure functions that return a number and its reason.
+"""Decide how many workers a dynamic pool needs now. Two pure functions return the decision and its reason.
 
-The functions use no threads, clock, or lock, so a test can check every case in a microsecond. `DynamicPool` calls
-them and carries out what they return.
+The functions use no threads, no clock, and no lock, so a test can check each case in a microsecond. `DynamicPool` calls
+them, and starts or retires workers as they say.
 
 Either of two signs says that there are too few workers:
 
@@ -9,11 +9,14 @@ Either of two signs says that there are too few workers:
 - The job at the head of the queue has waited for `max_wait` seconds, however short the queue is. This sign shows a few
   jobs that take very long.
 
-The pool then starts all the workers that the backlog needs at once. If it started one worker per look at the queue,
-the last one would start when the burst is nearly over.
+The pool then starts all workers that the backlog needs at once. If it started only one worker each time it checked the
+queue, the last worker would start when the burst is nearly over.
 
 One sign says that there are too many workers: a worker has had no job for `idle_timeout` seconds. That time is long
 compared with one job, so a worker that gets a job from time to time is not stopped and started again and again.
+
+Always true: `wanted` never starts more than `max_workers`, and `may_retire` never leaves fewer than `min_workers`. A
+mistake in the first rule would overload the server that the jobs use.
 """
 
 from math import ceil
@@ -21,7 +24,7 @@ from typing import NamedTuple
 
 
 class Limits(NamedTuple):
-    """The rules that a dynamic pool keeps.
+    """The limits that a dynamic pool respects.
 
     Attributes:
         min_workers:   the minimum number of workers.
@@ -43,7 +46,7 @@ class Load(NamedTuple):
 
     Attributes:
         workers:      the number of workers, idle ones included.
-        idle:         how many of them have no job.
+        idle:         the number of these workers that have no job.
         queued:       the number of jobs in the queue.
         oldest_wait:  the seconds that the job at the head of the queue has waited; 0.0 if the queue is empty.
     """
@@ -60,10 +63,10 @@ class Decision(NamedTuple):
     Attributes:
         time:         when the number changed, in seconds on the pool's clock.
         before:       the number of workers before the change.
-        after:        the number of workers after it.
+        after:        the number of workers after the change.
         reason:       one of the texts in this module, such as "queue depth" or "idle".
-        queued:       the number of jobs in the queue at that instant.
-        oldest_wait:  the seconds that the job at the head of the queue had waited.
+        queued:       the number of jobs in the queue at the time of the change.
+        oldest_wait:  the seconds that the job at the head of the queue had waited at that time.
     """
 
     time: float
@@ -79,15 +82,15 @@ BELOW, RESIZED, NO_THREAD = "below the minimum", "resized", "no thread available
 
 
 def wanted(load: Load, limits: Limits) -> tuple[int, str]:
-    """Return the number of workers that there should be, and the reason if that is more than there are now.
+    """Return the number of workers that the pool should have, and the reason if it is larger than `load.workers`.
 
-    The number is never below `load.workers`: only `may_retire` makes the number smaller. The reason is "" if no worker
-    has to start.
+    The number is never smaller than `load.workers`, because workers end only after `may_retire`. The reason is "" if no
+    worker has to start.
     """
     if load.workers < limits.min_workers:
         return limits.min_workers, BELOW
     by_depth = ceil(load.queued / limits.backlog)
-    # Each queued job that has waited too long needs a worker that is not busy.
+    # If the oldest job has waited too long, each queued job needs a worker that is not busy.
     by_wait = load.workers - load.idle + load.queued if load.queued and load.oldest_wait >= limits.max_wait else 0
     needed = min(max(by_depth, by_wait), limits.max_workers)
     if needed <= load.workers:
@@ -96,9 +99,12 @@ def wanted(load: Load, limits: Limits) -> tuple[int, str]:
 
 
 def may_retire(workers: int, idle_for: float, limits: Limits) -> str:
-    """Return the reason why one of `workers` workers may retire, or "" if it has to stay.
+    """Return the reason why a worker may retire, or "" if it must stay.
 
-    `idle_for` is the number of seconds that the worker has had no job; 0 means that it has just finished one.
+    Args:
+        workers:   the number of workers in the pool.
+        idle_for:  the seconds that the worker has had no job; 0 if it has just finished one.
+        limits:    the limits of the pool.
     """
     if workers > limits.max_workers:
         return RESIZED

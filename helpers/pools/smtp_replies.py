@@ -1,9 +1,11 @@
-"""Read a server's replies strictly: an SMTP connection that takes no malformed reply for a good one.
+"""`StrictSMTP`: an SMTP connection that reads the replies of the server strictly.
 
-`smtplib` reads the first three bytes of the last line of a reply. So "550-no" followed by "250 yes" is a success for
-it, "2500 OK" is one, and a server that sends "250-" lines forever keeps it reading forever. `StrictSMTP` reports a
-reply that breaks RFC 5321 section 4.2 with the code -1, as `smtplib` does for a reply without a number, and bounds
-the length of a reply in bytes and in seconds.
+`smtplib` takes the code of a reply from the first three bytes of its last line. It therefore accepts "550-no" followed
+by "250 yes" as a success, and "2500 OK" too. A server that sends "250-" lines forever keeps `smtplib` reading forever.
+
+Always true: a reply that breaks RFC 5321 section 4.2 has the code -1, which `smtplib` uses for a reply without a
+number. A reply has a maximum length in bytes and in seconds. No command is sent while a surplus reply is unread. If any
+of this were wrong, a mail could be reported as sent that the server has refused, or a worker could wait forever.
 """
 
 import re
@@ -13,28 +15,32 @@ from typing import Any
 
 from .words import describe, describe_error
 
-MOST_REPLY = 65_536  # bytes in one reply, all lines together
+MAX_REPLY = 65_536  # bytes in all lines of one reply
 CHUNK = 4096  # bytes per read
 
 LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\r\n]*))?\r?\n")
 
 
 class StrictSMTP(smtplib.SMTP):
-    """A connection without encryption. Its `timeout` (seconds) is for a whole reply, and not for each read.
+    """An unencrypted connection to the server at `host` and `port`.
 
-    Raises OSError (or its subclass smtplib.SMTPException) if the server cannot be reached or does not greet with 220.
+    `timeout` is the number of seconds that the server has for a whole reply, and not for each read. Raises OSError, or
+    its subclass smtplib.SMTPException, if the server cannot be reached or does not greet with 220.
     """
 
-    _pending = b""  # received and not yet used; on the class, because smtplib's __init__ already reads the greeting
+    # The bytes that were received and not yet used. The default is on the class, because `__init__` of smtplib already
+    # reads the greeting.
+    _pending = b""
 
     def __init__(self, host: str, port: int, *, timeout: float) -> None:
-        # With a name given, smtplib does not ask the DNS for the name of this machine, which can take seconds.
+        # Pass a `local_hostname`, because smtplib otherwise asks the DNS for the name of this machine, which can take
+        # seconds.
         super().__init__(host, port, local_hostname="localhost", timeout=timeout)
 
     def send(self, s: Any) -> None:
-        """Send bytes or text. Raises SMTPServerDisconnected if the server has answered more than it was asked.
+        """Send bytes or text. Raises SMTPServerDisconnected if the server has sent more replies than it was asked for.
 
-        Without this check the surplus reply would be taken for the reply to the next command.
+        Without this check, the additional reply would count as the reply to the next command.
         """
         if self._pending:
             self.close()
@@ -42,11 +48,11 @@ class StrictSMTP(smtplib.SMTP):
         super().send(s)
 
     def data(self, msg: Any) -> tuple[int, bytes]:
-        """Send DATA and the bytes `msg`, whose lines end with CRLF; return the reply to the content.
+        """Send DATA and the bytes `msg`, whose lines end with CRLF, and return the reply to the content.
 
-        Raises SMTPDataError if the content was not sent: with the code of the reply to DATA, or with -1 if there was
-        none. (`smtplib` raises the same error for a connection that is lost before the content as after it.) Raises
-        another OSError if the content may have been sent.
+        Raises SMTPDataError if the content was not sent. Its code is the code of the reply to DATA, or -1 if there was
+        no reply. Raises another OSError if the content may have been sent. The method of `smtplib` does not make this
+        distinction: it raises the same error whether the connection is lost before or after the content.
         """
         try:
             code, reply = self.docmd("DATA")
@@ -54,22 +60,22 @@ class StrictSMTP(smtplib.SMTP):
             raise smtplib.SMTPDataError(-1, describe_error(error)) from error
         if code != 354:
             raise smtplib.SMTPDataError(code, reply)
-        # A dot at the beginning of a line is doubled (RFC 5321 section 4.5.2). The first line is a header.
+        # Double each dot at the beginning of a line (RFC 5321 section 4.5.2). The first line is a header and has none.
         self.send(msg.replace(b"\r\n.", b"\r\n..") + b".\r\n")
         return self.getreply()
 
     def getreply(self) -> tuple[int, bytes]:
-        """Return the code and the text of one reply, its lines joined by line feeds; -1 if it is malformed.
+        """Read one reply. Return its code, or -1 if it is malformed, and its text, with lines joined by line feeds.
 
-        Raises SMTPServerDisconnected if the connection ends, or the reply is too long or takes too long.
+        Raises SMTPServerDisconnected if the connection ends, and if the reply is too long or takes too long.
         """
         if self.sock is None:
             raise smtplib.SMTPServerDisconnected("the connection is closed")
         deadline = time.monotonic() + (self.sock.gettimeout() or float(self.timeout))
         lines: list[re.Match[bytes]] = []
         size = 0
-        while not lines or lines[-1][2] == b"-":  # a hyphen after the code: another line follows
-            line = self._read_line(deadline, MOST_REPLY - size)
+        while not lines or lines[-1][2] == b"-":  # a hyphen after the code means that another line follows
+            line = self._read_line(deadline, MAX_REPLY - size)
             size += len(line)
             found = LINE.fullmatch(line)
             if found is None:
@@ -79,11 +85,14 @@ class StrictSMTP(smtplib.SMTP):
         return (int(codes.pop()) if len(codes) == 1 else -1), b"\n".join((found[3] or b"").strip() for found in lines)
 
     def _read_line(self, deadline: float, most: int) -> bytes:
-        """Return the next line with its line end."""
+        """Return the next line, including its line end, before the deadline. Raises SMTPServerDisconnected.
+
+        `most` is the maximum number of bytes that the line may have.
+        """
         while b"\n" not in self._pending:
             try:
                 if len(self._pending) >= most:
-                    raise TimeoutError(f"the server's reply is longer than {MOST_REPLY} bytes")
+                    raise TimeoutError(f"the server's reply is longer than {MAX_REPLY} bytes")
                 self._pending += self._receive(deadline)
             except OSError as error:
                 self.close()
@@ -92,7 +101,7 @@ class StrictSMTP(smtplib.SMTP):
         return line + b"\n"
 
     def _receive(self, deadline: float) -> bytes:
-        """Read some bytes before the deadline, and leave the time-out of the socket as it was."""
+        """Read some bytes before the deadline, and restore the time-out of the socket."""
         sock, left = self.sock, deadline - time.monotonic()
         if sock is None or left <= 0:
             raise TimeoutError("timed out")

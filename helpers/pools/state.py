@@ -1,29 +1,30 @@
 """Where every job of a pool is: the one state, with the one lock, that all parts of a pool share.
 
-                       room?                 worker.task               outlet
-    submit, stream ──> queue ──── take ────> a worker's hand ─ finish ─> results(), stream, callback
-                       ^   │                        │                    ^
-             bring_back│   └─────────── cancel ─────│────────────────────┤
-                       │                            │ delay              │
-                       └───────── delayed <─────────┘──── cancel ────────┘
+                      enqueue              take                  finish
+    submit, stream ──────────> queue ──────────> worker.task ──────────> outlet ──> results(), stream, on_result
+                               ^   │                  │                    ^
+                   bring_back  │   └───── cancel ─────┼────────────────────┤
+                               │                      │ delay              │
+                               └────── delayed <──────┘                    │
+                                          └─────────── cancel ─────────────┘
 
-The invariant, which holds whenever nobody holds the lock:
+The invariant, which holds whenever no thread holds the lock:
 
-- Every job that was accepted is in exactly one place: in `queue`, in `delayed`, in the hand of one worker
-  (`worker.task`; `running` counts these), or counted as finished with its result in an outlet.
-- Nothing is added to `queue` by a submitter once `closed` is true, or while it has no room: `queue_size` jobs are
-  queued, or `max_delayed` jobs are delayed. A retry that has become due enters the queue even if it is full.
-- A worker in `idle` is parked or about to park, and has not been notified. If a job is queued, then no worker is idle
-  or one has been notified that has not looked yet. So no job waits while all workers sleep.
-- A submitter in `blocked` is parked or about to park. Whenever there may be room again one of them is notified, and
-  all of them are when the pool closes.
+- Every accepted job is in exactly one place: in `queue`, in `delayed`, in one worker's `task` (`running` counts these
+  jobs), or counted as finished, with its result in an outlet.
+- A submitter adds a job to `queue` only if the pool is not `closed` and has room: fewer than `queue_size` jobs are
+  queued, and fewer than `max_delayed` jobs are delayed. A retry that is due enters the queue even if it is full.
+- A worker in `idle` is parked or about to park, and no thread has notified it. If a job is queued, then no worker is
+  idle, or a notified worker has not looked at the queue yet. So no job waits while all workers sleep.
+- A submitter in `blocked` is parked or about to park. Whenever there may be room, one of them is notified. When the
+  pool closes, all of them are notified.
 
-What a mistake would break: a job outside of all places is lost, a job in two places is done twice, and a thread that is
-not notified sleeps forever.
+What a mistake would break: a job that is in no place is lost, a job in two places runs twice, and a thread that is not
+notified sleeps forever.
 
-The lock is never held while user code runs or a thread waits. It is re-entrant so that a thread can find out whether it
-holds it: see `interrupts`. All methods are called with the lock held, unless they say otherwise. The order of their
-steps matters: in the main thread KeyboardInterrupt can come between any two of them.
+No thread runs user code or waits while it holds the lock. The lock is re-entrant, so a thread can find out whether it
+holds it: see `interrupts`. Call every method with the lock held unless its docstring says otherwise. The order of the
+steps in a method matters, because in the main thread KeyboardInterrupt can arrive between any two steps.
 """
 
 import math
@@ -47,25 +48,28 @@ from .worker import Worker
 Job = TypeVar("Job")
 Value = TypeVar("Value")
 
-# What waits in the queue and goes through a worker's hand: the result to fill in, and the outlet it belongs to.
+# One job on its way: the result to fill in, and the outlet that the result goes to.
 Task = tuple[Result[Job, Value], Outlet[Job, Value]]
+
+MOST_ERRORS = 1000  # A pool may run for a year, so it keeps only the last errors of resources and callbacks.
 
 _serial = count()  # numbers the delayed jobs, so that no two entries of a heap are equal
 
 
 class PoolState(Generic[Job, Value]):
-    """The jobs of one pool, and the threads that wait for a change of them.
+    """The jobs of one pool, and the threads that wait for a change.
 
     Attributes that are not described above:
-        name, clock:      of the pool; the clock gives time stamps in seconds and never raises.
-        present, most:    workers that have not retired; above `most` they retire before they take another job.
-        waits_for_running:  True if a running job may come back to the queue, so that idle workers must stay for it.
-        cancelled:        set when the pool wants running handlers to stop.
-        abandoned:        True once a shutdown has stopped waiting for running jobs.
-        reader:           a list with the outlet that is being read now, or None.
-        watchers:         parkers of the threads that wait for the last worker to end.
-        finished_late, cancelled_late:  the jobs that have finished or were cancelled since the pool was closed.
-        errors, alarms:   what went wrong in resources and callbacks; threads that act at a certain time.
+        name, clock:  the pool's name and its clock, which returns seconds.
+        present, max_workers:  the number of workers that have not retired, and its maximum. If there are more, workers
+            retire before they take another job.
+        waits_for_running:  True if a running job may return to the queue, so that idle workers must wait for it.
+        cancelled:    set when the pool asks running handlers to stop.
+        abandoned:    True once a shutdown has stopped waiting for running jobs.
+        reader:       a list with the outlet that is being read now, or None.
+        watchers:     the parkers of threads that wait for the last worker to end.
+        finished_after_close, cancelled_after_close:  jobs that finished or were cancelled after the pool was closed.
+        errors, alarms:  errors of resources and callbacks; the pool's alarm threads.
     """
 
     def __init__(self, name: str, queue_size: int, clock: Clock) -> None:
@@ -73,86 +77,79 @@ class PoolState(Generic[Job, Value]):
         self.lock = RLock()  # guards everything else
         self.cancelled = Event()
         self.closed = self.abandoned = self.waits_for_running = False
-        self.most = self.max_delayed = sys.maxsize  # and not infinity: comparing two integers is faster
+        self.max_workers = self.max_delayed = sys.maxsize  # and not infinity: comparing two integers is faster
         self.running = self.succeeded = self.failed = self.unknown = self.cancelled_count = self.present = 0
         self.queue: deque[Task[Job, Value]] = deque()
         self.delayed: list[tuple[float, int, Task[Job, Value]]] = []  # a heap: when due, a serial number, the task
         self.idle: list[Worker] = []  # the worker that became idle last is at the end
         self.blocked: deque[Parker] = deque()
-        self.finished_late, self.cancelled_late = list[Job](), list[Job]()
-        self.errors: list[BaseException] = []
+        self.finished_after_close, self.cancelled_after_close = list[Job](), list[Job]()
+        self.errors: deque[BaseException] = deque(maxlen=MOST_ERRORS)
         self.reader: list[Outlet[Job, Value]] | None = None
         self.watchers: list[Parker] = []
         self.alarms: list[Alarm] = []
 
     def note_error(self, error: BaseException | None) -> None:
-        """Keep what went wrong outside of any job, for the report of the shutdown. Called without the lock."""
+        """Keep an error that belongs to no job, for the shutdown report. Call it without the lock."""
         if error is not None:
-            clear_locals(error, sys._getframe(1))  # the frame that has called the user's code
+            clear_locals(error, sys._getframe(1))  # the frame that called the user's code
             with self.lock:
                 self.errors.append(error)
 
     def wake_idle_worker(self) -> None:
-        """Notify the worker that became idle last. The idle time of the others goes on."""
+        """Notify the worker that became idle last. So the other workers can become idle for long enough to retire."""
         worker = self.idle[-1]
         # Remove the worker from the idle list only after notifying it. If KeyboardInterrupt arrives between the two
-        # lines, the worker is awake and still listed, which is harmless: it removes itself. The other way round it
-        # would sleep forever.
+        # lines, the worker is awake and still listed, which is harmless: it removes itself. With the lines exchanged,
+        # it would sleep forever.
         worker.parker.unpark()
         self.idle.pop()
         worker.idle = False
 
     def wake_all_idle(self) -> None:
-        """Have all idle workers look again."""
+        """Notify all idle workers, so that each checks again what there is to do."""
         while self.idle:
             self.wake_idle_worker()
 
     def wake_blocked(self, everybody: bool = False) -> None:
-        """Notify the submitter that has waited longest for room; or all of them."""
+        """Notify the submitter that has waited longest for room, or every waiting submitter."""
         while self.blocked:
             parker = self.blocked.popleft()
-            parker.listed = False
+            parker.listed, parker.notified = False, True
             parker.unpark()
             if not everybody:
                 return
 
     def wake_watchers(self) -> None:
-        """Wake the threads that wait for the end of the pool: the reader, and callers of `shutdown`."""
-        reader = self.reader  # read it once: a reader leaves without the lock
+        """Wake the threads that wait for the end of the pool: the reader and callers of `shutdown`."""
+        reader = self.reader  # Read the attribute once, because a reader leaves without taking the lock.
         if reader is not None:
             reader[0].wake()
-        for parker in list(self.watchers):  # a copy: a watcher leaves without the lock
+        for parker in list(self.watchers):  # Copy the list, because a watcher leaves without taking the lock.
             parker.unpark()
 
-    def crew_ended(self) -> None:
-        """The last worker has ended, or there was none when the pool was closed."""
-        if self.closed:
-            for alarm in self.alarms:
-                alarm.stop()
-        self.wake_watchers()
-
     def has_room(self) -> bool:
-        """True if a submitter may add a job."""
+        """Return True if a submitter may add a job."""
         return len(self.queue) < self.queue_size and len(self.delayed) < self.max_delayed
 
     def enqueue(self, task: Task[Job, Value]) -> None:
-        """Queue a job, room or no room, and notify an idle worker."""
+        """Queue a job, whether there is room or not, and notify an idle worker."""
         if self.idle:
             self.wake_idle_worker()
-        # The append comes last: if KeyboardInterrupt arrives before it, the job was not accepted, and the worker that
-        # was notified finds nothing and becomes idle again.
+        # Append last. If KeyboardInterrupt arrives before the append, the job was not accepted, and the notified worker
+        # finds no job and becomes idle again.
         self.queue.append(task)
 
     def finish(self, worker: Worker, task: Task[Job, Value]) -> None:
-        """Count the job in this worker's hand, whose result is filled in, and put the result into its outlet.
+        """Count the worker's job as finished and put its complete result into its outlet.
 
-        Called with or without the lock. A reader of the result finds it counted.
+        Call it with or without the lock. A thread that reads the result finds it counted.
         """
         result, outlet = task
         kind = None if result.error is None else counts_as(result.error)
         with self.lock:
-            # No call before `put`: an exception that is injected into this thread comes after a call, so that it finds
-            # the job either in the worker's hand or counted and in its outlet.
+            # Make no call before `put`. Python raises an injected exception only after a call, so it finds the job
+            # either in `worker.task`, or counted and in its outlet.
             worker.task = None
             self.running -= 1
             if kind is None:
@@ -163,37 +160,38 @@ class PoolState(Generic[Job, Value]):
                 self.failed += kind is Exception
             outlet.put(result)
             if self.closed:
-                self._note_late(result)
+                self._note_after_close(result)
 
-    def _note_late(self, result: Result[Job, Value]) -> None:
-        late = self.cancelled_late if issubclass(type(result.error), JobCancelled) else self.finished_late
+    def _note_after_close(self, result: Result[Job, Value]) -> None:
+        late = self.cancelled_after_close if issubclass(type(result.error), JobCancelled) else self.finished_after_close
         late.append(result.job)
         if self.waits_for_running and not self.unfinished():
-            self.wake_all_idle()  # that was the last one: workers that stayed because it might be retried can end
+            self.wake_all_idle()  # Nothing is left that could be retried, so the workers that waited for it can end.
 
     def delay(self, worker: Worker, task: Task[Job, Value], due: float) -> None:
-        """Move the job in this worker's hand to the delayed ones; it may run again at `due`."""
+        """Move the worker's job to the delayed jobs. It may run again at `due`, seconds on the pool's clock."""
         result, outlet = task
         entry = (due, next(_serial), task)
         result.record_attempt(due)
-        # No call before `heappush`: see `finish`.
+        # Make no call before `heappush`, for the same reason as in `finish`.
         worker.task = None
         self.running -= 1
         outlet.delayed += 1
         heappush(self.delayed, entry)
-        outlet.wake()  # a delayed job takes no place in its stream's window: the stream may have room for another
+        outlet.wake()  # A delayed job takes no place in its stream's window, so the stream may submit another job.
 
     def bring_back(self, now: float) -> float:
-        """Move every delayed job that is due to the queue. Returns when the next is due (infinity: never)."""
+        """Queue every delayed job that is due, and return when the next one is due (infinity if there is none)."""
         while self.delayed and self.delayed[0][0] <= now:
-            task = heappop(self.delayed)[2]
+            task = self.delayed[0][2]
+            self.enqueue(task)  # If this raises MemoryError, the job is still delayed.
+            heappop(self.delayed)
             task[1].delayed -= 1
-            self.enqueue(task)
             self.wake_blocked()
         return self.delayed[0][0] if self.delayed else math.inf
 
     def cancel(self, outlet: Outlet[Job, Value] | None, now: float) -> None:
-        """Cancel the queued and delayed jobs of one outlet, or all of them: each gets a result with a JobCancelled."""
+        """Cancel the queued and delayed jobs of one outlet, or of all (None). Each gets a JobCancelled result."""
         everything = outlet is None
         gone = [task for task in self.queue if everything or task[1] is outlet]
         self.queue = deque(() if everything else (task for task in self.queue if task[1] is not outlet))
@@ -210,16 +208,16 @@ class PoolState(Generic[Job, Value]):
             self.wake_all_idle()
 
     def cancel_one(self, task: Task[Job, Value], now: float) -> None:
-        """Fill in and count the result of a job that is in no place any more, as cancelled."""
+        """Fill in the result of a job that was removed from its place, and count the job as cancelled."""
         result, outlet = task
         result.drop(self.why_cancelled(result), now)
         self.cancelled_count += 1
         if self.closed:
-            self._note_late(result)
+            self._note_after_close(result)
         outlet.put(result)
 
     def why_cancelled(self, result: Result[Job, Value]) -> JobCancelled:
-        """The error of a job that is cancelled now."""
+        """Return the error for a job that is being cancelled."""
         if not result.attempts:
             return JobCancelled(f"cancelled in the queue of {self.name} before any worker took it")
         why = JobCancelled(f"not retried: {self.name} was stopped after attempt {result.attempt} had failed")
@@ -227,24 +225,25 @@ class PoolState(Generic[Job, Value]):
         return why
 
     def unfinished(self) -> bool:
-        """True if the pool has jobs whose result is still to come."""
+        """Return True if some accepted job has no result yet."""
         return bool(self.queue or self.running or self.delayed)
 
     def oldest_wait(self, now: float) -> float:
-        """Seconds that the first job in the queue has waited; 0.0 if none waits."""
+        """Return how long the first job in the queue has waited, in seconds; 0.0 if the queue is empty."""
         return max(0.0, now - self.queue[0][0].waiting_since) if self.queue else 0.0
 
-    def needs_nobody(self) -> bool:
-        """True if a worker for which there is no job now will not be needed any more."""
-        return self.closed and (self.cancelled.is_set() or not (self.waits_for_running and self.unfinished()))
-
     def count(self) -> PoolStats:
-        """All counts at this instant."""
+        """Return all counts at this instant."""
         queued, delayed = len(self.queue), len(self.delayed)
         finished = self.succeeded + self.failed + self.cancelled_count + self.unknown
         return PoolStats(
             submitted=queued + self.running + delayed + finished,
-            **{"queued": queued, "running": self.running, "delayed": delayed, "workers": self.present},
-            **{"succeeded": self.succeeded, "failed": self.failed},
-            **{"cancelled": self.cancelled_count, "unknown": self.unknown},
+            queued=queued,
+            running=self.running,
+            succeeded=self.succeeded,
+            failed=self.failed,
+            cancelled=self.cancelled_count,
+            workers=self.present,
+            delayed=delayed,
+            unknown=self.unknown,
         )

@@ -1,16 +1,17 @@
-"""Keep an error without keeping the data of the handler that raised it.
+"""Clear the local variables of a failed handler, so that a pool can keep the error without keeping the handler's data.
 
-A traceback refers to frames, and a frame refers to its local variables: the picture being resized, a page of rows. A
-pool that keeps ten thousand failed results would keep ten thousand pictures. So the frames of a failed handler are
-cleared: the traceback still shows every file and line, but no local variables.
+A traceback refers to frames, and a frame refers to its local variables, such as the picture that is being resized or a
+page of rows. Without this module, a pool that keeps ten thousand failed results would keep ten thousand pictures. After
+the frames are cleared, the traceback still shows every file and line, but no local variables.
 
-A frame is cleared only if the handler's own call created it. The chain of `f_back` tells that, because a frame that has
-returned still refers to its caller. All other frames belong to the user. An error can bring such frames along when it
-was first raised elsewhere: by another job, in another thread, or in a generator that is suspended. Before Python 3.13,
-clearing the frame of a suspended generator closes it, and everything that it had not yet yielded is lost.
+Always true: a frame is cleared only if the handler's own call created it. Such a frame leads to the frame that called
+the handler, because a frame that has returned still refers to its caller (`f_back`). All other frames are foreign: they
+belong to the user. An error has foreign frames if it was first raised elsewhere: by another job, in another thread, or
+in a generator that is suspended now. Clearing a foreign frame would destroy data that is in use. Before Python 3.13, it
+would even close a suspended generator, which then never yields its remaining values.
 
-Work per error is bounded. A single exception object that is raised again and again, such as a module-level constant,
-collects the traceback of every raise. Only the first `MOST_FOREIGN` entries that belong to others are kept.
+The work per error is bounded. A single exception object that is raised again and again, such as a module-level
+constant, collects the traceback entries of every raise. Only the first `MAX_FOREIGN_ENTRIES` foreign entries are kept.
 """
 
 from contextlib import suppress
@@ -20,13 +21,14 @@ from typing import Any
 
 from . import checks
 
-MOST_FOREIGN = 32  # traceback entries of other calls that are kept, per error
-GENERATORS = checks.GENERATOR | checks.COROUTINE | checks.ASYNC_GENERATOR
-SUSPENDED = {opmap["YIELD_VALUE"], opmap["SEND"], opmap["RESUME"]}
-RAISES = {opmap["RAISE_VARARGS"], opmap["RERAISE"]}
-MOST_ERRORS = 100  # errors that are looked at: the error itself, its causes, contexts, and members of groups
+MAX_FOREIGN_ENTRIES = 32  # the number of foreign traceback entries that are kept per error
+MAX_ERRORS = 100  # the number of errors that are cleared: the error itself, its causes, contexts, and group members
 
-# The descriptors of the base class. A subclass may override the attributes, or `__setattr__`, with code that raises.
+GENERATORS = checks.GENERATOR | checks.COROUTINE | checks.ASYNC_GENERATOR
+SUSPENDING = {opmap["YIELD_VALUE"], opmap["SEND"], opmap["RESUME"]}  # a suspended generator has stopped at one of these
+RAISING = {opmap["RAISE_VARARGS"], opmap["RERAISE"]}  # the instructions of a `raise` statement
+
+# Use the descriptors of the base class, because a subclass may override the attributes with code that raises.
 _traceback: Any = BaseException.__traceback__
 _cause: Any = BaseException.__cause__
 _context: Any = BaseException.__context__
@@ -36,29 +38,32 @@ _members: Any = BaseExceptionGroup.exceptions
 def clear_locals(error: BaseException, root: FrameType) -> None:
     """Clear the local variables of every frame below `root` that the tracebacks of `error` refer to.
 
-    `root` is the frame that called the handler. Its own entry has no useful information and is removed. Causes,
-    contexts, and the members of exception groups are treated in the same way. Never raises because of what `error` is.
+    `root` is the frame that called the handler. The traceback entry of `root` itself contains no useful information and
+    is removed. Causes, contexts, and the members of exception groups are cleared too. The function uses no attribute or
+    method that a class of errors can override, so no error can make it raise.
     """
+    # For each frame that was checked: True if the handler's call created it, False if it is foreign.
     ours = {root: True}
     todo: list[BaseException | None] = [error]
     seen: set[int] = set()
-    while todo and len(seen) < MOST_ERRORS:
+    while todo and len(seen) < MAX_ERRORS:
         current = todo.pop()
         if current is None or id(current) in seen:
             continue
         seen.add(id(current))
         _clear_traceback(current, root, ours)
         todo += [_cause.__get__(current), _context.__get__(current)]
-        if issubclass(type(current), BaseExceptionGroup):  # not isinstance: it asks `current.__class__`, user's code
-            todo += _members.__get__(current)[:MOST_ERRORS]
+        if issubclass(type(current), BaseExceptionGroup):  # not isinstance, which runs user code in `__class__`
+            todo += _members.__get__(current)[:MAX_ERRORS]
 
 
 def _clear_traceback(error: BaseException, root: FrameType, ours: dict[FrameType, bool]) -> None:
+    """Clear the frames of one error's traceback, and remove the entries after the last foreign one that is kept."""
     entry = _without_root(error, root)
     kept: list[TracebackType] = []
     foreign = 0
-    while entry is not None and foreign < MOST_FOREIGN:
-        if kept and _has_called(kept[-1], entry.tb_frame):
+    while entry is not None and foreign < MAX_FOREIGN_ENTRIES:
+        if kept and _called_ended_generator(kept[-1], entry.tb_frame):
             ours.setdefault(entry.tb_frame, ours.get(kept[-1].tb_frame, False))
         kept.append(entry)
         if _is_ours(entry.tb_frame, ours):
@@ -79,20 +84,27 @@ def _without_root(error: BaseException, root: FrameType) -> TracebackType | None
     return entry
 
 
-def _has_called(caller: TracebackType, frame: FrameType) -> bool:
-    """True if `frame` is a generator that has ended and that the frame before it in the traceback has called.
+def _called_ended_generator(before: TracebackType, frame: FrameType) -> bool:
+    """Return True if `frame` is a generator that has ended and that the frame of the entry `before` it has called.
 
-    Python 3.11 forgets who has called a generator once the generator has ended. So the instructions tell: a generator
-    that is suspended stands at a yield, and a frame that has raised an older error stands at a raise.
+    Only Python 3.11 needs this function. From 3.12 on, `f_back` of an ended generator refers to its caller. In 3.11 it
+    is None, as it is for a suspended generator, which must not be cleared. Two instructions decide instead:
+
+    - The instruction at which `frame` has stopped. A suspended generator has stopped at a `yield` or an `await`. (It is
+      not enough to compare `f_lasti` with `tb_lasti`: a generator that catches an error at its `yield`, and then waits
+      at the same `yield` again, has the same value in both.)
+    - The instruction that put `before` into the traceback. If it is a call or a loop, it called `frame`. If it is a
+      `raise`, it raised an error that already existed, and `frame` is from an earlier raise, perhaps by another job.
     """
     if frame.f_back is not None or not frame.f_code.co_flags & GENERATORS:
         return False
-    here, there = frame.f_code.co_code[frame.f_lasti], caller.tb_frame.f_code.co_code[caller.tb_lasti]
-    return here not in SUSPENDED and there not in RAISES
+    stopped_at = frame.f_code.co_code[frame.f_lasti]
+    entered_by = before.tb_frame.f_code.co_code[before.tb_lasti]
+    return stopped_at not in SUSPENDING and entered_by not in RAISING
 
 
 def _copy(entries: list[TracebackType]) -> TracebackType | None:
-    """Return a traceback of copies of these entries. The originals may be part of another traceback too."""
+    """Return a traceback of copies of these entries, because the originals may be part of another traceback too."""
     trace: TracebackType | None = None
     for entry in reversed(entries):
         trace = TracebackType(trace, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
@@ -100,7 +112,7 @@ def _copy(entries: list[TracebackType]) -> TracebackType | None:
 
 
 def _is_ours(frame: FrameType, ours: dict[FrameType, bool]) -> bool:
-    """Return True if `root` called this frame, directly or through others. The answer is added to `ours`."""
+    """Return True if the root frame called `frame`, directly or through others. Record the answer in `ours`."""
     chain: list[FrameType] = []
     caller: FrameType | None = frame
     while caller is not None and caller not in ours:
@@ -112,5 +124,5 @@ def _is_ours(frame: FrameType, ours: dict[FrameType, bool]) -> bool:
 
 
 def _clear(frame: FrameType) -> None:
-    with suppress(RuntimeError):  # The frame is still running: a generator of the handler, in another thread.
+    with suppress(RuntimeError):  # the frame is still running: the handler's generator, in another thread
         frame.clear()

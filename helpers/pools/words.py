@@ -1,12 +1,12 @@
-"""One guarded and bounded way to put a user's object into words: `describe` and `describe_error`.
+"""`describe` and `describe_error`: convert a user's object to a short text, without failing.
 
-Jobs, values, and errors belong to the user, and their `__repr__` and `__str__` are the user's code. Such a method may
-raise, may return 200 million characters, or may return a subclass of `str` with methods of its own. Every error
-message, `repr`, and table of this package that shows a user's object calls one of these two functions, so that
-showing an object can neither fail nor flood a log, and never hides the error that the message is about.
+Jobs, values, and errors are objects of the user, and their `__repr__` and `__str__` are user code. Such a method may
+raise, may return 200 million characters, or may return a subclass of `str` with its own methods. Every error message
+and `repr` of this package that shows a user's object calls one of these functions.
 
-Always true: both functions return a plain `str` of at most `limit` characters and raise nothing, apart from the
-KeyboardInterrupt of a Stop button that is pressed while the main thread is here.
+Always true: `describe` and `describe_error` return a plain `str` of at most `limit` characters and raise nothing,
+except the KeyboardInterrupt of a Stop button that is pressed while the main thread runs them. A mistake here would
+replace the error that a message reports by an error about the message, or flood a log.
 """
 
 import reprlib
@@ -17,41 +17,43 @@ from .interrupts import is_stop_button
 
 LIMIT = 200  # characters
 
-_class_name = type.__dict__["__name__"].__get__  # not `cls.__name__`, which a metaclass can override
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = _short.maxlong = LIMIT
+_class_name = type.__dict__["__name__"].__get__  # used instead of `cls.__name__`, which a metaclass can override
+_short_repr = reprlib.Repr()
+_short_repr.maxstring = _short_repr.maxother = _short_repr.maxlong = LIMIT
 
 
 def describe(value: Any, limit: int = LIMIT) -> str:
-    """Return `repr(value)`, at most `limit` characters long; the middle of a longer text is left out."""
-    if type(value) is bytes or type(value) is bytearray:  # not `in`: it asks the `__eq__` of a metaclass
-        value = value[:limit]  # `reprlib` would first format all of it, four characters per byte
-    return _guarded(_short.repr, value, limit, "repr")
+    """Return `repr(value)` with at most `limit` characters. The middle of a longer text is replaced by "..."."""
+    # The test is not `type(value) in (...)`, because `in` would call the `__eq__` of a metaclass, which is user code.
+    if type(value) is bytes or type(value) is bytearray:
+        value = value[:limit]  # without this, `reprlib` would first format all bytes, with four characters per byte
+    return _converted(_short_repr.repr, value, limit, "repr")
 
 
 def describe_error(error: BaseException, limit: int = LIMIT) -> str:
-    """Return "ValueError: bad input": the error's class and `str(error)`, at most `limit` characters long."""
-    text = _guarded(str, error, limit, "str")
-    return _cut(f"{_class_name(type(error))}: {text}", limit)
+    """Return the error's class and `str(error)`, such as "ValueError: bad input", in at most `limit` characters."""
+    text = _converted(str, error, limit, "str")
+    return _shortened(f"{_class_name(type(error))}: {text}", limit)
 
 
 def describe_fields(record: Any) -> str:
-    """Return the `repr` of a named tuple, with each of its fields described. Its fields may be the user's objects."""
+    """Return the `repr` of a named tuple. Each field is converted by `describe`, because it may be a user's object."""
     fields = (f"{name}={describe(value)}" for name, value in zip(record._fields, record, strict=True))
     return f"{_class_name(type(record))}({', '.join(fields)})"
 
 
-def _guarded(convert: Callable[[Any], str], value: Any, limit: int, name: str) -> str:
+def _converted(convert: Callable[[Any], str], value: Any, limit: int, name: str) -> str:
+    """Return convert(value), shortened to `limit` characters, or a text that says that `name` raised."""
     try:
-        # `str.__str__` turns a subclass of `str`, whose methods are the user's code, into a plain string.
-        return _cut(str.__str__(convert(value)), limit)
+        # `str.__str__` converts a subclass of `str`, whose methods are user code, to a plain string.
+        return _shortened(str.__str__(convert(value)), limit)
     except BaseException as problem:
         if is_stop_button(problem):
             raise
-        return _cut(f"<{_class_name(type(value))} whose {name}() raised {_class_name(type(problem))}>", limit)
+        return _shortened(f"<{_class_name(type(value))} whose {name}() raised {_class_name(type(problem))}>", limit)
 
 
-def _cut(text: str, limit: int) -> str:
+def _shortened(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     head = (limit - 3) // 2

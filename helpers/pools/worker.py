@@ -1,17 +1,19 @@
-"""One worker: a number, the job in its hand, and a resource of its own that is opened and closed for it.
+"""One worker: its number, its current job, and a resource of its own, such as a connection.
 
-A handler asks for it with `current_worker()`:
+A handler gets its worker from `current_worker()`:
 
     def send(mail):
-        smtp = current_worker().resource          # this worker's own connection, opened for its first job
+        smtp = current_worker().resource          # this worker's own connection, opened when it is first used
         ...
 
     pool = WorkerPool(send, workers=10, resource=lambda: smtplib.SMTP(host, port))
 
-A resource can break: the server closes the connection. After an error that says so (`broken=`, by default OSError and
-EOFError) the pool closes the resource, and the next job gets a new one. If the job is retried, its worker opens a new
-resource for it, whichever worker that is: several connections may have broken, and a job should not try them all. A
-handler that knows better calls `discard()`.
+A resource can break, for instance because the server closes the connection. After an error that means so (`broken=`, by
+default OSError and EOFError) the pool closes the resource, and the next job opens a new one. A retry of the failed job
+gets a new resource in every worker, because several connections may have broken and the retry should not try them one
+after the other. A handler that finds out by itself that its resource is broken calls `discard()`.
+
+Always true: only the worker's own thread uses its resource, and at most one resource per worker is open.
 """
 
 import threading
@@ -30,18 +32,18 @@ OpenResource = Callable[[], AbstractContextManager[Any]]
 
 
 class Worker:
-    """What a handler may know about the worker that runs it. Only that worker's thread uses `resource`.
+    """The worker that runs a handler.
 
     Attributes:
-        number:     from 1, the `worker` of its results.
-        pool:       the pool that it works for.
-        cancelled:  set once the pool wants running handlers to stop: a long handler looks at it and stops early.
-        task:       the job in hand, as its result and its outlet, or None; guarded by the pool's lock.
-        thread:     the thread that it is.
-        parker:     where it sleeps while it is idle.
-        idle:       True while it is in the pool's list of idle workers; guarded by the pool's lock.
-        idle_since: when it last finished a job or started, seconds on the pool's clock.
-        retired:    True once it has decided to end; guarded by the pool's lock.
+        number:     from 1; it is the `worker` of the results.
+        pool:       the pool that the worker belongs to.
+        cancelled:  an Event that is set when the pool asks running handlers to stop. A long handler checks it.
+        task:       the current job, as its result and its outlet, or None; guarded by the pool's lock.
+        thread:     the worker's thread.
+        parker:     where the worker sleeps while it is idle.
+        idle:       True while the worker is in the pool's list of idle workers; guarded by the pool's lock.
+        idle_since: when the worker last finished a job or started, in seconds on the pool's clock.
+        retired:    True once the worker has decided to end; guarded by the pool's lock.
     """
 
     def __init__(self, number: int, pool: "WorkerPool[Any, Any]", open_resource: OpenResource | None) -> None:
@@ -61,10 +63,10 @@ class Worker:
 
     @property
     def resource(self) -> Any:
-        """This worker's own resource, opened when a handler first asks for it and kept until the worker ends.
+        """This worker's own resource. It is opened when a handler first uses it, and kept until the worker ends.
 
-        Raises whatever opening it raises: that is the error of the job that asked. The next job tries again, so the
-        pool recovers when the server does. Raises RuntimeError if the pool was made without a resource.
+        Raises whatever opening the resource raises. That becomes the error of the current job, and the next job tries
+        to open the resource again. Raises RuntimeError if the pool was made without `resource=`.
         """
         if not self.has_resource:
             if self._open_resource is None:
@@ -73,7 +75,7 @@ class Worker:
         return self._resource
 
     def _enter(self, manager: Any) -> None:
-        # Not an ExitStack: it follows the contexts of what __exit__ raises, and never ends if they form a circle.
+        # Not an ExitStack: it follows the `__context__` of errors from `__exit__`, and never ends if they form a cycle.
         try:
             enter, leave = type(manager).__enter__, type(manager).__exit__
         except AttributeError:
@@ -82,10 +84,18 @@ class Worker:
         self._close, self.has_resource = partial(leave, manager, None, None, None), True
 
     def discard(self) -> BaseException | None:
-        """Close the resource, if it is open: it is broken. The next use of `resource` opens a new one.
+        """Close the resource, if it is open, because it is broken. The next use of `resource` opens a new one.
 
-        Returns what went wrong while closing it, if anything did; a broken resource often cannot be closed in order.
+        If the handler then raises and its job is retried, the worker that runs the retry opens a new resource too.
+
+        Returns the error of closing the resource, or None. Closing a broken resource often fails.
         """
+        if self.task is not None:
+            self.task[0].mark_resource(True)
+        return self.close_resource()
+
+    def close_resource(self) -> BaseException | None:
+        """Close the resource, if it is open, and return the error of closing it, or None."""
         close, self._close = self._close, None
         self.has_resource, self._resource = False, None
         try:
@@ -97,14 +107,14 @@ class Worker:
 
     @property
     def attempt(self) -> int:
-        """Which try at its job this is, from 1. Raises RuntimeError if this worker has no job in hand."""
+        """The number of this attempt at the current job, from 1. Raises RuntimeError if the worker has no job."""
         if self.task is None:
             raise RuntimeError(f"worker {self.number} has no job in hand")
         attempt: int = self.task[0].attempt
         return attempt
 
 
-# Which worker a thread is. A thread that is not a worker has no attribute `worker` here.
+# The worker of each thread. In a thread that is not a worker's, this has no attribute `worker`.
 _here = threading.local()
 
 
@@ -117,12 +127,12 @@ def current_worker() -> Worker:
 
 
 def worker_or_none() -> Worker | None:
-    """Return the worker that the calling thread is, or None."""
+    """Return the worker of the calling thread, or None."""
     return getattr(_here, "worker", None)
 
 
-def become(worker: Worker) -> None:
-    """Make the calling thread this worker from now on."""
+def set_current_worker(worker: Worker) -> None:
+    """Make `worker` the current worker of the calling thread."""
     _here.worker = worker
 
 

@@ -1,12 +1,16 @@
-"""What a worker does: take a job, run it, settle it, and again; wait if there is none; end if it is not needed.
+"""What a worker does: it takes a job, runs it, and settles it, again and again. It waits if there is no job.
 
-Always true: anything that a handler raises is in the job's result, and the worker goes on. If a worker ends all the
-same, for a reason outside of the handler (an exception injected into its thread, no memory left), its job fails with
-`WorkerDied`, and a new worker takes its place, in the same thread. So neither a job nor a worker is ever lost.
+To *settle* a job is to decide what happens after it has run: in a plain pool the job is finished, and in a retrying
+pool it may be delayed for a retry.
 
-What a mistake would break: a job in no place is lost; a worker that sleeps while a job is queued sleeps forever.
+Always true: whatever a handler raises is in the job's result, and the worker continues. If a worker ends anyway, for a
+reason outside of the handler (another thread injected an exception, or there is no memory left), its job fails with
+`WorkerDied`, and a new worker replaces it in the same thread. So neither a job nor a worker is ever lost.
 
-Worker threads are never interrupted: Python raises KeyboardInterrupt in the main thread only.
+What a mistake would break: a job that is in no place is lost, and a worker that sleeps while a job is queued may sleep
+forever.
+
+KeyboardInterrupt never arrives in a worker's thread, because Python raises it in the main thread only.
 """
 
 import sys
@@ -22,16 +26,16 @@ from .result import Result
 from .state import PoolState, Task
 from .tracebacks import clear_locals
 from .words import describe_error
-from .worker import Worker, become
+from .worker import Worker, set_current_worker
 
 Settle = Callable[[Worker, Task[Any, Any]], None]
 
 
 class WorkerLoop:
-    """The work of all workers of one pool; it has no state of its own.
+    """The loop that all workers of one pool run. It has no changing state of its own.
 
     Attributes:
-        settle:  called with a job that has run: `PoolState.finish`, or what a retrying pool does instead.
+        settle:  called with each job that has run: `PoolState.finish`, or the function of a retrying pool.
     """
 
     def __init__(
@@ -49,56 +53,58 @@ class WorkerLoop:
         self._handler = handler
         self._broken = broken
 
-    def live(self, worker: Worker) -> None:
-        """The life of a thread: one worker, and those that replace it should it die."""
+    def run_worker(self, worker: Worker) -> None:
+        """Run a worker until it ends. If it dies, run its replacement. Each worker thread calls this once."""
         death: BaseException | None = None
         while True:
             try:
                 if death is not None:
                     worker, death = self._replace(worker, death), None
-                if not worker.retired:  # else it has died on its way out
-                    become(worker)
+                if not worker.retired:  # If it has retired, it died in `_end`.
+                    set_current_worker(worker)
                     self._work(worker)
                 self._end(worker)
                 return
-            except BaseException as error:  # not the handler's: that is in the job's result
+            except BaseException as error:  # Not an error of the handler: those are in the results.
                 death = error
                 with suppress(BaseException):
                     clear_locals(error, sys._getframe())
 
     def _work(self, worker: Worker) -> None:
-        while True:  # and not `while condition`: CPython 3.11 never optimizes a function that loops only in that way
+        while True:  # Not `while condition`: CPython 3.11 does not optimize a function whose only loop has that form.
             task = self.take(worker)
             if task is not None:
                 self._do(worker, task)
-                del task  # an idle worker keeps nothing of its last job alive
+                del task  # An idle worker must not keep its last job in memory.
             elif self._retires(worker):
                 return
 
     def _do(self, worker: Worker, task: Task[Any, Any]) -> None:
-        """Run one job, and settle it."""
+        """Run one job and settle it."""
         result, outlet = task
-        if worker.has_resource and result.broke_resource:  # a retry: see `worker`
-            self._state.note_error(worker.discard())
+        if result.attempt and result.broke_resource:  # a retry; the module `worker` says why
+            self._state.note_error(worker.close_resource())
+            result.mark_resource(False)
         result.run(self._handler, worker.number, self._state.clock)
         worker.idle_since = result.finished
         if worker.has_resource and result.error is not None:
             self._check_resource(worker, result)
-        settle = self.settle  # looked up before it is called, which is faster in CPython 3.11
+        settle = self.settle  # In CPython 3.11 a lookup before the call is faster than both in one expression.
         settle(worker, task)
-        if outlet.eager:
+        if outlet.has_callback:
             outlet.deliver()
-        # The frames of an error lead to this frame through `f_back`. With the result in it the two would form a cycle.
+        # The frames of an error refer to this frame through `f_back`. If this frame kept the result, which refers to
+        # the error, they would form a reference cycle.
         del task, result, outlet
 
     def take(self, worker: Worker) -> Task[Any, Any] | None:
-        """Move the first job of the queue to this worker's hand. None: there is none, or the worker is one too many."""
+        """Move the first queued job to `worker.task` and return it. Return None if there is no job for this worker."""
         state = self._state
         with state.lock:
-            if not state.queue or (state.present > state.most and not state.closed):
+            if not state.queue or (state.present > state.max_workers and not state.closed):
                 return None
-            # Between these lines Python injects no exception into the thread, so the job is in exactly one of the two
-            # places: Python does so after a call, and `popleft` is the first call.
+            # Python raises an injected exception only after a call, and `popleft` is the first call here. So the
+            # exception finds the job in exactly one of the two places.
             task: Task[Any, Any] = state.queue[0]
             worker.task = task
             state.running += 1
@@ -108,11 +114,11 @@ class WorkerLoop:
             return task
 
     def _retires(self, worker: Worker) -> bool:
-        """Wait until there may be a job for this worker. True if it has retired instead."""
+        """Wait until there may be a job for this worker. Return True if the worker has retired instead."""
         state, now = self._state, self._state.clock()
         idle_for = now - worker.idle_since
         with state.lock:
-            surplus = state.present > state.most and not state.closed
+            surplus = state.present > state.max_workers and not state.closed
             if surplus or (not state.queue and self._crew.may_retire(idle_for)):
                 self._crew.retire(worker, now)
                 return True
@@ -126,43 +132,44 @@ class WorkerLoop:
         return False
 
     def _unlist(self, worker: Worker) -> None:
-        """Take a worker that has woken up off the idle list, if it is still there."""
-        # The thread that wakes a worker takes it off the list, in one locked block. So a worker whose time is up in the
-        # moment in which it is woken finds itself off the list and a job in the queue, and does not retire.
+        """Remove a worker that has woken up from the idle list, if it is still there."""
+        # The thread that wakes a worker also removes it from the list, in one locked block. Suppose that the worker's
+        # time-out ends at the same moment. Then the worker finds itself off the list and a job in the queue, and it
+        # does not retire.
         with self._state.lock:
             if worker.idle:
                 worker.idle = False
-                with suppress(ValueError):  # it may be off the list: see `PoolState.wake_idle_worker`
+                with suppress(ValueError):  # An interrupt in `PoolState.wake_idle_worker` may have removed it already.
                     self._state.idle.remove(worker)
 
     def _check_resource(self, worker: Worker, result: Result[Any, Any]) -> None:
-        """Close the worker's resource if the error of its job says that the resource is broken."""
+        """Close the worker's resource if the error of its job means that the resource is broken."""
         try:
             broke = result.error is not None and matches(result.error, self._broken)
-        except BaseException:  # of the user's function: a new resource is the safe answer
+        except BaseException:  # The user's function `broken` failed. A new resource is the safe choice.
             broke = True
-        result.mark_resource(broke)
         if broke:
-            self._state.note_error(worker.discard())
+            result.mark_resource(True)
+            self._state.note_error(worker.close_resource())
 
     def _end(self, worker: Worker) -> None:
-        """The last thing that a retired worker does."""
-        self._state.note_error(worker.discard())
+        """Close the resource of a retired worker and remove the worker from the crew."""
+        self._state.note_error(worker.close_resource())
         with self._state.lock:
             self._crew.leave(worker)
-        self._crew.left()
+        self._crew.after_end()
 
     def _replace(self, worker: Worker, death: BaseException) -> Worker:
-        """Settle the job of a worker that has died, and return the worker that takes its place in this thread."""
+        """Fail the job of a worker that has died, and return the worker that continues in this thread."""
         if worker.task is not None:
             self._fail_job(worker, worker.task, death)
-        self._outlet.deliver()  # it may have died just before it would have done so,
-        self._state.note_error(worker.discard())
+        self._outlet.deliver()  # The worker may have died just before it delivered a result ...
+        self._state.note_error(worker.close_resource())
         with self._state.lock:
             self._unlist(worker)
-            self._state.wake_all_idle()  # or just before it would have notified another thread
+            self._state.wake_all_idle()  # ... or just before it notified another thread.
             self._state.wake_blocked(everybody=True)
-            # A worker that died on its way out goes on with that.
+            # A worker that died in `_end` continues with `_end`.
             return worker if worker.retired else self._crew.replace(worker)
 
     def _fail_job(self, worker: Worker, task: Task[Any, Any], death: BaseException) -> None:
@@ -172,6 +179,6 @@ class WorkerLoop:
         result.fail(error, worker.number, self._state.clock())
         try:
             self.settle(worker, task)
-        except BaseException:  # perhaps it was settling that has killed the worker: then without asking for a retry
+        except BaseException:  # Settling may be what killed the worker. Then finish the job without a retry.
             if worker.task is not None:
                 self._state.finish(worker, task)

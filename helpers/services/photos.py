@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from helpers.services.data_files import data_file
 from helpers.services.sandbox import check_number, check_path, check_whole
 from helpers.services.words import describe
 
-PHOTOS = Path(__file__).parents[2] / "data" / "photos"
+PHOTOS = data_file("photos")
 
 # Morning, noon, evening, dusk, mist: sky above, sky below, sun, far hills, near hills.
 PALETTES = [

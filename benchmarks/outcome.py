@@ -1,0 +1,44 @@
+"""The picture of the project's README and of notebook 00: the measured runs of naive.csv, naive and with a pool.
+
+The naive bar of each place is the best naive run that was measured there. Every run has 10,000 jobs.
+"""
+
+import pandas as pd
+
+from benchmarks.report import HERE, draw
+from helpers import charts
+
+TITLE = "Run all at once, most jobs fail; with five workers, all succeed"
+SUBTITLE = "10,000 jobs per bar, against three real limits"
+DATABASE, API, MEMORY = "database with 100 connections", "API with 250 calls per second", "memory of 1 GiB"
+THREADS, TASKS, POOL = "one thread per job", "one task per job", "five workers"
+RUNS = [
+    ("database, threads", DATABASE, THREADS, "the others: too many clients"),
+    ("database, five workers", DATABASE, POOL, ""),
+    ("API, threads", API, THREADS, "the others: refused, then banned"),
+    ("API, five workers", API, POOL, ""),
+    ("1 GiB, tasks with data", MEMORY, TASKS, "the others: out of memory"),
+    ("1 GiB, five workers with data", MEMORY, POOL, ""),
+]
+
+
+def selected(naive: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the picture, from the table of all runs. Raises KeyError for a run that is missing."""
+    totals = naive.groupby("run")["jobs"].sum()
+    succeeded = naive[naive["outcome"] == "succeeded"].set_index("run")["jobs"]
+    rows = [
+        {"place": place, "way": way, "jobs": totals[run], "succeeded": succeeded[run], "failure": failure}
+        for run, place, way, failure in RUNS
+    ]
+    return pd.DataFrame(rows)
+
+
+def run() -> None:
+    table = selected(pd.read_csv(HERE / "naive.csv"))
+    table.to_csv(HERE / "outcome.csv", index=False)
+    draw("outcome", charts.headline(charts.shares(table), TITLE, SUBTITLE))
+    print(table.to_string())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,50 @@
+"""Sliders and buttons above a picture, for a notebook.
+
+    panel = Panel([workers, service], caption="Two sliders above a chart of the workers.")
+    panel.show(charts.floor_plan(frame))
+    display(panel)
+
+The saved notebook holds the picture and the caption instead of the widgets, because widgets exist only while their
+kernel runs. A reader who has not run the cell therefore sees the picture as it was when the panel was displayed.
+"""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets as widgets
+from matplotlib.axes import Axes
+
+from helpers import charts
+
+WIDEST = 720  # pixels of the page: a chart is as wide as the room there is, up to this
+
+
+class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no type hints
+    """The controls in a row that wraps in a narrow window, and below them the picture.
+
+    Args:
+        controls: the widgets to use.
+        caption:  a sentence that says what there is to use and to see. It is the alternative text of the picture, and
+                  it is compared when the notebook is tested.
+    """
+
+    def __init__(self, controls: Sequence[widgets.Widget], caption: str) -> None:
+        row = widgets.HBox(list(controls), layout=widgets.Layout(flex_flow="row wrap"))
+        # An image without a value would show as a broken one, so it takes no room until `show` is called.
+        hidden = widgets.Layout(width="100%", max_width=f"{WIDEST}px", display="none")
+        self.picture = widgets.Image(format="png", layout=hidden)
+        self.caption = caption
+        super().__init__([row, self.picture])
+
+    def show(self, ax: Axes, *, tight: bool = True) -> None:
+        """Replace the picture by the chart of `ax`, and close that. `tight` as in `charts.png`."""
+        self.picture.value = charts.png(ax, self.caption, tight=tight)
+        self.picture.layout.display = None
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widgets for a notebook with a kernel; the picture and the caption for everything else."""
+        data = super()._repr_mimebundle_(**options) | {"text/plain": self.caption}
+        if self.picture.value:
+            data["image/png"] = b64encode(self.picture.value).decode()
+        return data, {"image/png": {"alt": self.caption, "width": WIDEST}}
