@@ -245,3 +245,25 @@ print(os.waitstatus_to_exitcode(os.wait()[1]))
 def test_a_forked_child_ends_without_waiting_for_the_executor_of_its_parent():
     run = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=SLOW)
     assert (run.stdout, run.returncode) == ("7\n", 0), run.stderr
+
+
+# --- callbacks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["cancel_queued", "force_shutdown"])
+def test_a_callback_may_ask_for_its_thread_and_leaves_no_record_of_it(end):
+    """`logging` asks for the name of the current thread, which makes a lasting record for a thread without one."""
+    gate, names = threading.Event(), []
+    pool = WorkerPool(
+        lambda job: gate.wait(SLOW), workers=1, on_result=lambda result: names.append(threading.current_thread().name)
+    )
+    for job in range(3):
+        pool.submit(job)
+    wait_until(lambda: pool.stats().running == 1)
+    before = set(threading.enumerate())
+    getattr(pool, end)()
+    assert names == [f"{pool.name}-callbacks"] * 2
+    gate.set()
+    pool.shutdown()
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread not in before])
+    assert len(names) == 3

@@ -13,9 +13,9 @@ Always true:
 - Once a shutdown has begun, no job is accepted, and a blocked `submit` raises PoolClosed.
 - A running thread is never killed. A handler that may run for a long time checks `current_worker().cancelled`.
 
-The cost per job: benchmarks/README.md compares it with `ThreadPoolExecutor.map`. What not to do: do not forget to shut
-a pool down, because its threads stay until the program ends. A handler must not `submit` to its own pool, because with
-a full queue all workers would wait for each other forever. The pool refuses this; `try_submit` works.
+The cost per job: benchmarks/README.md compares it with `ThreadPoolExecutor.map`. Always shut a pool down, because
+otherwise its threads stay until the program ends. A handler must not `submit` to its own pool, because with a full
+queue all workers would wait for each other forever. The pool refuses this; `try_submit` works.
 """
 
 import time
@@ -60,7 +60,7 @@ class WorkerPool(Generic[Job, Value]):
         clock:      returns the times for results, in seconds. Waiting always uses real time.
         on_result:  called with each result of a submitted job after it is counted, in the thread that finished or
                     cancelled the job. It replaces `results()`. Its errors go into the shutdown report.
-        crew, add_parts:  for pools built on this one: they make the crew, and add parts before the workers start.
+        crew, add_parts:  for subclasses only: they make the crew, and add parts before the workers start.
 
     Attributes:
         name:       for example "WorkerPool-3"; the names of the pool's threads begin with it.
@@ -113,7 +113,7 @@ class WorkerPool(Generic[Job, Value]):
         try:
             uninterrupted(self._crew.open)
         except BaseException:  # The machine has no thread left, or an interrupt arrived. Leave no thread behind.
-            try:  # noqa: SIM105 - as in __exit__
+            try:  # noqa: SIM105 - one call in C, which a second interrupt cannot divide
                 start_new_thread(self._closing.force, ())
             except RuntimeError:
                 pass
@@ -240,7 +240,7 @@ class WorkerPool(Generic[Job, Value]):
             return self._state.count()
 
     def oldest_wait(self) -> float:
-        """Return how long the first queued job has waited, in seconds; 0.0 if none waits. Monitor this: see 07."""
+        """Return how long the first queued job has waited, in seconds; 0.0 if none waits. Monitor it: see 07."""
         now = self._state.clock()
         with self._state.lock:
             return self._state.oldest_wait(now)

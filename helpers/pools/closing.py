@@ -1,7 +1,7 @@
 """How a pool ends: it closes, cancels jobs, stops waiting, and reports.
 
-This module owns no state. Each step is an act (see `interrupts`), so an interrupt ends the wait of a shutdown but never
-its work. Each step can be repeated, from any thread.
+This module owns no state. Each change is an act (see `interrupts`), so an interrupt ends the wait of a shutdown but
+never its work. Each step can be repeated, from any thread.
 
 Always true: the pool accepts no job after `close`. When a shutdown stops waiting, one locked step cancels the queued
 jobs and tells the running handlers to stop, so no job starts in between. A shutdown never waits for a reader.
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from threading import Thread
 from typing import Generic, TypeVar
 
 from .crew import Crew
@@ -48,7 +49,7 @@ class Closing(Generic[Job, Value]):
         """Accept no more jobs. Idle workers that are not needed end, and blocked submitters get PoolClosed."""
         release_if_owned(self._state.lock)
         with self._state.lock:
-            self._state.closed = True  # This is a single step, so an interrupt of the act below cannot undo it.
+            self._state.closed = True  # If an interrupt arrives before the act starts, this stays true.
         uninterrupted(self._close)
 
     def cancel_queued(self) -> None:
@@ -108,7 +109,7 @@ class Closing(Generic[Job, Value]):
         now = self._state.clock()
         with self._state.lock:
             self._state.cancel(None, now)
-        self._outlet.deliver()
+        self._deliver()
 
     def _force(self) -> None:
         now = self._state.clock()
@@ -118,7 +119,29 @@ class Closing(Generic[Job, Value]):
             self._state.cancel(None, now)
             for alarm in self._state.alarms:
                 alarm.stop()
-        self._outlet.deliver()
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """Call the callback with the results of the cancelled jobs, in a thread that the user's code may ask about.
+
+        An act in the main thread runs in a thread that `threading` does not know: see `interrupts`.
+        """
+        if not self._outlet.has_callback:
+            return
+        done = Parker()
+        thread = Thread(target=self._deliver_and_wake, args=(done,), name=f"{self._state.name}-callbacks", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # The machine has no thread left.
+            self._outlet.deliver()
+        else:
+            done.park()
+
+    def _deliver_and_wake(self, done: Parker) -> None:
+        try:
+            self._outlet.deliver()
+        finally:
+            done.unpark()
 
     def _report(self, ended: bool) -> ShutdownReport:
         state = self._state

@@ -1,9 +1,10 @@
 """The workers of a pool: which ones there are, how they start, and when they may end.
 
-Owns `members`: all workers, from the moment when they are counted, before their thread starts, until they have closed
-their resource. Always true, whenever no thread holds the pool's lock: `state.present` is the number of members that
-have not retired. The check that a worker is not needed and its retirement are one locked step, so two workers cannot
-both retire when only one is too many.
+Owns `members`. A worker becomes a member in `reserve`, before its thread starts. It ends in two steps: in `retire` it
+decides to take no more jobs, and in `leave` it stops being a member, after it has closed its resource. Always true,
+whenever no thread holds the pool's lock: `state.present` is the number of members that have not retired. The check that
+a worker is not needed and its retirement are one locked step, so two workers cannot both retire when only one is too
+many.
 
 What a mistake would break: if a worker is counted but has no thread, a shutdown waits forever. If a worker has a
 thread but is not counted, the thread is left behind after the shutdown.
@@ -111,7 +112,7 @@ class Crew:
         return None
 
     def retire(self, worker: Worker, now: float) -> None:
-        """Count a worker as retired. The caller has checked `may_retire` in the same locked block."""
+        """Count a worker as retired. The caller has checked in the same locked block that the worker may end."""
         worker.retired = True
         self.state.present -= 1
         if not self.state.present:
@@ -125,7 +126,7 @@ class Crew:
             self.ended()
 
     def ended(self) -> None:
-        """Wake the threads that wait for the last worker to end; the caller holds the lock."""
+        """Wake the threads that wait for the last worker to end, and end the alarms of a closed pool."""
         if self.state.closed:
             for alarm in self.state.alarms:
                 alarm.stop()
@@ -136,7 +137,7 @@ class Crew:
 
     def replace(self, dead: Worker) -> Worker:
         """Return a new worker that replaces a dead one in the same thread; the caller holds the lock."""
-        if dead not in self.members:  # The thread has died a second time, and this worker was already replaced.
+        if dead not in self.members:  # A second exception came after the worker was replaced.
             return next(member for member in self.members if member.thread is dead.thread)
         new = self.new_worker()
         new.thread, new.idle_since = dead.thread, dead.idle_since

@@ -2,11 +2,11 @@
 
 Owns the limits and the log of decisions. Always true, in addition to what holds for every crew:
 
-- There are never fewer workers than the minimum, and never more than the maximum, except for workers that are still
-  running a job after a `resize`. A retired worker counts until it has closed its resource, so there are never more
-  connections than the maximum either.
-- The thread that submits one job too many starts all workers that the backlog needs, at once. If no more jobs come and
-  the queue does not move, an alarm starts the workers when the first job has waited for `max_wait`.
+- Until the pool closes, there are at least as many workers as the minimum, if the machine has the threads. There are
+  never more than the maximum, except for workers that are still running a job after a `resize`. A retired worker counts
+  until it has closed its resource, so there are never more connections than the maximum either.
+- A submit that makes the queue longer than `backlog` jobs per worker starts all workers that are needed. If no more
+  jobs come and the queue does not move, an alarm starts the workers when the first job has waited for `max_wait`.
 - If the machine has no thread left, the jobs stay queued, the present workers continue, and the crew tries again after
   a second.
 
@@ -51,7 +51,7 @@ class ElasticCrew(Crew):
         state.alarms.append(self.alarm)
 
     def open(self) -> None:
-        """Start the first workers, and record that in the log. An act."""
+        """Start the first workers, and record that in the log. Run it with `uninterrupted`."""
         super().open()
         now = self.state.clock()
         with self.state.lock:

@@ -8,8 +8,8 @@
     PoolExecutor(5, pool=RetryingPool, policy=...)     # a future is done when its last attempt is
 
 Always true, in addition to what holds for the pool:
-- A future is done exactly once, after its job was counted, whatever its function raises. No thread holds the pool's
-  lock at that moment, so a done callback may use the executor and the pool.
+- A future is done exactly once, whatever its function raises; unless it was cancelled, after its job was counted. The
+  thread that completes a future does not hold the pool's lock, so a done callback may use the executor and the pool.
 - A future that was cancelled before a worker took its job never runs. `shutdown(cancel_futures=True)` cancels the
   queued calls *and notifies the threads that wait for them*. With `ThreadPoolExecutor`, `as_completed` and `wait` hang.
 - If the body of `with` raises, or the Stop button is pressed, queued calls are cancelled and the exception goes on
@@ -146,7 +146,7 @@ class PoolExecutor(Executor):
             if not is_handler_of(self.pool):
                 self.pool.submit(call)
             elif not self.pool.try_submit(call):
-                raise RuntimeError(f"the queue of {self.pool.queue_size} is full: {call!r}, from inside, cannot wait")
+                raise RuntimeError(f"the queue of {self.pool.queue_size} is full, and {call!r} of a worker cannot wait")
         except PoolClosed as closed:
             raise RuntimeError("cannot schedule new futures after shutdown") from closed
         return call.future

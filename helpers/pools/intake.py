@@ -34,8 +34,8 @@ class Intake(Generic[Job, Value]):
         state:       the pool's state.
         after:       called without the lock after a job was accepted, or None. An elastic crew checks there whether it
                      must grow.
-        submitters:  the first two threads that have submitted, not counting workers; guarded by the pool's lock. If the
-                     reader of `results()` is the only one, it need not wait for jobs of other threads.
+        submitters:  the first threads, or some of them, that called `submit` or `try_submit`; guarded by the lock.
+                     If the reader of `results()` is the only one, it need not wait for jobs of other threads.
     """
 
     def __init__(self, state: PoolState[Job, Value], after: Callable[[], None] | None) -> None:
@@ -77,7 +77,7 @@ class Intake(Generic[Job, Value]):
                     return False
                 if parker is not None:
                     self._unlist(parker)
-                    # When a delayed job returns, many submitters may have room.
+                    # Several submitters may have room after delayed jobs have returned: notify the next one.
                     if len(state.queue) + 1 < state.queue_size:
                         state.wake_blocked()
                 if submitter is not None:
@@ -113,7 +113,7 @@ class Intake(Generic[Job, Value]):
         return PoolClosed(f"{self.state.name} is shut down and takes no more jobs: {describe(job)} was not taken")
 
     def accepted(self) -> None:
-        """Do what has to be done after a job was accepted. Call it without the lock."""
+        """Call `after`, if there is one, because a job was accepted. Call this without the lock."""
         if self.after is not None:
             self.after()
 
@@ -124,7 +124,7 @@ class Intake(Generic[Job, Value]):
         deadline: float | None,
         timeout: float | None,
     ) -> None:
-        """Call attempt(parker=...) whenever there may be room, until it is true. Raises TimeoutError at `deadline`."""
+        """Call attempt(parker=...) when there may be room, until it returns True. Raises TimeoutError at `deadline`."""
         parker = Parker()
         try:
             while not attempt(parker=parker):

@@ -14,7 +14,8 @@ Without this, an interrupt could stop an act half-way. Then a job could be in no
 list, or a lock could stay locked.
 
 An act must not call `threading.current_thread()`. The thread of an act was not started by `threading`, so that call
-would make a record for it that is never removed. An act must not call user code that waits for the main thread either.
+would make a record for it that is never removed. An act must not call user code in its own thread, because that code
+may call it.
 """
 
 from _thread import start_new_thread

@@ -1,14 +1,16 @@
-"""How every thread of a pool waits: it sleeps on a `Parker` of its own and holds no other lock meanwhile.
+"""How a thread waits for a change: it sleeps on a `Parker` of its own and holds no other lock meanwhile.
 
-A parker is a lock that is taken as long as there is no wake-up. `park` takes it and so sleeps until another thread
-releases it, which is what `unpark` does. Each is one call in C. So a wake-up is never lost: if `unpark` comes before
+A parker contains a lock that is held while there is no wake-up. `park` acquires it, which blocks until `unpark` in
+another thread releases it. Each is one call in C. So a wake-up is never lost: if `unpark` comes before
 `park`, the thread does not sleep at all. And KeyboardInterrupt, which Python raises between two bytecodes, can break
 off the wait but cannot damage the parker, as it can damage a `threading.Condition`.
 
 Why a lock and not a `queue.SimpleQueue`: CPython's `SimpleQueue.get(timeout=...)` can sleep forever. It computes the
 time that is left after it has taken an inner lock. If the operating system has suspended the thread for longer than
 `timeout` at that point, the time left is negative, and the C code takes a negative time for "no limit". A lock that is
-acquired with a time-out checks this case. (Seen on CPython 3.11; tests/test_parker.py has the case.)
+acquired with a time-out checks this case. (Seen on CPython 3.11; tests/test_parker.py has the case.) A reader of
+results and `uninterrupted` do wait with `SimpleQueue.get`. For them this is harmless: each of these waits ends with a
+`put`.
 
 A thread may also wake up without a reason, because of an `unpark` that it no longer waited for. So every caller of
 `park` calls it in a loop and checks its condition again.
@@ -16,7 +18,7 @@ A thread may also wake up without a reason, because of an `unpark` that it no lo
 
 from _thread import allocate_lock
 
-# The longest single wait in a thread that a user may want to interrupt, seconds. Windows cannot interrupt a lock.
+# The longest single wait in a thread that a user may want to interrupt, seconds. On Windows Ctrl-C cannot end it.
 SLICE = 0.5
 
 

@@ -1,10 +1,11 @@
 """How results leave a pool: `results()` and `stream()`, for one reader at a time.
 
-Owns the decision who reads. Always true: each result is yielded to at most one reader. If a caller leaves a stream
-early, the queued jobs of the stream are cancelled. Their results are counted, and no other reader gets them.
+This module decides which thread is the reader. Always true: each result is yielded to at most one reader. If a caller
+leaves a stream early, the queued jobs of the stream are cancelled. Their results are counted, and no other reader gets
+them.
 
 A stream submits its jobs and yields its results in one loop, in the caller's thread. It has a *window*: at most
-queue_size + workers of its jobs are in the pool or finished and unread. Jobs that wait for a retry do not count,
+queue_size + workers of its jobs are in the pool or unread when it submits one. Jobs that wait for a retry do not count,
 because otherwise a few of them would hold up all the others.
 
 What a mistake would break: with two readers at a time, each would get some of the results and believe that it has all.
@@ -77,7 +78,7 @@ class Reading(Generic[Job, Value]):
             self._state.reader = None if self._state.reader is reading else self._state.reader
 
     def _no_more_results(self) -> bool:
-        """Return True if no job will finish anymore, or if all jobs have finished and no other thread submits any."""
+        """Return True if no job will finish anymore, or if all have finished and no other thread has submitted any."""
         state = self._state
         with state.lock:
             return self._over() or (not state.unfinished() and self._intake.submitters == {current_thread()})
@@ -149,10 +150,10 @@ class Reading(Generic[Job, Value]):
     def _should_read_first(self, outlet: Outlet[Job, Value]) -> bool:
         """Return True if the stream should read a result before it submits the next job.
 
-        It should if the window is full, or if one of its own jobs must finish before there is room. It should not if
-        it has no unread job, because then the jobs of other submitters fill the queue. It should not either if free
-        workers are about to take all queued jobs: with a short queue, the workers would become idle while the stream
-        waits for a result.
+        1. The window is full: read.
+        2. The stream has no unread job, so the jobs of other submitters fill the queue: wait for room.
+        3. More jobs are queued than workers are free, or `max_delayed` jobs are delayed: read.
+        4. Otherwise free workers are about to take all queued jobs: wait for room, so that no worker becomes idle.
         """
         state = self._state
         with state.lock:
@@ -175,7 +176,7 @@ class Reading(Generic[Job, Value]):
     def _leave(self, outlet: Outlet[Job, Value]) -> None:
         """Cancel the queued and delayed jobs of a stream that its reader has left."""
         if self._state.lock._is_owned():  # type: ignore[attr-defined]
-            # The garbage collector closes a forgotten stream in the middle of a locked block of this same thread.
+            # The garbage collector may close a forgotten stream in the middle of a locked block of this thread.
             in_own_thread(partial(self._cancel, outlet))
         else:
             uninterrupted(partial(self._cancel, outlet))
@@ -195,7 +196,7 @@ class Reading(Generic[Job, Value]):
     # -- one reader -------------------------------------------------------------------------------------------------
 
     def _begin(self, reading: list[Outlet[Job, Value]], waits: bool = False) -> Any:
-        """Make the caller the reader of the outlet in `reading`, a list by which a reader recognizes its own turn.
+        """Make the caller the reader of the outlet in `reading`, a new list, which tells this reader from a later one.
 
         If `waits` is true, then wait until no job of a stream that was left early is running. Raises RuntimeError if
         the pool has a reader already.

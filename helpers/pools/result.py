@@ -142,11 +142,11 @@ class Result(Generic[Job, Value]):
 
     @property
     def broke_resource(self) -> bool:
-        """True if the last attempt failed because the resource of its worker was broken."""
+        """True if the resource of its worker broke in the last attempt, or the handler discarded it."""
         return getattr(self, "_broke", False)
 
     def mark_resource(self, broke: bool) -> None:
-        """Record whether this attempt failed because the resource of its worker was broken."""
+        """Record whether the resource of its worker broke in this attempt."""
         self._broke = broke
 
     def mark_redriven(self, letter: Any) -> None:

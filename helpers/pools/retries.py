@@ -5,10 +5,10 @@ This module replaces one step of a pool, *settle*, and owns the dead letters. Al
 - One locked step counts a failed job as failed and makes it a dead letter, or moves it from its worker to the delayed
   jobs. So a failed job is always in exactly one of these places.
 - The policy is called without the lock, because it calls functions of the user.
-- If the pool was stopped, or the stream was left, while the job ran, the job is not delayed. It is cancelled, with its
-  last error as the cause.
-- A delayed job that is due goes to the end of the queue even if the queue is full. If it waited for room, workers that
-  need room for their retries would wait for other workers, which is the deadlock of the article's program.
+- If the policy allows a retry, but a shutdown has asked running handlers to stop or the stream was left while the job
+  ran, the job is not delayed. It is cancelled, with its last error as the cause.
+- A delayed job that is due goes to the end of the queue even if the queue is full. If retries waited for room while all
+  workers waited to queue a retry, no worker would be free to empty the queue.
 
 What a mistake would break: a retry would happen twice, or never.
 """
@@ -84,7 +84,7 @@ class Retries:
         wait, reason = self._decide(result, result.error, now)
         with self._state.lock:
             if wait is not None and outlet.is_open and not self._state.cancelled.is_set():
-                self._alarm.at(now + wait)  # First, because a worker may die before the next line.
+                self._alarm.at(now + wait)  # Set it first: a delayed job without an alarm would never run.
                 self._state.delay(worker, task, now + wait)
             else:
                 self._give_up(result, now, None if wait is not None else reason)
@@ -132,7 +132,7 @@ class Retries:
             return dict(self.letters)
 
     def discard(self, numbers: list[int]) -> list[DeadLetter]:
-        """Remove those of these dead letters that still exist, and return them. An act."""
+        """Remove those of these dead letters that still exist, and return them. Run it with `uninterrupted`."""
         with self._state.lock:
             return [self.letters.pop(number) for number in numbers if number in self.letters]
 
@@ -144,7 +144,7 @@ class Retries:
         submitter: Thread | None,
         parker: Parker | None,
     ) -> bool:
-        """Move the job of one dead letter into the queue, in one step. An act. Raises PoolClosed.
+        """Move the job of one dead letter into the queue, in one step. Run it with `uninterrupted`. Raises PoolClosed.
 
         Returns False if there is no room. If another thread has redriven or discarded the letter, this returns True but
         moves nothing, and the result in `task` has no letter.

@@ -7,18 +7,20 @@
             ...
         pool.redrive(where=lambda letter: ...)            # once the cause is fixed
 
-Always true, in addition to what holds for `WorkerPool`:
+Always true, in addition to what holds for `WorkerPool` (except that a retry that is due enters a full queue):
 - A job that waits for its retry is *delayed*. It occupies no worker, no place in the queue, and no place in the window
   of its stream. When `max_delayed` jobs are delayed, submitters wait, as they do for a full queue. Jobs that were
   accepted before may still be delayed, so at most max_delayed + queue_size + workers jobs are delayed.
 - An attempt is counted before it starts, and no job is in two places, so no attempt happens twice.
 - A shutdown is complete when nothing is queued, delayed, or running, which is checked under one lock. At its deadline,
   or when it is forced, delayed jobs are cancelled, with their last error as the cause.
-- A job that is not retried becomes a failed result and a `DeadLetter` in one step.
+- A failed job that is not retried becomes a failed result and a `DeadLetter` in one step. Jobs that are cancelled or
+  whose outcome is unknown become no dead letters.
 
-The cost: nothing for a job that succeeds, and O(log n) for a retry when n jobs are delayed. The pool keeps all dead
-letters until a caller redrives or discards them, so look at them. What not to do: do not retry work that is not safe to
-do twice. The pool never runs a successful job again, but a handler that fails half-way repeats its first half.
+The cost: one more function call for a job that succeeds, and O(log n) for a retry when n jobs are delayed. The pool
+keeps all dead letters until a caller redrives or discards them, so look at them. What not to do: do not retry work that
+is not safe to do twice. The pool never runs a successful job again, but a handler that fails half-way repeats its first
+half.
 """
 
 from collections.abc import Callable
@@ -55,7 +57,8 @@ class RetryingPool(WorkerPool[Job, Value]):
 
     Args:
         handler, workers, queue_size:  as for `WorkerPool`.
-        policy:       which jobs are retried and when. None means that no job is retried or becomes a dead letter.
+        policy:       which jobs are retried and when. None means that no job is retried, and none becomes a dead
+                      letter.
         max_delayed:  how many jobs may wait for a retry before submitters wait.
         options:      the other arguments of `WorkerPool`.
 
@@ -112,12 +115,12 @@ class RetryingPool(WorkerPool[Job, Value]):
         return [] if self._retries is None else uninterrupted(partial(self._retries.discard, chosen))
 
     def _chosen(self, where: Callable[[DeadLetter], bool]) -> list[int]:
-        """Return the serial numbers of the letters for which `where` is true. It is called without the lock."""
+        """Return the serial numbers of the letters for which `where` is true. `where` is called without the lock."""
         letters = {} if self._retries is None else self._retries.numbered()
         return [number for number, letter in letters.items() if where(letter)]
 
     def _redrive_one(self, number: int, deadline: float | None, timeout: float | None) -> int:
-        """Queue the job of one dead letter. Return 0 if another thread has redriven or discarded the letter, or 1."""
+        """Queue the job of one dead letter. Return 1, or 0 if another thread has redriven or discarded it."""
         assert self._retries is not None
         letter = self._retries.letters.get(number)
         if letter is None:

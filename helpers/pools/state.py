@@ -14,17 +14,18 @@ The invariant, which holds whenever no thread holds the lock:
   jobs), or counted as finished, with its result in an outlet.
 - A submitter adds a job to `queue` only if the pool is not `closed` and has room: fewer than `queue_size` jobs are
   queued, and fewer than `max_delayed` jobs are delayed. A retry that is due enters the queue even if it is full.
-- A worker in `idle` is parked or about to park, and no thread has notified it. If a job is queued, then no worker is
-  idle, or a notified worker has not looked at the queue yet. So no job waits while all workers sleep.
-- A submitter in `blocked` is parked or about to park. Whenever there may be room, one of them is notified. When the
-  pool closes, all of them are notified.
+- A worker in `idle` is parked, about to park, or about to check again after its time-out. If a job is queued, then no
+  worker is idle, or a notified worker has not looked at the queue yet. So no job waits while all workers sleep.
+- A submitter in `blocked` is parked, about to park, or about to check again. Whenever there may be room, one of them is
+  notified. When the pool closes, all of them are notified.
 
 What a mistake would break: a job that is in no place is lost, a job in two places runs twice, and a thread that is not
 notified sleeps forever.
 
-No thread runs user code or waits while it holds the lock. The lock is re-entrant, so a thread can find out whether it
-holds it: see `interrupts`. Call every method with the lock held unless its docstring says otherwise. The order of the
-steps in a method matters, because in the main thread KeyboardInterrupt can arrive between any two steps.
+No thread runs user code or waits while it holds the lock. The lock is re-entrant, because some methods call each other
+with the lock held, and because a thread can check whether it holds it: see `Reading._leave`. Call every method with the
+lock held unless its docstring says otherwise. The order of the steps in a method matters, because in the main thread
+KeyboardInterrupt can arrive between any two steps.
 """
 
 import math
@@ -74,7 +75,7 @@ class PoolState(Generic[Job, Value]):
 
     def __init__(self, name: str, queue_size: int, clock: Clock) -> None:
         self.name, self.queue_size, self.clock = name, queue_size, clock
-        self.lock = RLock()  # guards everything else
+        self.lock = RLock()  # guards everything else, except that a reader and a watcher leave without it
         self.cancelled = Event()
         self.closed = self.abandoned = self.waits_for_running = False
         self.max_workers = self.max_delayed = sys.maxsize  # and not infinity: comparing two integers is faster
@@ -220,7 +221,7 @@ class PoolState(Generic[Job, Value]):
         """Return the error for a job that is being cancelled."""
         if not result.attempts:
             return JobCancelled(f"cancelled in the queue of {self.name} before any worker took it")
-        why = JobCancelled(f"not retried: {self.name} was stopped after attempt {result.attempt} had failed")
+        why = JobCancelled(f"not retried: cancelled in {self.name} after attempt {result.attempt} had failed")
         why.__cause__ = result.attempts[-1].error
         return why
 

@@ -8,10 +8,10 @@ A handler gets its worker from `current_worker()`:
 
     pool = WorkerPool(send, workers=10, resource=lambda: smtplib.SMTP(host, port))
 
-A resource can break, for instance because the server closes the connection. After an error that means so (`broken=`, by
-default OSError and EOFError) the pool closes the resource, and the next job opens a new one. A retry of the failed job
-gets a new resource in every worker, because several connections may have broken and the retry should not try them one
-after the other. A handler that finds out by itself that its resource is broken calls `discard()`.
+A resource can break, for instance because the server closes the connection. After an error in `broken=` (by
+default OSError and EOFError) the pool closes the resource, and the next job opens a new one. The worker that runs the
+retry first closes its own resource, whichever worker it is: if several connections have broken together, the retry must
+not meet another broken one. A handler that finds out by itself that its resource is broken calls `discard()`.
 
 Always true: only the worker's own thread uses its resource, and at most one resource per worker is open.
 """
@@ -119,7 +119,7 @@ _here = threading.local()
 
 
 def current_worker() -> Worker:
-    """Return the worker that runs the calling handler. Raises RuntimeError outside of a handler."""
+    """Return the worker of the calling thread. Raises RuntimeError in a thread that is not a worker's."""
     worker = worker_or_none()
     if worker is None:
         raise RuntimeError("current_worker() was called in a thread that is not a worker of a pool")
@@ -137,6 +137,6 @@ def set_current_worker(worker: Worker) -> None:
 
 
 def is_handler_of(pool: "WorkerPool[Any, Any]") -> bool:
-    """Return True if the calling thread is running one of this pool's handlers."""
+    """Return True if the calling thread is a worker of this pool."""
     worker = worker_or_none()
     return worker is not None and worker.pool is pool

@@ -4,8 +4,8 @@ To *settle* a job is to decide what happens after it has run: in a plain pool th
 pool it may be delayed for a retry.
 
 Always true: whatever a handler raises is in the job's result, and the worker continues. If a worker ends anyway, for a
-reason outside of the handler (another thread injected an exception, or there is no memory left), its job fails with
-`WorkerDied`, and a new worker replaces it in the same thread. So neither a job nor a worker is ever lost.
+reason outside of the handler (another thread injected an exception, or there is no memory left), this attempt fails
+with `WorkerDied`, and a new worker replaces it in the same thread. So neither a job nor a worker is ever lost.
 
 What a mistake would break: a job that is in no place is lost, and a worker that sleeps while a job is queued may sleep
 forever.
@@ -82,7 +82,7 @@ class WorkerLoop:
     def _do(self, worker: Worker, task: Task[Any, Any]) -> None:
         """Run one job and settle it."""
         result, outlet = task
-        if result.attempt and result.broke_resource:  # a retry; the module `worker` says why
+        if result.attempt and result.broke_resource:  # a retry after a broken resource: open a new one
             self._state.note_error(worker.close_resource())
             result.mark_resource(False)
         result.run(self._handler, worker.number, self._state.clock)
@@ -133,9 +133,8 @@ class WorkerLoop:
 
     def _unlist(self, worker: Worker) -> None:
         """Remove a worker that has woken up from the idle list, if it is still there."""
-        # The thread that wakes a worker also removes it from the list, in one locked block. Suppose that the worker's
-        # time-out ends at the same moment. Then the worker finds itself off the list and a job in the queue, and it
-        # does not retire.
+        # The thread that wakes a worker removes it from the list and queues a job, in one locked block. If the worker's
+        # time-out ends at that moment, the worker looks at the queue before it may retire, and finds the job.
         with self._state.lock:
             if worker.idle:
                 worker.idle = False
@@ -163,11 +162,12 @@ class WorkerLoop:
         """Fail the job of a worker that has died, and return the worker that continues in this thread."""
         if worker.task is not None:
             self._fail_job(worker, worker.task, death)
-        self._outlet.deliver()  # The worker may have died just before it delivered a result ...
+        # The worker may have died just before it delivered a result or notified another thread. Do both again.
+        self._outlet.deliver()
         self._state.note_error(worker.close_resource())
         with self._state.lock:
             self._unlist(worker)
-            self._state.wake_all_idle()  # ... or just before it notified another thread.
+            self._state.wake_all_idle()
             self._state.wake_blocked(everybody=True)
             # A worker that died in `_end` continues with `_end`.
             return worker if worker.retired else self._crew.replace(worker)
