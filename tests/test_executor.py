@@ -213,7 +213,7 @@ def test_a_submit_from_inside_is_taken_if_there_is_room_and_refused_if_not(make,
 
         def inside():
             taken = executor.submit(int, "7")
-            with pytest.raises(RuntimeError, match=r"queue of 1 is full: int\(...\), from inside, cannot wait"):
+            with pytest.raises(RuntimeError, match=r"queue of 1 is full, and int\(...\) of a worker cannot wait"):
                 executor.submit(int, "8")
             return taken
 

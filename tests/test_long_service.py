@@ -222,7 +222,7 @@ def test_a_timeout_at_the_bound_of_delayed_jobs_names_that_bound():
     with RetryingPool(handler, workers=1, max_delayed=1, policy=RetryPolicy(max_attempts=2)) as pool:
         pool.submit(1)
         wait_until(lambda: pool.stats().delayed == 1)
-        with pytest.raises(TimeoutError, match="max_delayed=1 jobs were waiting for a retry, within 0.01 s for 2"):
+        with pytest.raises(TimeoutError, match=r"\(max_delayed=1 jobs were waiting for a retry\) within 0.01 s for 2"):
             pool.submit(2, timeout=0.01)
         assert pool.stats().submitted == 1
         pool.force_shutdown()

@@ -315,7 +315,7 @@ def test_a_deadline_returns_the_waiting_retries_by_name(stage, at):
     assert len(before) + len(report.finished) + len(report.cancelled) + len(report.still_running) == 10
     for r in results:
         if isinstance(r.error, JobCancelled) and r.attempt:
-            assert f"stopped after attempt {r.attempt} had failed" in str(r.error)
+            assert f"cancelled in {pool.name} after attempt {r.attempt} had failed" in str(r.error)
             assert isinstance(r.error.__cause__, ValueError) and len(r.attempts) == r.attempt
 
 

@@ -141,7 +141,7 @@ class Intake(Generic[Job, Value]):
 
     def _no_room(self) -> str:
         if len(self.state.delayed) >= self.state.max_delayed:
-            return f"no room, because max_delayed={self.state.max_delayed} jobs were waiting for a retry,"
+            return f"no room (max_delayed={self.state.max_delayed} jobs were waiting for a retry)"
         return f"no room in the queue of {self.state.queue_size}"
 
     def leave_line(self, parker: Parker) -> None:
