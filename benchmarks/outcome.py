@@ -8,16 +8,16 @@ import pandas as pd
 from benchmarks.report import HERE, draw
 from helpers import charts
 
-TITLE = "Run all at once, most jobs fail; with five workers, all succeed"
-SUBTITLE = "10,000 jobs per bar, against three real limits"
-DATABASE, API, MEMORY = "database with 100 connections", "API with 250 calls per second", "memory of 1 GiB"
+TITLE = "Started all at once, most jobs fail; with five workers, all succeed"
+SUBTITLE = "10,000 jobs per bar, at three limits: connections, requests per second, memory"
+DATABASE, API, MEMORY = "database with 100 connections", "API with 250 requests per second", "memory of 1 GiB"
 THREADS, TASKS, POOL = "one thread per job", "one task per job", "five workers"
 RUNS = [
-    ("database, threads", DATABASE, THREADS, "the others: too many clients"),
+    ("database, threads", DATABASE, THREADS, "refused: too many clients"),
     ("database, five workers", DATABASE, POOL, ""),
-    ("API, threads", API, THREADS, "the others: refused, then banned"),
+    ("API, threads", API, THREADS, "refused: too fast, then banned"),
     ("API, five workers", API, POOL, ""),
-    ("1 GiB, tasks with data", MEMORY, TASKS, "the others: out of memory"),
+    ("1 GiB, tasks with data", MEMORY, TASKS, "failed: out of memory"),
     ("1 GiB, five workers with data", MEMORY, POOL, ""),
 ]
 

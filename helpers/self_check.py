@@ -3,6 +3,7 @@
 import importlib
 import os
 import platform
+import smtplib
 import sys
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from helpers.pools import WorkerPool, run_unbounded
 from helpers.pools.words import describe_error
-from helpers.services import Api, Database, FetchUser, run_in_sandbox
+from helpers.services import Api, Database, FetchUser, MailServer, run_in_sandbox
 
 PACKAGES = (
     *("jupyterlab", "ipywidgets", "pandas", "matplotlib", "numpy", "PIL", "tqdm"),
@@ -59,6 +60,17 @@ def _api() -> str:
     return "the HTTP API answers"
 
 
+def _mail_server() -> str:
+    with (
+        MailServer() as server,
+        smtplib.SMTP(server.host, server.port, local_hostname="localhost", timeout=30) as client,
+    ):
+        code, words = client.noop()
+    if code != 250:
+        raise RuntimeError(f"the answer 250 is expected, not {code} {words!r}")
+    return "the SMTP server answers"
+
+
 def _sandbox() -> str:
     report = run_in_sandbox(run_unbounded, len, ["abc"], timeout=30)
     if report.succeeded != 1:
@@ -73,12 +85,13 @@ CHECKS: dict[str, Callable[[], str]] = {
     "a pool runs jobs": _pool,
     "the database starts": _database,
     "the API starts": _api,
+    "the mail server starts": _mail_server,
     "the sandbox starts": _sandbox,
 }
 
 
 def self_check() -> pd.DataFrame:
-    """A row a check: check, ready ("yes" or "no"), found (what was seen, or what went wrong). Raises nothing."""
+    """Return one row per check: check, ready ("yes" or "no"), found (what was seen, or the error). Raises nothing."""
     rows = []
     for name, check in CHECKS.items():
         try:

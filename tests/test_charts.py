@@ -741,7 +741,7 @@ def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_wa
 
 def test_the_kitchen_names_both_the_kitchen_and_the_pattern() -> None:
     drawn = set(words(charts.kitchen()))
-    assert {"Orders", "The waiter", "The rail", "The cooks", "The pass"} <= drawn
+    assert {"Orders", "The waiter", "The rail", "The cooks", "The counter"} <= drawn
     assert {"jobs", "producer", "bounded queue", "workers", "results"} <= drawn
 
 

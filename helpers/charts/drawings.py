@@ -43,7 +43,7 @@ RIGHT = 17.66  # the right end of every box
 
 
 def kitchen(ax: Axes | None = None) -> Axes:
-    """The pattern as a kitchen: a waiter (producer), a full rail (bounded queue), cooks (workers), and the pass."""
+    """The pattern as a kitchen: waiter (producer), full rail (bounded queue), cooks (workers), and dishes (results)."""
     with styled(ax, size=(9.4, 3.9)) as axes:
         axes.set(xlim=(0, 21), ylim=(0.2, 7.9), aspect="equal")
         axes.set_axis_off()
@@ -65,7 +65,7 @@ def kitchen(ax: Axes | None = None) -> Axes:
         caption(axes, 4.6, "The waiter", "producer", "waits until\na hook is free")
         caption(axes, 9.0, "The rail", "bounded queue", "three hooks,\nall taken")
         caption(axes, 14.8, "The cooks", "workers", "a fixed number,\none order at a time each")
-        caption(axes, 19.4, "The pass", "results", "dishes, as they\nget ready")
+        caption(axes, 19.4, "The counter", "results", "dishes, as they\nget ready")
     return axes
 
 
