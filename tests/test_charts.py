@@ -647,14 +647,15 @@ def test_queue_depth_counts_waiting_and_running_and_draws_the_bound() -> None:
     assert legend(ax) == ["waiting in the queue", "running"]
 
 
-def test_admission_counts_what_was_accepted_and_refused_and_draws_the_limit() -> None:
+def test_admission_counts_what_succeeded_and_was_refused_and_draws_the_limit_on_top() -> None:
     ax = charts.admission(frame(), limit=3)
-    accepted, refused, limit = (lines(ax)[name] for name in ("2 accepted", "2 refused", "_limit"))
-    assert list(accepted.get_xdata()) == [0.0, 1.0, 2.0, 2.0] and list(accepted.get_ydata()) == [0, 1, 2, 2]
+    succeeded, refused, limit = (lines(ax)[name] for name in ("2 succeeded", "2 refused", "_limit"))
+    assert list(succeeded.get_xdata()) == [0.0, 1.0, 2.0, 2.0] and list(succeeded.get_ydata()) == [0, 1, 2, 2]
     assert list(refused.get_xdata()) == [0.0, 1.02, 1.5, 2.0] and list(refused.get_ydata()) == [0, 1, 2, 2]
     assert set(limit.get_ydata()) == {3}
-    assert len({line.get_linestyle() for line in (accepted, refused, limit)}) == 3
-    assert {"limit of the server: 3", "2 accepted", "2 refused"} == set(words(ax))
+    assert limit.get_zorder() > succeeded.get_zorder() and 3 < ax.get_ylim()[1] < 4
+    assert len({line.get_linestyle() for line in (succeeded, refused, limit)}) == 3
+    assert {"limit of the server: 3", "2 succeeded", "2 refused"} == set(words(ax))
 
 
 def shares_table() -> pd.DataFrame:
@@ -662,11 +663,11 @@ def shares_table() -> pd.DataFrame:
     return table.iloc[[1, 0, 2, 3]]
 
 
-def test_outcome_shares_are_bars_of_100_percent_with_the_successes_and_seconds_at_their_end() -> None:
+def test_outcome_shares_are_bars_of_100_percent_and_only_complete_runs_have_seconds() -> None:
     ax = charts.outcome_shares(shares_table())
     widths = [[round(bar.get_width(), 3) for bar in part] for part in ax.containers]
     assert widths == [[0.117, 1.0], [0.882, 0.0], [0.001, 0.0]]
-    assert {"117 of 1,000\nin 2.5 s", "1,000 of 1,000\nin 141 s", "117", "882", "1,000"} == set(words(ax))
+    assert {"117 of 1,000", "1,000 of 1,000\nin 141 s", "117", "882", "1,000"} == set(words(ax))
     assert legend(ax) == ["succeeded", ERROR, "MemoryError"]
     assert len({part[0].get_hatch() for part in ax.containers}) == 3
     assert [label.get_text() for label in ax.get_yticklabels()] == ["naive", "pool"]

@@ -1,4 +1,4 @@
-"""What became of the jobs of several runs, compared: a bar is 100% of its run, and its end says how long it took."""
+"""What became of the jobs of several runs, compared: a bar is 100% of its run, and its end says how many succeeded."""
 
 import textwrap
 from typing import Any
@@ -26,8 +26,9 @@ FAILURES = [
 def outcome_shares(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a bar per run, all of the same length, split into what share of its jobs succeeded and failed, and how.
 
-    Right of each bar stand the jobs that succeeded, of how many, and the seconds that the run took. Failures stand in
-    the order in which they first appear in the table, so give them in the order in which they happen.
+    Right of each bar stand the jobs that succeeded and of how many, and, if all of them did, the seconds that the run
+    took. (A run that fails early is short, which would look like speed.) Failures stand in the order in which they
+    first appear in the table, so give them in the order in which they happen.
 
     Args:
         table: columns run, outcome ("succeeded" or an error), jobs (how many), seconds (of the whole run).
@@ -49,7 +50,9 @@ def outcome_shares(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     with styled(ax, size=(8.0, 1.5 + 0.5 * len(counts) + 0.26 * len(kinds))) as axes:
         _stack(axes, counts.div(totals, axis="index"), counts)
         for row, run in enumerate(counts.index):
-            words = f"{counts.loc[run, SUCCEEDED]:,} of {totals[run]:,}\nin {_time(float(seconds[run]))}"
+            words = f"{counts.loc[run, SUCCEEDED]:,} of {totals[run]:,}"
+            if counts.loc[run, SUCCEEDED] == totals[run]:
+                words += f"\nin {_time(float(seconds[run]))}"
             axes.annotate(words, (1, row), (8, 0), textcoords="offset points", va="center", fontsize=9.5)
         axes.set_yticks(range(len(counts)), [textwrap.fill(label_of(run), 26) for run in counts.index])
         axes.set(title="What became of the jobs", xlabel="Share of the jobs", ylim=(len(counts) - 0.5, -0.5))

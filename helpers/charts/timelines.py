@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 from helpers.charts.style import (
     BLUE,
     GREY,
+    INK,
     PURPLE,
     SKY,
     VERMILLION,
@@ -184,11 +185,11 @@ def steps(begins: "pd.Series[float]", ends: "pd.Series[float]") -> "pd.Series[in
 
 
 def admission(frame: pd.DataFrame, *, limit: int | None = None, ax: Axes | None = None) -> Axes:
-    """Draw how many jobs had been accepted and how many had been refused at each moment, as two lines of steps.
+    """Draw how many jobs had succeeded and how many had been refused at each moment, as two lines of steps.
 
     Args:
         frame: columns finished (seconds) and ok (False: refused); as `to_frame` makes them.
-        limit: how many jobs the server accepts; draws a line that the accepted jobs never pass.
+        limit: how many jobs the server accepts; draws a line that the jobs that succeeded never pass.
 
     Raises:
         ValueError: for a missing column, an empty frame, or a limit that is not positive.
@@ -199,15 +200,17 @@ def admission(frame: pd.DataFrame, *, limit: int | None = None, ax: Axes | None 
     end = float(frame["finished"].max())
     with styled(ax) as axes:
         drawn = []
-        for name, ok, colour, line in (("accepted", True, BLUE, "-"), ("refused", False, VERMILLION, "--")):
+        for name, ok, colour, line in (("succeeded", True, BLUE, "-"), ("refused", False, VERMILLION, "--")):
             times = sorted(frame["finished"][frame["ok"].astype(bool) == ok])
             counts = [*range(len(times) + 1), len(times)]
             label = f"{len(times):,} {name}"
             drawn += axes.step([0.0, *times, end], counts, where="post", color=colour, linestyle=line, label=label)
-        axes.set(title="Accepted and refused", xlabel=SECONDS, ylabel="Jobs", xlim=(0, end))
-        axes.set_ylim(0, 1.08 * max(len(frame), limit or 1))
+        axes.set(title="Succeeded and refused", xlabel=SECONDS, ylabel="Jobs", xlim=(0, end))
+        succeeded = int(frame["ok"].astype(bool).sum())
+        axes.set_ylim(0, 1.1 * max(succeeded, len(frame) - succeeded, limit or 1))
         if limit is not None:
-            axes.axhline(limit, color=GREY, linestyle=":", label="_limit")
+            # Above the line of successes, which covers it once the limit has been reached.
+            axes.axhline(limit, color=INK, linestyle=":", linewidth=1.2, label="_limit", zorder=4)
             axes.annotate(
                 f"limit of the server: {limit:,}",
                 (0.99, limit),
