@@ -205,6 +205,7 @@ def mypy(user: Path, program: str) -> str:
     return run(sys.executable, "-m", "mypy", *options, "program.py", cwd=user)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)  # it takes ten seconds on an idle machine
 def test_a_program_that_uses_the_pools_passes_the_strict_type_check(user):
     said = mypy(user, TYPED)
