@@ -14,6 +14,7 @@ from inside import alarms_of, state_of
 from test_pool_contract import accounts_balance
 
 from helpers.pools import RetryingPool, RetryLater, RetryPolicy, WorkerPool, current_worker
+from helpers.pools.alarm import Alarm
 
 
 @contextmanager
@@ -155,6 +156,26 @@ def test_an_alarm_survives_an_exception_that_is_injected_into_its_thread():
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(alarm.thread.ident), ctypes.py_object(SystemExit))
         assert [result.ok for result in pool.results()] == [True]
         assert alarm.thread.is_alive()
+    assert not alarm.thread.is_alive()
+
+
+@pytest.mark.parametrize("error", [MemoryError, SystemExit])
+def test_an_alarm_whose_action_was_broken_off_fires_again(monkeypatch, error):
+    """As by an exception that is injected after the time was reset and before the action has begun."""
+    monkeypatch.setattr("helpers.pools.alarm.RETRY_WAIT", 0.01)
+    calls = []
+
+    def action():
+        calls.append(error)
+        if len(calls) == 1:
+            raise error
+
+    alarm = Alarm(threading.RLock(), action, time.monotonic, "alarm of a test")
+    alarm.start()
+    alarm.at(time.monotonic())
+    wait_until(lambda: len(calls) == 2)
+    alarm.stop()
+    alarm.thread.join(SLOW)
     assert not alarm.thread.is_alive()
 
 

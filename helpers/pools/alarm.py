@@ -24,8 +24,7 @@ class Alarm:
 
     Args:
         lock:    the lock of the pool. A caller of `at` or `stop` may hold it or not.
-        action:  the function to call. If it raises an Exception, such as MemoryError, it is called again after a
-                 second.
+        action:  the function to call. If it raises, for instance MemoryError, it is called again after a second.
         clock:   a function that returns the time in seconds, on the same clock as the times for `at`. It must not
                  raise.
         name:    the name of the thread.
@@ -73,13 +72,17 @@ class Alarm:
             self._parker.unpark()
 
     def _live(self) -> None:
-        """Run until the alarm is stopped, also after an exception that another thread injected into this one."""
+        """Run until the alarm is stopped. After an exception, fire again in a second.
+
+        The action may have raised it, or another thread has injected it into this one, perhaps after `_run` had reset
+        the time and before the action began. So the time must be set again.
+        """
         while True:
             try:
                 self._run()
                 return
             except BaseException:
-                self._parker.unpark()  # the exception may have come just before the action: look again
+                self.at(self._clock() + RETRY_WAIT)
 
     def _run(self) -> None:
         while True:
@@ -95,10 +98,4 @@ class Alarm:
             if delay > 0:
                 self._parker.park(min(delay, TIMEOUT_MAX) if delay < math.inf else None)
             else:
-                self._call_action()
-
-    def _call_action(self) -> None:
-        try:
-            self._action()
-        except Exception:
-            self.at(self._clock() + RETRY_WAIT)
+                self._action()
