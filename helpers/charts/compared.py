@@ -119,9 +119,9 @@ def name_groups(ax: Axes, groups: Iterable[str], heights: list[float]) -> None:
     members: dict[str, list[float]] = {}
     for group, height in zip(groups, heights, strict=True):
         members.setdefault(group, []).append(height)
-    laid_out(ax)
+    points = 72 / laid_out(ax).dpi  # points per pixel
     widest = max(label.get_window_extent().width for label in ax.get_yticklabels())
-    left = -(widest * 72 / laid_out(ax).dpi) - 16  # points
+    left = -(widest * points) - 16  # points
     for group, rows in members.items():
         at = (0, sum(rows) / len(rows))
         where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
