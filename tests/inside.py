@@ -69,7 +69,7 @@ def ring_scaling(pool):
     """Do what the alarm of an elastic crew does when it rings."""
     with pool._state.lock:
         pool._crew.alarm._when = float("inf")
-    pool._crew.look()
+    pool._crew.start_needed_workers()
 
 
 def ring_time_of(alarm):

@@ -1059,13 +1059,13 @@ MEANWHILE = {
     "a resize": lambda pool: pool.resize(1, 1),
     "a deadline": lambda pool: pool.shutdown(0.0),
     "a forced stop": lambda pool: pool.force_shutdown(),
-    "another look": lambda pool: crew_of(pool).look(),
+    "another look": lambda pool: crew_of(pool).start_needed_workers(),
 }
 
 
 GROW = {
     "submit": lambda pool: pool.submit("fourth"),
-    "look": lambda pool: crew_of(pool).look(),
+    "look": lambda pool: crew_of(pool).start_needed_workers(),
     "resize": lambda pool: pool.resize(2, 3),
 }
 
@@ -1136,7 +1136,7 @@ def test_a_call_comes_as_the_threads_of_reserved_workers_cannot_start(lying, sho
         if not state_of(pool).closed and crew_of(pool).limits.max_workers > 1:
             assert pool.decisions()[-1].reason == scaling.NO_THREAD
             below_the_minimum = pool.worker_count < crew_of(pool).limits.min_workers
-            again = elastic.AGAIN if below_the_minimum else 1000.0  # the second one is max_wait
+            again = elastic.RETRY_WAIT if below_the_minimum else 1000.0  # the second one is max_wait
             assert ring_time_of(crew_of(pool).alarm) <= now[0] + again, "the crew asks again by itself"
             now[0] += 10.0
             ring_scaling(pool)
@@ -1841,7 +1841,7 @@ CALLS = {
     "stats": lambda pool: pool.stats(),
     "oldest_wait": lambda pool: pool.oldest_wait(),
     "resize": lambda pool: pool.resize(2, 3),
-    "a look": lambda pool: crew_of(pool).look(),
+    "a look": lambda pool: crew_of(pool).start_needed_workers(),
     "a deadline": lambda pool: pool.shutdown(0.0),
     "a forced stop": lambda pool: pool.force_shutdown(),
 }

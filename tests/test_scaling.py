@@ -380,7 +380,7 @@ def test_those_who_leave_keep_their_places_until_their_connections_are_closed():
             pool.submit(job)
         for here in (1, 2, 3):
             wait_until(lambda here=here: pool.worker_count == here and len(opened) == 3)
-            crew_of(pool).look()
+            crew_of(pool).start_needed_workers()
             assert pool.worker_count == here
             close.release()  # a place is free, and somebody is needed
         close.release(9)

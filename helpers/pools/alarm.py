@@ -16,7 +16,7 @@ from threading import TIMEOUT_MAX, RLock, Thread
 
 from .parker import Parker
 
-RETRY_WAIT = 1.0  # seconds until the alarm fires again after `action` has raised
+RETRY_WAIT = 1.0  # seconds until an alarm fires again after its action has raised, or a crew asks for threads again
 
 
 class Alarm:

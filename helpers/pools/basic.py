@@ -38,7 +38,7 @@ from .reading import Reading
 from .report import PoolStats, ShutdownReport
 from .result import Result
 from .state import PoolState
-from .worker import OpenResource, is_handler_of
+from .worker import OpenResource, is_worker_of
 from .worker_loop import WorkerLoop
 
 Job = TypeVar("Job")
@@ -135,7 +135,7 @@ class WorkerPool(Generic[Job, Value]):
 
         A handler may call this. Raises PoolClosed once a shutdown has begun.
         """
-        submitter = None if is_handler_of(self) else self._intake.submitter()
+        submitter = None if is_worker_of(self) else self._intake.submitter()
         return self._intake.try_submit(job, self._outlet, submitter)
 
     def results(self) -> Generator[Result[Job, Value], None, None]:
@@ -246,5 +246,5 @@ class WorkerPool(Generic[Job, Value]):
             return self._state.oldest_wait(now)
 
     def _refuse_own_handler(self, why: str) -> None:
-        if is_handler_of(self):
+        if is_worker_of(self):
             raise RuntimeError(f"called by a handler of {self.name} itself: {why}")

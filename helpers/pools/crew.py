@@ -1,5 +1,11 @@
 """The workers of a pool: which ones there are, how they start, and when they may end.
 
+    reserve ───> start ───> (worker_loop runs jobs) ───> retire ───> (closes its resource) ───> leave
+       │           │                   │                                                         ^
+       │           └── no thread ──────┼─────────────> cancel_reservation ───────────────────────┘
+       │                               └── dies ─────> replace: a new worker in the same thread and place
+       └──────── a member from here on, until `leave` ─────────────────────────────────────────────
+
 Owns `members`. A worker becomes a member in `reserve`, before its thread starts. It ends in two steps: in `retire` it
 decides to take no more jobs, and in `leave` it stops being a member, after it has closed its resource. Always true,
 whenever no thread holds the pool's lock: `state.present` is the number of members that have not retired. The check that

@@ -94,7 +94,7 @@ class DynamicPool(WorkerPool[Job, Value]):
             now = self._crew.limits
             low, high = _bounds(low or now.min_workers, high or now.max_workers)
             self._crew.set_limits(now._replace(min_workers=low, max_workers=high))
-        self._crew.look(scaling.RESIZED)
+        self._crew.start_needed_workers(scaling.RESIZED)
 
 
 def _bounds(low: Any, high: Any) -> tuple[int, int]:

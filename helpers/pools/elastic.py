@@ -19,7 +19,7 @@ from collections import deque
 from typing import Any
 
 from . import scaling
-from .alarm import Alarm
+from .alarm import RETRY_WAIT, Alarm
 from .crew import Crew
 from .errors import PoolClosed
 from .interrupts import uninterrupted
@@ -28,7 +28,6 @@ from .state import PoolState
 from .worker import Worker
 
 LOG_SIZE = 10_000  # decisions kept, because the log of a pool that runs for a year must not grow
-AGAIN = 1.0  # seconds until the crew tries again to start threads after the machine had none
 
 
 class ElasticCrew(Crew):
@@ -47,7 +46,7 @@ class ElasticCrew(Crew):
         self.log: deque[Decision] = deque(maxlen=LOG_SIZE)
         self.not_before = -float("inf")
         self.after_submit = self._after_submit
-        self.alarm = Alarm(state.lock, self.look, state.clock, f"{state.name}-scaling")
+        self.alarm = Alarm(state.lock, self.start_needed_workers, state.clock, f"{state.name}-scaling")
         state.alarms.append(self.alarm)
 
     def open(self) -> None:
@@ -58,7 +57,7 @@ class ElasticCrew(Crew):
             self._note(now, 0, scaling.START)
 
     def set_limits(self, limits: Limits) -> None:
-        """Use other limits from now on. The caller holds the lock, and calls `look` afterwards.
+        """Use other limits from now on. The caller holds the lock, and calls `start_needed_workers` afterwards.
 
         Raises PoolClosed once a shutdown has begun.
         """
@@ -77,9 +76,9 @@ class ElasticCrew(Crew):
         # only a queue that has become too long needs a check now.
         too_long = len(self.state.queue) > self.limits.backlog * self.state.present
         if self.state.present < self.max_workers_now() and (too_long or not self.alarm.is_set):
-            uninterrupted(self.look)
+            uninterrupted(self.start_needed_workers)
 
-    def look(self, because: str = "") -> None:
+    def start_needed_workers(self, because: str = "") -> None:
         """Start the workers that are needed now. An act. Submitters, the alarm, and workers that end call it."""
         now = self.state.clock()
         with self.state.lock:
@@ -124,7 +123,7 @@ class ElasticCrew(Crew):
             planned = self.state.present
             for worker in reserved[1:]:  # `start` has cancelled the first reservation.
                 self.cancel_reservation(worker)
-            self.not_before = now + AGAIN
+            self.not_before = now + RETRY_WAIT
             if decision is not None and self.log and self.log[-1] is decision:
                 self.log.pop()
                 planned = decision.before
@@ -168,4 +167,4 @@ class ElasticCrew(Crew):
 
     def after_end(self) -> None:
         """Check whether a worker is needed, because the place of the worker that has ended is free now."""
-        self.look()
+        self.start_needed_workers()

@@ -44,7 +44,7 @@ from .dynamic import DynamicPool
 from .errors import JobCancelled, PoolClosed
 from .result import Result
 from .words import LIMIT, describe
-from .worker import is_handler_of
+from .worker import is_worker_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class PoolExecutor(Executor):
         checks.function("fn", fn)
         call = Call(fn, args, kwargs)
         try:
-            if not is_handler_of(self.pool):
+            if not is_worker_of(self.pool):
                 self.pool.submit(call)
             elif not self.pool.try_submit(call):
                 raise RuntimeError(f"the queue of {self.pool.queue_size} is full, and {call!r} of a worker cannot wait")
@@ -200,7 +200,7 @@ class PoolExecutor(Executor):
 
         Raises RuntimeError if one of its own functions would wait for itself.
         """
-        if wait and is_handler_of(self.pool):
+        if wait and is_worker_of(self.pool):
             raise RuntimeError(
                 f"called by a handler of {self.pool.name} itself: shutdown(wait=True) would wait for itself"
             )

@@ -1,5 +1,12 @@
 """How jobs enter a pool. A submitter offers its job under the lock. If there is no room, it waits without the lock.
 
+                      room
+    submit ──> offer ──────> queue
+               ^   │ no room
+               │   v
+      notified │  blocked ──────> leave_line: TimeoutError or an interrupt; the next submitter is notified
+               └── parks  ──────> offer raises PoolClosed after a shutdown has notified everybody
+
 Always true: a call that raises PoolClosed or TimeoutError has not added its job. (KeyboardInterrupt may arrive just
 after the job was added.) A notified submitter that does not use the room, because of a time-out or an interrupt,
 notifies the next submitter.
@@ -133,7 +140,7 @@ class Intake(Generic[Job, Value]):
                     raise TimeoutError(f"{self._no_room()} within {describe(timeout)} s for {describe(result.job)}")
                 parker.park(min(remaining, SLICE))
                 result.submitted = self.state.clock()
-            if parker.listed:  # `Retries.move` found that another thread had redriven or discarded the dead letter.
+            if parker.listed:  # `redrive_one` found that another thread had redriven or discarded the dead letter.
                 self.leave_line(parker)
         except BaseException:
             uninterrupted(partial(self.leave_line, parker))

@@ -187,7 +187,7 @@ class Reading(Generic[Job, Value]):
             outlet.is_open = False
             self._state.cancel(outlet, now)
 
-    def _still_running(self) -> Outlet[Any, Any] | None:
+    def _outlet_with_running_job(self) -> Outlet[Any, Any] | None:
         """Return the outlet of a stream that was left and still has a running job, or None."""
         with self._state.lock:
             in_hand = [worker.task for worker in self._crew.members]
@@ -206,7 +206,7 @@ class Reading(Generic[Job, Value]):
                 name = self._state.name
                 raise RuntimeError(f"{name} has a reader: finish or close() its results() or stream() first")
             self._state.reader = reading
-        while waits and not self._state.closed and (left := self._still_running()) is not None:
+        while waits and not self._state.closed and (left := self._outlet_with_running_job()) is not None:
             with suppress(Empty):
                 left.get(timeout=SLICE)
 

@@ -136,7 +136,7 @@ class Retries:
         with self._state.lock:
             return [self.letters.pop(number) for number in numbers if number in self.letters]
 
-    def move(
+    def redrive_one(
         self,
         number: int,
         task: Task[Any, Any],

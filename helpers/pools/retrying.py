@@ -126,10 +126,11 @@ class RetryingPool(WorkerPool[Job, Value]):
         if letter is None:
             return 0
         result: Result[Job, Value] = Result(letter.job, self._state.clock())
-        move = partial(self._retries.move, number, (result, self._outlet), self._intake, self._intake.submitter())
+        task, submitter = (result, self._outlet), self._intake.submitter()
+        redrive_one = partial(self._retries.redrive_one, number, task, self._intake, submitter)
 
         def attempt(parker: Parker | None = None) -> bool:
-            return uninterrupted(partial(move, parker))
+            return uninterrupted(partial(redrive_one, parker))
 
         if not attempt():
             self._intake.wait_for_room(attempt, result, deadline, timeout)

@@ -52,7 +52,7 @@ Value = TypeVar("Value")
 # One job on its way: the result to fill in, and the outlet that the result goes to.
 Task = tuple[Result[Job, Value], Outlet[Job, Value]]
 
-MOST_ERRORS = 1000  # A pool may run for a year, so it keeps only the last errors of resources and callbacks.
+ERRORS_KEPT = 1000  # A pool may run for a year, so it keeps only the last errors of resources and callbacks.
 
 _serial = count()  # numbers the delayed jobs, so that no two entries of a heap are equal
 
@@ -85,7 +85,7 @@ class PoolState(Generic[Job, Value]):
         self.idle: list[Worker] = []  # the worker that became idle last is at the end
         self.blocked: deque[Parker] = deque()
         self.finished_after_close, self.cancelled_after_close = list[Job](), list[Job]()
-        self.errors: deque[BaseException] = deque(maxlen=MOST_ERRORS)
+        self.errors: deque[BaseException] = deque(maxlen=ERRORS_KEPT)
         self.reader: list[Outlet[Job, Value]] | None = None
         self.watchers: list[Parker] = []
         self.alarms: list[Alarm] = []

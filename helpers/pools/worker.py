@@ -136,7 +136,7 @@ def set_current_worker(worker: Worker) -> None:
     _here.worker = worker
 
 
-def is_handler_of(pool: "WorkerPool[Any, Any]") -> bool:
+def is_worker_of(pool: "WorkerPool[Any, Any]") -> bool:
     """Return True if the calling thread is a worker of this pool."""
     worker = worker_or_none()
     return worker is not None and worker.pool is pool

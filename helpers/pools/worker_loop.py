@@ -76,7 +76,7 @@ class WorkerLoop:
             if task is not None:
                 self._do(worker, task)
                 del task  # An idle worker must not keep its last job in memory.
-            elif self._retires(worker):
+            elif self._retire_or_wait(worker):
                 return
 
     def _do(self, worker: Worker, task: Task[Any, Any]) -> None:
@@ -113,7 +113,7 @@ class WorkerLoop:
                 state.wake_blocked()
             return task
 
-    def _retires(self, worker: Worker) -> bool:
+    def _retire_or_wait(self, worker: Worker) -> bool:
         """Wait until there may be a job for this worker. Return True if the worker has retired instead."""
         state, now = self._state, self._state.clock()
         idle_for = now - worker.idle_since
