@@ -45,6 +45,8 @@ Read the files in this order:
     email         BatchEmailSender: a pool that sends mails; with mail_fields, mail_message, mail_readback,
                   smtp_delivery, and smtp_replies
     sizing        how many workers? The tightest limit decides
+    engines       what runs the handler: threads, processes, or any executor
+    processes     Processes: one child process per worker; with child and child_main (its two sides) and wire (frames)
     executor      PoolExecutor: any pool as a `concurrent.futures.Executor`
     checks, clocks, matching, words, tracebacks   bad input, the user's clock, which errors a rule means, how to put the
                   user's objects into words, and errors without the data of their handler
@@ -64,7 +66,7 @@ from .bounded import run_bounded
 from .budget import RetryBudget
 from .channel import Channel, ChannelClosed
 from .dynamic import DynamicPool
-from .errors import JobCancelled, OutcomeUnknown, PoolClosed, WorkerDied
+from .errors import HandlerFailed, JobCancelled, JobTimedOut, OutcomeUnknown, PoolClosed, WorkerDied
 from .policy import RetryDecision, RetryLater, RetryPolicy
 from .rate import RateLimiter
 from .report import PoolStats, ShutdownReport
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from .email import BatchEmailSender, Delivery, EmailJob
     from .executor import PoolExecutor
     from .image import ImageJob, ImageProcessor, Thumbnail
+    from .processes import Processes
 
 __all__ = [
     "Attempt",
@@ -92,13 +95,16 @@ __all__ = [
     "DynamicPool",
     "DynamicRetryingPool",
     "EmailJob",
+    "HandlerFailed",
     "ImageJob",
     "ImageProcessor",
     "JobCancelled",
+    "JobTimedOut",
     "OutcomeUnknown",
     "PoolClosed",
     "PoolExecutor",
     "PoolStats",
+    "Processes",
     "RateLimiter",
     "Result",
     "RetryBudget",
@@ -129,6 +135,7 @@ _MODULE_OF = {
     "ImageJob": "image",
     "ImageProcessor": "image",
     "PoolExecutor": "executor",
+    "Processes": "processes",
     "Thumbnail": "image",
 }
 

@@ -71,6 +71,10 @@ class Alarm:
             self._stopped = True
             self._parker.unpark()
 
+    def pool_forced(self) -> None:
+        """Called once a forced shutdown has cancelled the pool's jobs. Nothing is left that this alarm could act on."""
+        self.stop()
+
     def _live(self) -> None:
         """Run until the alarm is stopped. After an exception, fire again in a second.
 

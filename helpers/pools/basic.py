@@ -29,6 +29,7 @@ from . import checks
 from .clocks import guarded
 from .closing import GRACE, Closing
 from .crew import Crew
+from .engines import AnyEngine, Plan, attach
 from .errors import PoolClosed
 from .intake import Intake
 from .interrupts import uninterrupted
@@ -57,6 +58,7 @@ class WorkerPool(Generic[Job, Value]):
         resource:   a function that returns a context manager for a worker's own resource: see `worker`.
         broken:     the errors after which a worker's resource is closed, so that its next job opens a new one:
                     exception classes, or a function of an error.
+        engine:     what runs the handler: None (the worker's thread), `Processes(...)`, or an Executor: see `engines`.
         clock:      returns the times for results, in seconds. Waiting always uses real time.
         on_result:  called with each result of a submitted job after it is counted, in the thread that finished or
                     cancelled the job. It replaces `results()`. Its errors go into the shutdown report.
@@ -80,6 +82,7 @@ class WorkerPool(Generic[Job, Value]):
         broken: Errors = (OSError, EOFError),
         clock: Callable[[], float] = time.monotonic,
         on_result: Callable[[Result[Job, Value]], object] | None = None,
+        engine: AnyEngine = None,
         crew: Callable[[PoolState[Any, Any], int], Crew] = Crew,
         add_parts: Callable[[PoolState[Any, Any], Crew, WorkerLoop], object] = lambda *parts: None,
     ) -> None:
@@ -94,8 +97,9 @@ class WorkerPool(Generic[Job, Value]):
         self._state: PoolState[Job, Value] = PoolState(self.name, self.queue_size, guarded(clock))
         self._crew = crew(self._state, workers)
         self._assemble(on_result)
-        loop = WorkerLoop(self._state, self._crew, self._outlet, handler, broken)
-        self._crew.set_up(self, resource, loop.run_worker)
+        plan = attach(engine, Plan(handler, resource, broken), self._state)
+        loop = WorkerLoop(self._state, self._crew, self._outlet, plan.handler, plan.broken)
+        self._crew.set_up(self, plan.resource, loop.run_worker)
         add_parts(self._state, self._crew, loop)
         self._open()
 

@@ -118,7 +118,7 @@ class Closing(Generic[Job, Value]):
             self._state.cancelled.set()
             self._state.cancel(None, now)
             for alarm in self._state.alarms:
-                alarm.stop()
+                alarm.pool_forced()
         self._deliver()
 
     def _deliver(self) -> None:

@@ -28,8 +28,19 @@ class OutcomeUnknown(Exception):
 class WorkerDied(RuntimeError):
     """The error of a job whose worker died while it ran the job, for a reason outside of the handler.
 
-    `__cause__` is the exception that ended the worker. Another worker replaces the dead worker.
+    `__cause__` is the exception that ended the worker. Another worker replaces the dead worker. If the handler runs in
+    a child process and that process died, `exit_code` is its exit code, or minus the number of the signal.
     """
+
+    exit_code: int | None = None
+
+
+class JobTimedOut(TimeoutError):
+    """The error of a job that ran longer than the `timeout` of its engine, so that its process was killed."""
+
+
+class HandlerFailed(RuntimeError):
+    """The error of a job whose handler raised, in a child process, an error that cannot be pickled. It has its text."""
 
 
 def counts_as(error: BaseException) -> type[BaseException]:

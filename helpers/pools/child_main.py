@@ -1,0 +1,188 @@
+"""What a child process does: it receives jobs over a pipe, calls the handler, and sends the results back.
+
+Two threads work here. The *inbox* thread reads frames, so a message that the pool is stopping also arrives while the
+handler runs. The main thread runs the handler, because some libraries insist on it.
+
+Always true:
+- The child ends when its parent ends, for whatever reason. An idle child reads the end of its pipe. In a busy child the
+  inbox thread reads it, and ends the process at once. On Linux, the kernel kills a child whose parent has died, even if
+  its handler hangs in C code and holds the interpreter lock. On other systems such a child lives until that code ends.
+- Whatever the handler raises is sent back, and the child continues. `sys.exit()` in a handler is an error of its job.
+- What a handler prints goes to the stderr of the program. The pipe to the parent has a file descriptor of its own, so a
+  `print` never gets into the middle of a frame.
+- Ctrl-C ends no child, although a terminal sends it to every process. The pool decides what happens.
+"""
+
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Event, Thread
+from types import SimpleNamespace
+from typing import Any, BinaryIO, NamedTuple
+
+from .errors import counts_as
+from .matching import matches
+from .result import Result
+from .wire import Frame, pack, receive, send
+from .words import describe, describe_error
+from .worker import Worker, set_current_worker
+
+# The kinds of frames. The first three go to the child, the others come from it.
+SETUP, JOB, CANCEL, READY, VALUE, ERROR = range(6)
+MAX_TRACEBACK = 10_000  # characters
+PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
+
+
+class Setup(NamedTuple):
+    """What a child must know. `handler`, `resource`, and `broken` are those of the pool, pickled."""
+
+    number: int
+    memory: int | None
+    handler: bytes
+    resource: bytes
+    broken: bytes
+
+
+class Failure(NamedTuple):
+    """An error on its way to the parent: the pickled exception, or None, and what can be said without it."""
+
+    pickled: bytes | None
+    text: str
+    counts_as: type[BaseException]
+    traceback: str
+
+
+def main() -> None:
+    """Run until the parent closes the pipe. The parent starts the process with this function: see `child`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
+    ChildMain(*_take_over_pipes()).serve()
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent ends. Only Linux can do that."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    with suppress(Exception):  # Without ctypes or prctl, the inbox thread alone watches the parent.
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # The parent has died in between.
+        os._exit(1)
+
+
+def _take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Return the pipes from and to the parent, and connect stdin and stdout of the handler to other files."""
+    inbox = os.fdopen(os.dup(0), "rb", buffering=0)
+    outbox = os.fdopen(os.dup(1), "wb", buffering=0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return inbox, outbox
+
+
+class ChildMain:
+    """The loop of one child process.
+
+    `_busy` is True from the arrival of a frame until its reply is sent. Only the main thread changes it, and only the
+    inbox thread reads it, after the end of the pipe.
+    """
+
+    def __init__(self, pipe: BinaryIO, outbox: BinaryIO) -> None:
+        self._pipe, self._outbox = pipe, outbox
+        self._inbox: SimpleQueue[Frame | None] = SimpleQueue()
+        self._busy = False
+        self._handler: Any = None
+        self._broken: Any = ()
+        self._worker: Worker
+
+    def serve(self) -> None:
+        """Answer every frame of the parent with one frame, until the parent closes the pipe."""
+        self._set_up(receive(self._pipe))
+        Thread(target=self._read_inbox, name="inbox", daemon=True).start()
+        while (frame := self._inbox.get()) is not None:
+            self._busy = True
+            self._reply(self._run(frame))
+            self._busy = False
+            del frame  # An idle child must not keep its last job in memory.
+        self._worker.close_resource()
+
+    def _read_inbox(self) -> None:
+        """Put jobs into the inbox, and set `cancelled` when the parent says so. After the end, end the process."""
+        with suppress(EOFError, OSError):
+            while True:
+                frame = receive(self._pipe)
+                if frame.kind == CANCEL:
+                    self._worker.cancelled.set()
+                else:
+                    self._inbox.put(frame)
+        self._inbox.put(None)
+        if self._busy:  # The parent has died. Nobody waits for this result.
+            os._exit(1)
+
+    def _reply(self, frame: Frame) -> None:
+        with suppress(Exception):  # The handler may have closed sys.stdout.
+            sys.stdout.flush()
+        send(self._outbox, frame)
+
+    def _set_up(self, frame: Frame) -> None:
+        setup: Setup = frame.load()
+        try:
+            if setup.memory is not None:
+                import resource
+
+                resource.setrlimit(resource.RLIMIT_AS, (setup.memory, setup.memory))
+            self._handler, open_resource, self._broken = map(pickle.loads, setup[2:])
+        except BaseException as error:  # The handler's module cannot be imported here.
+            self._reply(failure(error))
+            sys.exit(1)
+        pool: Any = SimpleNamespace(cancelled=Event())
+        self._worker = Worker(setup.number, pool, open_resource)
+        set_current_worker(self._worker)
+        self._reply(pack(READY, None))
+
+    def _run(self, frame: Frame) -> Frame:
+        """Run one job and return the frame with its value or its error."""
+        worker = self._worker
+        try:
+            job, attempt = frame.load()
+            result: Result[Any, Any] = Result(job, 0.0)
+            result.attempt = attempt - 1
+            worker.task = (result, None)
+            result.run(self._handler, worker.number, time.monotonic)
+            if result.error is None:
+                return _packed(result.value)
+            if worker.has_resource and matches(result.error, self._broken):
+                worker.close_resource()
+            return failure(result.error)
+        except BaseException as problem:  # The job cannot be unpickled, the value not pickled, or `broken` raised.
+            return failure(problem)
+        finally:
+            worker.task = None
+
+
+def _packed(value: Any) -> Frame:
+    try:
+        return pack(VALUE, value)
+    except BaseException as problem:
+        why = describe_error(problem)
+        raise TypeError(f"the handler's value cannot be pickled and sent back ({why}): {describe(value)}") from None
+
+
+def failure(error: BaseException) -> Frame:
+    """Return the frame of an error. Raises nothing, however odd the exception object is."""
+    try:
+        trace = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
+    except BaseException as problem:
+        trace = f"(no traceback: {describe_error(problem)})"
+    pickled = None
+    with suppress(BaseException):
+        pickled = pickle.dumps(error, protocol=5)
+    return pack(ERROR, Failure(pickled, describe_error(error), counts_as(error), trace))
