@@ -47,7 +47,7 @@ Read the files in this order:
     sizing        how many workers? The tightest limit decides
     engines       what runs the handler: threads, processes, or any executor
     processes     Processes: one child process per worker; with child and child_main (its two sides) and wire (frames)
-    executor      PoolExecutor: any pool as a `concurrent.futures.Executor`
+    executor      PoolExecutor: any pool as a `concurrent.futures.Executor`; with calls, its jobs
     checks, clocks, matching, words, tracebacks   bad input, the user's clock, which errors a rule means, how to put the
                   user's objects into words, and errors without the data of their handler
 

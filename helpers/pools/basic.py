@@ -39,7 +39,7 @@ from .reading import Reading
 from .report import PoolStats, ShutdownReport
 from .result import Result
 from .state import PoolState
-from .worker import OpenResource, is_worker_of
+from .worker import OpenResource, is_worker_of, refuse_handler_of
 from .worker_loop import WorkerLoop
 
 Job = TypeVar("Job")
@@ -131,7 +131,7 @@ class WorkerPool(Generic[Job, Value]):
         RuntimeError inside one of the pool's own handlers. In all three cases the job was not accepted.
         """
         deadline = checks.deadline_after("timeout", timeout)
-        self._refuse_own_handler("submit() could wait forever; try_submit() does not wait")
+        refuse_handler_of(self, "submit() could wait forever; try_submit() does not wait")
         self._intake.submit(job, self._outlet, deadline, timeout)
 
     def try_submit(self, job: Job) -> bool:
@@ -152,7 +152,7 @@ class WorkerPool(Generic[Job, Value]):
         Raises RuntimeError at once if another `results()` or `stream()` is being read, inside a handler, and if the
         results of the pool go to `on_result`.
         """
-        self._refuse_own_handler("results() would wait for itself")
+        refuse_handler_of(self, "results() would wait for itself")
         return self._reading.results()
 
     def stream(self, jobs: Iterable[Job]) -> Generator[Result[Job, Value], None, None]:
@@ -165,7 +165,7 @@ class WorkerPool(Generic[Job, Value]):
 
         Raises TypeError if `jobs` is not iterable, PoolClosed after a shutdown, and RuntimeError as `results` does.
         """
-        self._refuse_own_handler("stream() would wait for itself")
+        refuse_handler_of(self, "stream() would wait for itself")
         source = checks.iterable("jobs", jobs)
         if self._state.closed:
             raise PoolClosed(f"{self.name} is shut down and takes no more jobs: the stream was not started")
@@ -189,7 +189,7 @@ class WorkerPool(Generic[Job, Value]):
         Raises TypeError or ValueError for a bad deadline, RuntimeError inside one of the pool's handlers.
         """
         until = checks.deadline_after("deadline", deadline)
-        self._refuse_own_handler("shutdown() would wait for itself")
+        refuse_handler_of(self, "shutdown() would wait for itself")
         self._closing.close()
         ended = self._closing.wait(until)
         if not ended:
@@ -202,7 +202,7 @@ class WorkerPool(Generic[Job, Value]):
         Each cancelled job gets a `JobCancelled` result, and the report names the jobs that are still running. May be
         called again, and during a shutdown(). Raises RuntimeError inside one of the pool's handlers.
         """
-        self._refuse_own_handler("force_shutdown() would wait for itself")
+        refuse_handler_of(self, "force_shutdown() would wait for itself")
         self._closing.force()
         ended = False
         try:
@@ -248,7 +248,3 @@ class WorkerPool(Generic[Job, Value]):
         now = self._state.clock()
         with self._state.lock:
             return self._state.oldest_wait(now)
-
-    def _refuse_own_handler(self, why: str) -> None:
-        if is_worker_of(self):
-            raise RuntimeError(f"called by a handler of {self.name} itself: {why}")

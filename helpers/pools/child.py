@@ -53,10 +53,11 @@ class Child:
         self._setup = setup
         self._watch = watch
         self._sending = Lock()  # held while a frame is written, so that the frames of two threads never mix
-        # The lock guards the next two attributes. A thread that kills the child checks `_deadline` and sets `_death` in
-        # the same locked block. `_deadline` is None unless the worker waits for a reply.
+        # The lock guards the next three attributes. A thread that kills the child checks `_deadline` and sets `_death`
+        # in the same locked block. `_deadline` is None unless the worker waits for a reply.
         self._lock = Lock()
         self._deadline: float | None = None
+        self._limit: float | None = None  # the seconds before the deadline
         self._death: BaseException | None = None
         self._process: subprocess.Popen[bytes]
 
@@ -107,7 +108,7 @@ class Child:
         """Send a frame and return the value of the reply. Raises the error of the reply, or the reason of the death."""
         deadline = inf if limit is None else time.monotonic() + limit
         with self._lock:
-            self._deadline = deadline
+            self._deadline, self._limit = deadline, limit
         self._watch.expect(deadline)
         try:
             with self._sending:
@@ -158,7 +159,7 @@ class Child:
             return WorkerDied(
                 f"{name} was killed: its handler did not stop {self._watch.grace:g} s after it was told to"
             )
-        return JobTimedOut(f"{name} was killed: its handler took longer than {self._watch.timeout:g} s")
+        return JobTimedOut(f"{name} was killed: it took longer than {self._limit:g} s")
 
     def _send_cancel(self) -> bool:
         """Tell the running handler that the pool stops. Return False if the worker is still sending the job."""

@@ -1,11 +1,11 @@
 """What a child process does: it receives jobs over a pipe, calls the handler, and sends the results back.
 
-Two threads work here. The *inbox* thread reads frames, so a message that the pool is stopping also arrives while the
-handler runs. The main thread runs the handler, because some libraries insist on it.
+The main thread runs the handler, because some libraries insist on it. While a handler runs for long, a second thread
+reads the pipe, so that the message that the pool is stopping arrives, and also the end of the parent.
 
 Always true:
 - The child ends when its parent ends, for whatever reason. An idle child reads the end of its pipe. In a busy child the
-  inbox thread reads it, and ends the process at once. On Linux, the kernel kills a child whose parent has died, even if
+  listener reads it, and ends the process at once. On Linux, the kernel kills a child whose parent has died, even if
   its handler hangs in C code and holds the interpreter lock. On other systems such a child lives until that code ends.
 - Whatever the handler raises is sent back, and the child continues. `sys.exit()` in a handler is an error of its job.
 - What a handler prints goes to the stderr of the program. The pipe to the parent has a file descriptor of its own, so a
@@ -20,13 +20,14 @@ import sys
 import time
 import traceback
 from contextlib import suppress
-from queue import SimpleQueue
-from threading import Event, Thread
+from itertools import count
+from threading import Event, Lock, Thread
 from types import SimpleNamespace
 from typing import Any, BinaryIO, NamedTuple
 
 from .errors import counts_as
 from .matching import matches
+from .parker import Parker
 from .result import Result
 from .wire import Frame, pack, receive, send
 from .words import describe, describe_error
@@ -34,6 +35,7 @@ from .worker import Worker, set_current_worker
 
 # The kinds of frames. The first three go to the child, the others come from it.
 SETUP, JOB, CANCEL, READY, VALUE, ERROR = range(6)
+TICK = 0.05  # seconds after which a running job counts as long
 MAX_TRACEBACK = 10_000  # characters
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
@@ -69,7 +71,7 @@ def _die_with_parent() -> None:
     if sys.platform != "linux":
         return
     parent = os.getppid()
-    with suppress(Exception):  # Without ctypes or prctl, the inbox thread alone watches the parent.
+    with suppress(Exception):  # Without ctypes or prctl, the listener alone watches the parent.
         import ctypes
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -91,41 +93,80 @@ def _take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
 class ChildMain:
     """The loop of one child process.
 
-    `_busy` is True from the arrival of a frame until its reply is sent. Only the main thread changes it, and only the
-    inbox thread reads it, after the end of the pipe.
+    The main thread reads a job, runs it, and replies, again and again: with one thread, a tiny job costs least. But
+    while a handler runs, somebody must read the pipe too. So the *listener* thread looks every `TICK` seconds whether
+    the same job is still running, and if so, it reads in place of the main thread.
+
+    `_reading` is held by the thread that reads the pipe. It also guards `_frame`: a job that the listener has read,
+    because the handler had just returned. The main thread takes it from there before it reads the pipe again.
+    `_job` is the number of the running job, or 0. Only the main thread changes it.
     """
 
     def __init__(self, pipe: BinaryIO, outbox: BinaryIO) -> None:
         self._pipe, self._outbox = pipe, outbox
-        self._inbox: SimpleQueue[Frame | None] = SimpleQueue()
-        self._busy = False
+        self._reading = Lock()
+        self._frame: Frame | None = None
+        self._job = 0
+        self._listener = Parker()
+        self._listener_sleeps = False
         self._handler: Any = None
         self._broken: Any = ()
         self._worker: Worker
 
     def serve(self) -> None:
-        """Answer every frame of the parent with one frame, until the parent closes the pipe."""
+        """Answer every job of the parent with one frame, until the parent closes the pipe."""
         self._set_up(receive(self._pipe))
-        Thread(target=self._read_inbox, name="inbox", daemon=True).start()
-        while (frame := self._inbox.get()) is not None:
-            self._busy = True
-            self._reply(self._run(frame))
-            self._busy = False
-            del frame  # An idle child must not keep its last job in memory.
+        Thread(target=self._listen, name="listener", daemon=True).start()
+        with suppress(EOFError, OSError):
+            for number in count(1):
+                frame = self._next_frame()
+                self._job = number
+                if self._listener_sleeps:
+                    self._listener.unpark()
+                self._reply(self._run(frame))
+                self._job = 0
+                del frame  # An idle child must not keep its last job in memory.
         self._worker.close_resource()
 
-    def _read_inbox(self) -> None:
-        """Put jobs into the inbox, and set `cancelled` when the parent says so. After the end, end the process."""
-        with suppress(EOFError, OSError):
-            while True:
-                frame = receive(self._pipe)
-                if frame.kind == CANCEL:
-                    self._worker.cancelled.set()
-                else:
-                    self._inbox.put(frame)
-        self._inbox.put(None)
-        if self._busy:  # The parent has died. Nobody waits for this result.
-            os._exit(1)
+    def _next_frame(self) -> Frame:
+        """Return the next job. Raises EOFError if the parent has closed the pipe."""
+        while True:
+            with self._reading:
+                frame, self._frame = self._frame or receive(self._pipe), None
+            if frame.kind != CANCEL:
+                return frame
+            self._worker.cancelled.set()
+
+    def _listen(self) -> None:
+        """Look again and again whether a job runs for long. Sleep while there is none."""
+        last = 0
+        while True:
+            job = self._job
+            if job and job == last:
+                self._read_during(job)
+            elif not job and not last:
+                # The main thread sets `_job` and then reads `_listener_sleeps`. This thread does it in the other order,
+                # so one of the two always sees the other, and a long job is never left without a listener.
+                self._listener_sleeps = True
+                self._listener.park(None if not self._job else 0)
+                self._listener_sleeps = False
+            last = job
+            time.sleep(TICK)
+
+    def _read_during(self, job: int) -> None:
+        """Read the pipe as long as this job runs: set `cancelled`, or end the process if the parent has ended."""
+        with self._reading:
+            while self._job == job:
+                try:
+                    frame = receive(self._pipe)
+                except (EOFError, OSError):
+                    if self._job == job:  # The handler still runs, and nobody waits for its result.
+                        os._exit(1)
+                    return  # The main thread reads the end of the pipe too.
+                if frame.kind != CANCEL:
+                    self._frame = frame
+                    return
+                self._worker.cancelled.set()
 
     def _reply(self, frame: Frame) -> None:
         with suppress(Exception):  # The handler may have closed sys.stdout.

@@ -121,6 +121,8 @@ class BatchEmailSender(RetryingPool[EmailJob, Delivery]):
         policy: RetryPolicy | None = None,
         **options: Any,
     ) -> None:
+        if options.get("engine") is not None:
+            raise TypeError("engine must be None for this pool, because its workers share their connections")
         self.sender = checked_address("sender", sender)
         checks.function("random", random)
         plain = _plain_connection(host, port, timeout)

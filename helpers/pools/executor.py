@@ -39,11 +39,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from . import checks
 from .basic import WorkerPool
+from .calls import Call, CallEngine, run
 from .closing import GRACE
 from .dynamic import DynamicPool
 from .errors import JobCancelled, PoolClosed
 from .result import Result
-from .words import LIMIT, describe
+from .words import describe
 from .worker import is_worker_of
 
 P = ParamSpec("P")
@@ -51,33 +52,6 @@ T = TypeVar("T")
 
 _log = logging.getLogger("concurrent.futures")
 _open: "weakref.WeakSet[WorkerPool[Call, Any]]" = weakref.WeakSet()  # pools to drain when the program ends
-
-
-class Call:
-    """One job of an executor: a function, its arguments, and the future for its return value."""
-
-    __slots__ = ("args", "function", "future", "kwargs", "started")
-
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.function, self.args, self.kwargs = function, args, kwargs
-        self.future: Future[Any] = Future()
-        self.started = False  # True once a worker has taken the job
-
-    def __repr__(self) -> str:
-        try:
-            name = getattr(self.function, "__qualname__", None)
-        except BaseException:  # `__qualname__` may be a property with user code.
-            name = None
-        return f"{describe(self.function) if type(name) is not str else name[:LIMIT]}(...)"
-
-
-def _run(call: Call) -> Any:
-    """Run one call. Raises what the function raises, and JobCancelled if the future was cancelled."""
-    if not call.started:
-        call.started = True
-        if not call.future.set_running_or_notify_cancel():  # After this the future cannot be cancelled.
-            raise JobCancelled("its future was cancelled")
-    return call.function(*call.args, **call.kwargs)
 
 
 def _resolve(result: Result[Call, Any]) -> None:
@@ -88,7 +62,7 @@ def _resolve(result: Result[Call, Any]) -> None:
             future.cancel()
             future.set_running_or_notify_cancel()  # `cancel` alone wakes no thread in as_completed.
         elif future.done():
-            pass  # The future was cancelled, which `_run` has reported, or its dead letter was redriven.
+            pass  # The future was cancelled, which `run` has reported, or its dead letter was redriven.
         elif error is not None:
             future.set_exception(error)
         else:
@@ -104,7 +78,7 @@ class PoolExecutor(Executor):
         max_workers:  the maximum number of calls that run at the same time.
         queue_size:   the maximum number of queued calls. When the queue is full, `submit` waits.
         pool:         `WorkerPool` or a subclass that takes a handler.
-        options:      other arguments of the pool: `policy`, `min_workers` (default 1), `idle_timeout`, `clock`, ...
+        options:      other arguments of the pool: `policy`, `engine`, `min_workers` (default 1), `clock`, ...
 
     Attributes:
         pool:  the pool behind the executor, for its `stats()`, `resize`, `dead_letters()`, `shutdown(deadline)`, ...
@@ -128,7 +102,9 @@ class PoolExecutor(Executor):
         workers: dict[str, Any] = {"workers": max_workers}
         if issubclass(pool, DynamicPool):
             workers = {"min_workers": options.pop("min_workers", 1), "max_workers": max_workers}
-        self.pool: WorkerPool[Call, Any] = pool(_run, queue_size=queue_size, on_result=_resolve, **workers, **options)
+        if options.get("engine") is not None:
+            options["engine"] = CallEngine(options["engine"])
+        self.pool: WorkerPool[Call, Any] = pool(run, queue_size=queue_size, on_result=_resolve, **workers, **options)
         _open.add(self.pool)
         # The workers know the pool, and the pool does not know the executor: so the executor can be collected while
         # they work. The pool is closed in a thread of its own, because the garbage collector may run anywhere.

@@ -27,6 +27,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,9 @@ class ImageProcessor(RetryingPool[ImageJob, Thumbnail]):
         self.output = Path(output)
         if not output or not self.output.is_dir():  # an empty string is refused: Path("") is the current folder
             raise NotADirectoryError(f"output must be a folder that exists, not {describe(str(output))}")
-        super().__init__(self.process, workers=workers, queue_size=queue_size, policy=policy, **options)
+        # A process can be sent a function and a folder, but not this pool.
+        handler = self.process if options.get("engine") is None else partial(resize, output=self.output)
+        super().__init__(handler, workers=workers, queue_size=queue_size, policy=policy, **options)
 
     def process(self, job: ImageJob) -> Thumbnail:
         """Make one picture. This is the handler of the pool. It raises what `resize` raises."""

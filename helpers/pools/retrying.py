@@ -38,6 +38,7 @@ from .result import Result
 from .retries import DeadLetter, Retries
 from .state import PoolState
 from .words import describe
+from .worker import refuse_handler_of
 from .worker_loop import WorkerLoop
 
 __all__ = ["DeadLetter", "DynamicRetryingPool", "RetryLater", "RetryPolicy", "RetryingPool"]
@@ -102,7 +103,7 @@ class RetryingPool(WorkerPool[Job, Value]):
         """
         checks.function("where", where)
         deadline = checks.deadline_after("timeout", timeout)
-        self._refuse_own_handler("redrive() could wait forever")
+        refuse_handler_of(self, "redrive() could wait forever")
         return sum(self._redrive_one(number, deadline, timeout) for number in self._chosen(where))
 
     def discard_letters(self, where: Callable[[DeadLetter], bool] = _every) -> list[DeadLetter]:

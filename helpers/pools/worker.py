@@ -140,3 +140,9 @@ def is_worker_of(pool: "WorkerPool[Any, Any]") -> bool:
     """Return True if the calling thread is a worker of this pool."""
     worker = worker_or_none()
     return worker is not None and worker.pool is pool
+
+
+def refuse_handler_of(pool: "WorkerPool[Any, Any]", why: str) -> None:
+    """Raise RuntimeError if the calling thread is a worker of this pool. `why` says what would go wrong."""
+    if is_worker_of(pool):
+        raise RuntimeError(f"called by a handler of {pool.name} itself: {why}")

@@ -1,0 +1,148 @@
+"""Handlers for the tests of engines. A child process imports them from here."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+from helpers.pools import JobCancelled, OutcomeUnknown, RetryLater, current_worker
+
+
+class Odd(Exception):
+    """An error that cannot be pickled and made again: its `__init__` wants two arguments."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+class Evil(Exception):
+    """An error that resists pickling, and putting it into words."""
+
+    def __reduce__(self):
+        raise RuntimeError("no")
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+class OddUnknown(OutcomeUnknown):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+class BreaksWhenLoaded:
+    """A value that its process can pickle, and that no process can unpickle."""
+
+    def __reduce__(self):
+        return (int, ("not a number",))
+
+
+def double(job):
+    return 2 * job
+
+
+def echo(job):
+    return job
+
+
+def pid_of(job):
+    return os.getpid()
+
+
+def attempt_of(job):
+    if current_worker().attempt <= job:
+        raise RetryLater("not yet", 0.001)
+    return current_worker().attempt
+
+
+def number_of(job):
+    return current_worker().number
+
+
+ERRORS = {
+    "plain": lambda: ValueError("bad"),
+    "exit": lambda: SystemExit(3),
+    "interrupt": KeyboardInterrupt,
+    "odd": lambda: Odd(1, 2),
+    "evil": Evil,
+    "unknown": lambda: OutcomeUnknown("no reply"),
+    "odd unknown": lambda: OddUnknown(1, 2),
+    "cancelled": lambda: JobCancelled("stopped in time"),
+    "group": lambda: ExceptionGroup("two", [ValueError(1), OSError(2)]),
+}
+
+
+def raise_named(name):
+    raise ERRORS[name]()
+
+
+def unpicklable_value(job):
+    return lambda: job
+
+
+def value_that_breaks(job):
+    return BreaksWhenLoaded()
+
+
+def die(job):
+    """End the process in the way that the job names, or return the job."""
+    if job == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job == "exit":
+        os._exit(3)
+    if job == "segfault":
+        ctypes.string_at(0)
+    return job
+
+
+def sleep(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def hold_the_lock(seconds):
+    """Sleep in C code that keeps the interpreter lock, so that no other thread of the process runs."""
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+    return seconds
+
+
+def wait_for_cancelled(job):
+    if not current_worker().cancelled.wait(30):
+        raise TimeoutError("was never told to stop")
+    return "stopped"
+
+
+def print_all(job):
+    print("to stdout", job)
+    print("to stderr", job, file=sys.stderr)
+    os.write(1, b"to descriptor 1\n")
+    subprocess.run([sys.executable, "-c", "print('from a grandchild')"], check=True)
+    return sys.stdin.read()
+
+
+def need_memory(size):
+    return len(bytearray(size))
+
+
+@contextmanager
+def notebook_of(path):
+    """A resource that writes into a file when it is opened and closed."""
+    with open(path, "a") as log:
+        log.write(f"open {os.getpid()}\n")
+    yield os.getpid()
+    with open(path, "a") as log:
+        log.write(f"close {os.getpid()}\n")
+
+
+def use_resource(job):
+    pid = current_worker().resource
+    if job == "break":
+        raise ConnectionError("gone")
+    return pid
+
+
+def explode_on_import(job):
+    import module_that_does_not_exist  # noqa: F401
