@@ -225,7 +225,7 @@ WRONG = [
     (email_pool.check_batches, an_empty_one_at_the_end, "is expected"),
     (email_pool.check_batches, reads_one_ahead, "it read 4 jobs"),
     (start_here.check_words, None, "a dict is wanted"),
-    (start_here.check_words, {**start_here.KITCHEN, "cook": "thread pool"}, "'cook' is not a 'thread pool'"),
+    (start_here.check_words, {**start_here.KITCHEN, "cook": "thread pool"}, "the term for 'cook' is not 'thread pool'"),
     (start_here.check_seconds, lambda o, c, m: o * m / c, "16.8"),
     (start_here.check_seconds, lambda o, c, m: (o // c) * m, "16"),
     (start_here.check_seconds, lambda o, c, m: (o // c + 1) * m, "20"),

@@ -51,7 +51,7 @@ def kitchen(ax: Axes | None = None) -> Axes:
         orders(axes, 0.3, 3.0)
         person(axes, 4.1, "white", "")
         slip(axes, 4.75, 2.75, z=4)
-        rail(axes, (7.7, 9.0, 10.3))
+        rail(axes, (8.35, 9.65))
         for number, (x, apron) in enumerate(((13.2, SKY), (14.8, ORANGE), (16.4, YELLOW)), start=1):
             cook(axes, x, apron, number)
         counter(axes, 12.4, 17.2)
@@ -63,9 +63,9 @@ def kitchen(ax: Axes | None = None) -> Axes:
         axes.text(6.5, 5.25, "full", ha="center", color=VERMILLION, fontweight="bold")
         caption(axes, 1.45, "Orders", "jobs", "as many\nas come in")
         caption(axes, 4.6, "The waiter", "producer", "waits until\na hook is free")
-        caption(axes, 9.0, "The rail", "bounded queue", "three hooks,\nall taken")
+        caption(axes, 9.0, "The rail", "bounded queue", "two hooks,\nboth taken")
         caption(axes, 14.8, "The cooks", "workers", "a fixed number,\none order at a time each")
-        caption(axes, 19.4, "The counter", "results", "dishes, as they\nget ready")
+        caption(axes, 19.4, "The counter", "results", "each dish when\nit is ready")
     return axes
 
 

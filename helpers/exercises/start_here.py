@@ -18,7 +18,7 @@ def check_words(answer: Any) -> Verdict:
         if given is ...:
             return Verdict(False, f"what is the term for {word!r}? Replace the dots.")
         if not issubclass(type(given), str) or given.strip().lower() != term:
-            return Verdict(False, f"a {word!r} is not a {describe(given)}. Look at the table of terms again.")
+            return Verdict(False, f"the term for {word!r} is not {describe(given)}. Look at the table of terms again.")
     return Verdict(True, "you speak both languages.")
 
 
