@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing import resource_tracker as tracker
 
 import process_handlers as handlers
 import pytest
@@ -22,6 +23,14 @@ from helpers.pools import (
 )
 
 spawned = partial(ProcessPoolExecutor, mp_context=get_context("spawn"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def resource_tracker():
+    """The child process that multiprocessing keeps from the first spawn on. It must not count as left behind."""
+    tracker.ensure_running()
+    yield
+    tracker._resource_tracker._stop()
 
 
 @pytest.fixture
@@ -169,14 +178,8 @@ def test_loky():
 @pytest.mark.filterwarnings("ignore")
 def test_dask():
     distributed = pytest.importorskip("distributed")
-    options = {
-        "n_workers": 1,
-        "threads_per_worker": 2,
-        "processes": False,
-        "dashboard_address": None,
-        "host": "127.0.0.1",
-    }
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(host="127.0.0.1", **options) as cluster, distributed.Client(cluster) as client:
         executor = client.get_executor(pure=False)
         with WorkerPool(handlers.double, workers=2, engine=executor) as pool:
             assert sorted(result.value for result in pool.stream(range(5))) == [0, 2, 4, 6, 8]

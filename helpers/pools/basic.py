@@ -90,12 +90,11 @@ class WorkerPool(Generic[Job, Value]):
         checks.function("clock", clock)
         checks.optional_function("resource", resource)
         checks.optional_function("on_result", on_result)
-        workers = checks.whole_number("workers", workers)
         self.queue_size = checks.whole_number("queue_size", queue_size)
         broken = classes_or_function("broken", broken)
         self.name = f"{type(self).__name__}-{next(_pool_numbers)}"
         self._state: PoolState[Job, Value] = PoolState(self.name, self.queue_size, guarded(clock))
-        self._crew = crew(self._state, workers)
+        self._crew = crew(self._state, checks.whole_number("workers", workers))
         self._assemble(on_result)
         plan = attach(engine, Plan(handler, resource, broken), self._state)
         loop = WorkerLoop(self._state, self._crew, self._outlet, plan.handler, plan.broken)

@@ -111,17 +111,21 @@ class Child:
             self._deadline, self._limit = deadline, limit
         self._watch.expect(deadline)
         try:
-            with self._sending:
-                send(cast("Any", self._process.stdin), frame)
-            reply = receive(cast("Any", self._process.stdout))
-        except (OSError, EOFError):
-            raise self._reason() from None
+            reply = self._exchange(frame)
         finally:
             with self._lock:
                 self._deadline = None
         if reply.kind == ERROR:
             raise _error_of(reply.load())
         return reply.load()
+
+    def _exchange(self, frame: Frame) -> Frame:
+        try:
+            with self._sending:
+                send(cast("Any", self._process.stdin), frame)
+            return receive(cast("Any", self._process.stdout))
+        except (OSError, EOFError):
+            raise self._reason() from None
 
     def _reason(self) -> BaseException:
         """Return the error for the job of a child that has closed its pipe."""

@@ -145,8 +145,8 @@ class ChildMain:
             if job and job == last:
                 self._read_during(job)
             elif not job and not last:
-                # The main thread sets `_job` and then reads `_listener_sleeps`. This thread does it in the other order,
-                # so one of the two always sees the other, and a long job is never left without a listener.
+                # The main thread sets `_job` and then reads `_listener_sleeps`. This thread does both the other way,
+                # so one of the two sees what the other has set, and no long job is left without a listener.
                 self._listener_sleeps = True
                 self._listener.park(None if not self._job else 0)
                 self._listener_sleeps = False
@@ -191,22 +191,25 @@ class ChildMain:
 
     def _run(self, frame: Frame) -> Frame:
         """Run one job and return the frame with its value or its error."""
-        worker = self._worker
         try:
-            job, attempt = frame.load()
-            result: Result[Any, Any] = Result(job, 0.0)
-            result.attempt = attempt - 1
-            worker.task = (result, None)
-            result.run(self._handler, worker.number, time.monotonic)
+            result = self._result_of(*frame.load())
             if result.error is None:
                 return _packed(result.value)
-            if worker.has_resource and matches(result.error, self._broken):
-                worker.close_resource()
+            if self._worker.has_resource and matches(result.error, self._broken):
+                self._worker.close_resource()
             return failure(result.error)
         except BaseException as problem:  # The job cannot be unpickled, the value not pickled, or `broken` raised.
             return failure(problem)
         finally:
-            worker.task = None
+            self._worker.task = None
+
+    def _result_of(self, job: Any, attempt: int) -> "Result[Any, Any]":
+        """Call the handler, as a worker of the pool does, so that `current_worker()` works in the handler too."""
+        result: Result[Any, Any] = Result(job, 0.0)
+        result.attempt = attempt - 1  # `run` counts this attempt
+        self._worker.task = (result, None)
+        result.run(self._handler, self._worker.number, time.monotonic)
+        return result
 
 
 def _packed(value: Any) -> Frame:
