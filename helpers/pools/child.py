@@ -19,13 +19,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from io import RawIOBase
 from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from .child_main import CANCEL, ERROR, JOB, SETUP, Failure, Setup
 from .errors import HandlerFailed, JobTimedOut, WorkerDied
-from .wire import Frame, pack, receive, send
+from .wire import Frame, Pipe, pack
 from .words import describe, describe_error
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Child:
         command = [sys.executable, "-c", BOOT, json.dumps(sys.path), f"{__package__}.child_main"]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0, **group)
+        self._to_child = Pipe(cast("RawIOBase", self._process.stdin))
+        self._from_child = Pipe(cast("RawIOBase", self._process.stdout))
         self._watch.add(self)
         try:
             self._reply_to(pack(SETUP, self._setup), self._watch.start_timeout)
@@ -81,14 +84,13 @@ class Child:
     def __exit__(self, *exception: object) -> None:
         """Let an idle child close its resource and end. Kill a child that does not end within a second."""
         self._watch.remove(self)
-        with suppress(OSError):
-            cast("Any", self._process.stdin).close()
+        self._to_child.close()
         try:
             self._process.wait(END_WAIT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        cast("Any", self._process.stdout).close()
+        self._from_child.close()
 
     def call(self, job: Any, attempt: int) -> Any:
         """Run a job in the child and return its value. Raises the handler's error, JobTimedOut, or WorkerDied."""
@@ -122,8 +124,8 @@ class Child:
     def _exchange(self, frame: Frame) -> Frame:
         try:
             with self._sending:
-                send(cast("Any", self._process.stdin), frame)
-            return receive(cast("Any", self._process.stdout))
+                self._to_child.send(frame)
+            return self._from_child.receive()
         except (OSError, EOFError):
             raise self._reason() from None
 
@@ -171,7 +173,7 @@ class Child:
             return False
         try:
             with suppress(OSError, ValueError):  # the child has just ended
-                send(cast("Any", self._process.stdin), pack(CANCEL, None))
+                self._to_child.send(pack(CANCEL, None))
         finally:
             self._sending.release()
         return True

@@ -23,13 +23,13 @@ from contextlib import suppress
 from itertools import count
 from threading import Event, Lock, Thread
 from types import SimpleNamespace
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import counts_as
 from .matching import matches
 from .parker import Parker
 from .result import Result
-from .wire import Frame, pack, receive, send
+from .wire import Frame, Pipe, pack
 from .words import describe, describe_error
 from .worker import Worker, set_current_worker
 
@@ -79,10 +79,10 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _take_over_pipes() -> tuple[BinaryIO, BinaryIO]:
+def _take_over_pipes() -> tuple[Pipe, Pipe]:
     """Return the pipes from and to the parent, and connect stdin and stdout of the handler to other files."""
-    inbox = os.fdopen(os.dup(0), "rb", buffering=0)
-    outbox = os.fdopen(os.dup(1), "wb", buffering=0)
+    inbox = Pipe(os.fdopen(os.dup(0), "rb", buffering=0))
+    outbox = Pipe(os.fdopen(os.dup(1), "wb", buffering=0))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -102,8 +102,8 @@ class ChildMain:
     `_job` is the number of the running job, or 0. Only the main thread changes it.
     """
 
-    def __init__(self, pipe: BinaryIO, outbox: BinaryIO) -> None:
-        self._pipe, self._outbox = pipe, outbox
+    def __init__(self, inbox: Pipe, outbox: Pipe) -> None:
+        self._inbox, self._outbox = inbox, outbox
         self._reading = Lock()
         self._frame: Frame | None = None
         self._job = 0
@@ -115,7 +115,7 @@ class ChildMain:
 
     def serve(self) -> None:
         """Answer every job of the parent with one frame, until the parent closes the pipe."""
-        self._set_up(receive(self._pipe))
+        self._set_up(self._inbox.receive())
         Thread(target=self._listen, name="listener", daemon=True).start()
         with suppress(EOFError, OSError):
             for number in count(1):
@@ -132,7 +132,7 @@ class ChildMain:
         """Return the next job. Raises EOFError if the parent has closed the pipe."""
         while True:
             with self._reading:
-                frame, self._frame = self._frame or receive(self._pipe), None
+                frame, self._frame = self._frame or self._inbox.receive(), None
             if frame.kind != CANCEL:
                 return frame
             self._worker.cancelled.set()
@@ -158,7 +158,7 @@ class ChildMain:
         with self._reading:
             while self._job == job:
                 try:
-                    frame = receive(self._pipe)
+                    frame = self._inbox.receive()
                 except (EOFError, OSError):
                     if self._job == job:  # The handler still runs, and nobody waits for its result.
                         os._exit(1)
@@ -171,7 +171,7 @@ class ChildMain:
     def _reply(self, frame: Frame) -> None:
         with suppress(Exception):  # The handler may have closed sys.stdout.
             sys.stdout.flush()
-        send(self._outbox, frame)
+        self._outbox.send(frame)
 
     def _set_up(self, frame: Frame) -> None:
         setup: Setup = frame.load()

@@ -35,6 +35,7 @@ from . import checks
 from .alarm import Alarm
 from .child import Child
 from .child_main import Setup
+from .errors import JobTimedOut, WorkerDied
 from .words import describe, describe_error
 from .worker import current_worker
 
@@ -94,9 +95,9 @@ def run_in_child(job: Any) -> Any:
     child = worker.resource
     try:
         return child.call(job, worker.attempt)
-    finally:
-        if child.has_ended:
-            worker.close_resource()
+    except (WorkerDied, JobTimedOut):
+        worker.close_resource()  # The handler may have raised such an error itself. Then a new child does no harm.
+        raise
 
 
 def pickled(name: str, value: Any) -> bytes:

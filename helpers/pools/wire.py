@@ -11,8 +11,9 @@ would unpickle garbage.
 
 import pickle
 from collections.abc import Sequence
+from io import RawIOBase
 from struct import Struct
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 _header = Struct("<BxxxIQ")  # kind, number of buffers, length of the pickle in bytes
 _length = Struct("<Q")
@@ -38,39 +39,59 @@ def pack(kind: int, value: Any) -> Frame:
     return Frame(kind, pickled, [buffer.raw() for buffer in buffers])
 
 
-def send(pipe: BinaryIO, frame: Frame) -> None:
-    """Write a frame. Raises OSError (BrokenPipeError) if the other side has closed the pipe."""
-    lengths = [_length.pack(buffer.nbytes) for buffer in frame.buffers]
-    head = b"".join((_header.pack(frame.kind, len(frame.buffers), len(frame.pickled)), *lengths))
-    if not frame.buffers and len(frame.pickled) <= SMALL:
-        _write(pipe, head + frame.pickled)
-        return
-    for part in (head, frame.pickled, *frame.buffers):
-        _write(pipe, part)
+class Pipe:
+    """One end of a pipe, an unbuffered file: `send` writes a frame to it, or `receive` reads one from it.
 
+    Only one thread at a time may call a method. `_rest` has the bytes that were read beyond the last frame.
+    """
 
-def receive(pipe: BinaryIO) -> Frame:
-    """Read the next frame. Raises EOFError if the other side has closed the pipe."""
-    kind, count, length = _header.unpack(_read(pipe, _header.size))
-    lengths = [_length.unpack(_read(pipe, _length.size))[0] for _ in range(count)]
-    pickled = _read(pipe, length)
-    return Frame(kind, pickled, [_read(pipe, size) for size in lengths])
+    def __init__(self, file: RawIOBase) -> None:
+        self._file = file
+        self._rest = b""
 
+    def close(self) -> None:
+        """Close the pipe. The other side finds its end."""
+        self._file.close()
 
-def _write(pipe: BinaryIO, data: Any) -> None:
-    """Write all of `data`. The pipe is unbuffered, so one call may write only a part."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[pipe.write(rest) :]
+    def send(self, frame: Frame) -> None:
+        """Write a frame. Raises OSError (BrokenPipeError) if the other side has closed the pipe."""
+        head = _header.pack(frame.kind, len(frame.buffers), len(frame.pickled))
+        if not frame.buffers and len(frame.pickled) <= SMALL:
+            self._write(head + frame.pickled)
+            return
+        lengths = [_length.pack(buffer.nbytes) for buffer in frame.buffers]
+        for part in (head, *lengths, frame.pickled, *frame.buffers):
+            self._write(part)
 
+    def receive(self) -> Frame:
+        """Read the next frame. Raises EOFError if the other side has closed the pipe."""
+        data = self._rest or self._file.read(SMALL) or b""
+        if len(data) >= _header.size:
+            kind, count, length = _header.unpack_from(data)
+            end = _header.size + length
+            if not count and end <= len(data):  # One system call has read all of a small frame.
+                self._rest = data[end:]
+                return Frame(kind, data[_header.size : end])
+        self._rest = data
+        kind, count, length = _header.unpack(self._read(_header.size))
+        lengths = [_length.unpack(self._read(_length.size))[0] for _ in range(count)]
+        pickled = self._read(length)
+        return Frame(kind, pickled, [self._read(size) for size in lengths])
 
-def _read(pipe: BinaryIO, size: int) -> bytearray:
-    """Read exactly `size` bytes. Raises EOFError if the pipe ends before."""
-    data = bytearray(size)
-    rest = memoryview(data)
-    while rest:
-        count = pipe.readinto(rest)  # type: ignore[attr-defined]  # BinaryIO does not declare it
-        if not count:
-            raise EOFError("the other process has closed the pipe")
-        rest = rest[count:]
-    return data
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        rest = memoryview(data)
+        while rest:  # One call may write only a part.
+            rest = rest[self._file.write(rest) :]
+
+    def _read(self, size: int) -> bytearray:
+        """Read exactly `size` bytes. Raises EOFError if the pipe ends before."""
+        data = bytearray(size)
+        begun = len(self._rest[:size])
+        data[:begun], self._rest = self._rest[:size], self._rest[size:]
+        view = memoryview(data)
+        while begun < size:
+            count = self._file.readinto(view[begun:])
+            if not count:
+                raise EOFError("the other process has closed the pipe")
+            begun += count
+        return data
