@@ -1,4 +1,4 @@
-"""The runs of notebook 01 with 10,000 jobs each: at the database, at the API and in memory; then five workers."""
+"""Runs like those of notebook 01, with 10,000 jobs each: at the database, at the API and in memory, and with a pool."""
 
 import httpx
 import pandas as pd
