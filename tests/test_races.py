@@ -104,6 +104,7 @@ from helpers.pools import (
 )
 from helpers.pools.alarm import Alarm
 from helpers.pools.connections import Connections, NoConnection
+from helpers.pools.outlet import Outlet
 
 NEVER = threading.Event()
 LATER = RetryPolicy(max_attempts=2, base=1000.0, cap=1000.0, jitter=False)  # a retry that no test waits for
@@ -1851,6 +1852,19 @@ KINDS_AND_CALLS = [(DynamicRetryingPool, name) for name in CALLS]
 KINDS_AND_CALLS += [(RetryingPool, name) for name in CALLS if name not in OF_A_CREW]
 
 
+def class_that_tells(ended):
+    """Return a class of outlets that also add each result to the list `ended`."""
+
+    class NotingOutlet(Outlet):
+        __slots__ = ()
+
+        def put(self, result):
+            super().put(result)
+            ended.append(result)
+
+    return NotingOutlet
+
+
 def forgotten(kind):
     """Make a pool with a stream that nobody reads any more. Of its jobs one is delayed, one runs, two are queued.
 
@@ -1871,8 +1885,7 @@ def forgotten(kind):
     stream = pool.stream(["good", "bad", "blocks", "queued", "queued too"])
     [outlet] = state_of(pool).reader
     ended = [next(stream)]
-    put = outlet.put
-    outlet.put = lambda result: (put(result), ended.append(result))
+    outlet.__class__ = class_that_tells(ended)
     wait_until(lambda: pool.stats().running == pool.stats().delayed == 1 and pool.stats().queued == 2)
     pool.submit("other")
     return pool, stream, ended
