@@ -1,9 +1,11 @@
 """Every check fails on the starter and on the wrong answers people give, and passes on the solution."""
 
+import os
 import threading
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
+from uuid import uuid4
 
 import hostile
 import nbformat
@@ -162,6 +164,32 @@ def writes_nothing(path, parts):
     list(parts)
 
 
+def shares_its_temporary_file(path, parts):
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with open(temporary, "wb") as file:
+            for part in parts:
+                file.write(part)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def mixes_two_pictures(path, parts):
+    with suppress(FileNotFoundError):  # of the rename
+        shares_its_temporary_file(path, parts)
+
+
+def keeps_a_copy_of_each(path, parts):
+    content = b"".join(parts)
+    temporary = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+    if content == b"second writer":
+        path.with_name("second.jpg").write_bytes(content)
+
+
 def reads_it_all_first(jobs, size):
     jobs = list(jobs)
     return [jobs[n : n + size] for n in range(0, len(jobs), size)]
@@ -210,6 +238,9 @@ WRONG = [
     (image_pool.check_safe_write, keeps_quiet, "told nobody"),
     (image_pool.check_safe_write, leaves_its_rubbish, "left in the folder"),
     (image_pool.check_safe_write, writes_nothing, "does not hold them"),
+    (image_pool.check_safe_write, shares_its_temporary_file, "one of them failed"),
+    (image_pool.check_safe_write, mixes_two_pictures, "a mixture of both"),
+    (image_pool.check_safe_write, keeps_a_copy_of_each, "another file was left"),
     (image_pool.check_seconds_needed, lambda n, each, w, c: n * each / min(w, c), "1.0 is expected"),
     (image_pool.check_seconds_needed, lambda n, each, w, c: -(-n // w) * each, "2.0 is expected"),
     (email_pool.check_rate, lambda times, w: w / (sum(times) / len(times)), "is expected"),
@@ -256,6 +287,17 @@ WRONG = [
 def test_typical_wrong_answers_are_told_what_is_wrong(check, answer, why):
     said = check(answer)
     assert not said.right and why in said.why, said
+
+
+def test_a_writer_that_waits_for_the_other_one_is_right_too():
+    lock = threading.Lock()
+
+    def one_at_a_time(path, parts):
+        with lock:
+            shares_its_temporary_file(path, parts)
+
+    said = image_pool.check_safe_write(one_at_a_time)
+    assert said.right, said
 
 
 def test_an_answer_that_never_ends_is_told_so_and_keeps_nobody(monkeypatch):

@@ -19,6 +19,7 @@ SMALL = 240  # pixels of the longer side of a picture on the sheet
 CELL = (1.0, 0.75)  # of the grid: a picture of four to three fills it
 GAP = 0.08
 CAPTION = 0.16  # the height kept free for the words below a picture
+MARGIN = 0.01  # around the grid, so that half the line of a frame at its edge is not cut off
 
 
 def contact_sheet(pictures: Sequence[tuple[str, Source]], *, columns: int = 4, ax: Axes | None = None) -> Axes:
@@ -98,7 +99,8 @@ def _rows(pictures: Sequence[Any], length: int, columns: int) -> int:
 
 def _prepare(ax: Axes, rows: int, columns: int, lines: float = 1.0) -> None:
     high = rows * (CELL[1] + lines * CAPTION)
-    ax.set(xlim=(0, columns * (CELL[0] + GAP) - GAP), ylim=(high, 0), aspect="equal")
+    wide = columns * (CELL[0] + GAP) - GAP
+    ax.set(xlim=(-MARGIN, wide + MARGIN), ylim=(high, -MARGIN), aspect="equal")
     ax.set_axis_off()
 
 

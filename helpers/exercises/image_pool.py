@@ -1,11 +1,14 @@
 """Checks for notebook 03."""
 
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
+from helpers.exercises.verdict import PATIENCE, Verdict, attempt, expect, never_raises
+
+MEANWHILE = 0.5  # seconds that the second writer gets while the first one pauses
 
 
 @never_raises
@@ -24,7 +27,7 @@ def check_fit(answer: Any) -> Verdict:
 
 @never_raises
 def check_safe_write(answer: Any) -> Verdict:
-    """write_whole(path, parts): all of the parts, or nothing changed."""
+    """write_whole(path, parts): all of the parts, or nothing changed; also if two threads write to the same path."""
     with tempfile.TemporaryDirectory(prefix="exercise-") as folder:
         path = Path(folder) / "picture.jpg"
         _, problem = attempt(answer, path, [b"old ", b"picture"])
@@ -38,7 +41,10 @@ def check_safe_write(answer: Any) -> Verdict:
         _, problem = attempt(answer, path, [b"new picture"])
         if problem is not None or path.read_bytes() != b"new picture":
             return Verdict(False, "after an error that was cleaned up, a new picture could not be written.")
-    return Verdict(True, "the new picture as a whole, or the old one untouched.")
+        wrong = _wrong_with_two_writers(answer, path)
+        if wrong is not None:
+            return Verdict(False, wrong)
+    return Verdict(True, "each writer writes a complete picture, or leaves the old one untouched.")
 
 
 def _wrong_after_an_error(answer: Any, path: Path) -> str | None:
@@ -53,6 +59,37 @@ def _wrong_after_an_error(answer: Any, path: Path) -> str | None:
         "after an error something was left in the folder beside the picture: clean up.": bool(left),
     }
     return next((words for words, found in findings.items() if found), None)
+
+
+def _wrong_with_two_writers(answer: Any, path: Path) -> str | None:
+    """Start a second call in the middle of the first one. A call that waits for the other one with a lock is right."""
+    halfway, go_on = threading.Event(), threading.Event()
+    problems: list[str | None] = []
+
+    def write(parts: Iterable[bytes]) -> None:
+        problems.append(attempt(answer, path, parts)[1])
+
+    def parts_with_a_pause() -> Iterator[bytes]:
+        yield b"first "
+        halfway.set()
+        go_on.wait(PATIENCE)
+        yield b"writer"
+
+    first = threading.Thread(target=write, args=[parts_with_a_pause()], daemon=True)
+    second = threading.Thread(target=write, args=[[b"second ", b"writer"]], daemon=True)
+    first.start()
+    halfway.wait(PATIENCE)
+    second.start()
+    second.join(MEANWHILE)
+    go_on.set()
+    first.join()
+    second.join()
+    if problems != [None, None]:
+        return "two workers wrote to the same path at the same time, and one of them failed. Which file did both use?"
+    if path.read_bytes() not in (b"first writer", b"second writer"):
+        return "two workers wrote to the same path at the same time, and the file is a mixture of both pictures."
+    left = [other for other in path.parent.iterdir() if other != path]
+    return "after two workers wrote to the same path, another file was left in the folder." if left else None
 
 
 def _parts_that_fail() -> Iterator[bytes]:
