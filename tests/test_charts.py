@@ -146,6 +146,7 @@ ALL: dict[str, Callable[..., Axes]] = {
     "waits": lambda **more: charts.waits(
         {"long queue": frame_of_waits(0.2), "short queue": frame_of_waits(0.02)}, **more
     ),
+    "ended": lambda **more: charts.ended({"best": [0.1, 0.2, 0.5], "real": [0.15, 0.3, 0.6]}, **more),
     "crew": lambda **more: charts.crew(frame(), CHANGES, **more),
     "cost": lambda **more: charts.cost(COSTS, **more),
     "attempts": lambda **more: charts.attempts(ATTEMPTS, **more),
@@ -171,6 +172,7 @@ UNITS = {
     "linear throughput": ("Workers", "Throughput (jobs/s)"),
     "linear latency": ("Workers", "Latency, submit to result (ms)"),
     "waits": ("Time since the start (ms)", "Wait of each job (ms)"),
+    "ended": ("Time since the start (ms)", "Jobs that had ended"),
     "outcomes": ("Jobs", ""),
     "progress": ("Time since the start (s)", "Jobs ended"),
     "rates": ("Records/s (a dot is a run, the diamond their median, log scale)", ""),
@@ -374,6 +376,21 @@ def test_waits_are_in_milliseconds_with_a_mark_per_job() -> None:
 def test_waits_take_one_to_four_tables(count: int) -> None:
     with pytest.raises(ValueError, match=f"tables must be from 1 to 4 tables, not {count}"):
         charts.waits({str(n): frame_of_waits(0.1) for n in range(count)})
+
+
+def test_ended_steps_up_by_one_per_job_and_says_when_each_run_ended() -> None:
+    ax = charts.ended({"best": [0.2, 0.1, 0.5], "real": [0.15, 0.3, 0.6]})
+    drawn = lines(ax)
+    assert list(drawn["best"].get_xdata()) == pytest.approx([0, 100, 200, 500])
+    assert list(drawn["real"].get_ydata()) == [0, 1, 2, 3]
+    assert drawn["best"].get_linestyle() != drawn["real"].get_linestyle()
+    assert {"best: 500 ms", "real: 600 ms"} == set(words(ax))
+
+
+@pytest.mark.parametrize("runs", [{}, {str(n): [0.1] for n in range(5)}, {"none": []}, {"early": [-0.1]}])
+def test_ended_takes_one_to_four_runs_with_jobs(runs: dict[str, list[float]]) -> None:
+    with pytest.raises(ValueError, match="runs must be from 1 to 4|no rows|0 or more"):
+        charts.ended(runs)
 
 
 def test_latency_draws_the_parts_it_is_asked_for() -> None:

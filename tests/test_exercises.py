@@ -190,34 +190,32 @@ def keeps_a_copy_of_each(path, parts):
         path.with_name("second.jpg").write_bytes(content)
 
 
-def reads_it_all_first(jobs, size):
-    jobs = list(jobs)
-    return [jobs[n : n + size] for n in range(0, len(jobs), size)]
+def sends_first(outbox, mail_id, send):
+    send(mail_id)
+    outbox[mail_id] = "sent"
 
 
-def loses_the_rest(jobs, size):
-    batch = []
-    for job in jobs:
-        batch.append(job)
-        if len(batch) == size:
-            yield batch
-            batch = []
+def marks_first(outbox, mail_id, send):
+    outbox[mail_id] = "sent"
+    send(mail_id)
 
 
-def an_empty_one_at_the_end(jobs, size):
-    yield from loses_the_rest(jobs, size)
-    yield []
+def marks_in_the_end_whatever_happens(outbox, mail_id, send):
+    outbox[mail_id] = "sending"
+    try:
+        send(mail_id)
+    finally:
+        outbox[mail_id] = "done"
 
 
-def reads_one_ahead(jobs, size):
-    batch = []
-    for job in jobs:
-        if len(batch) == size:
-            yield batch
-            batch = []
-        batch.append(job)
-    if batch:
-        yield batch
+def never_says_sent(outbox, mail_id, send):
+    outbox[mail_id] = "sending"
+    send(mail_id)
+
+
+def sends_for_ever(outbox, mail_id, send):
+    while True:
+        send(mail_id)
 
 
 WRONG = [
@@ -243,18 +241,22 @@ WRONG = [
     (image_pool.check_safe_write, keeps_a_copy_of_each, "another file was left"),
     (image_pool.check_seconds_needed, lambda n, each, w, c: n * each / min(w, c), "1.0 is expected"),
     (image_pool.check_seconds_needed, lambda n, each, w, c: -(-n // w) * each, "2.0 is expected"),
-    (email_pool.check_rate, lambda times, w: w / (sum(times) / len(times)), "is expected"),
-    (email_pool.check_rate, lambda times, w: len(times) / max(times), "is expected"),
     (email_pool.check_fate, lambda step, code: "sent" if code == 250 else "failed", "'unknown' is expected"),
     (
         email_pool.check_fate,
         lambda step, code: "sent" if code == 250 else "unknown" if code is None else "failed",
         "'again' is expected",
     ),
-    (email_pool.check_batches, reads_it_all_first, "endless source: it raised RuntimeError"),
-    (email_pool.check_batches, loses_the_rest, "[[0, 1, 2], [3, 4, 5], [6]] is expected"),
-    (email_pool.check_batches, an_empty_one_at_the_end, "is expected"),
-    (email_pool.check_batches, reads_one_ahead, "it read 4 jobs"),
+    (
+        email_pool.check_send_recorded,
+        sends_first,
+        "dies after 1 of its 2 steps: the mail was sent, but its state is 'new'",
+    ),
+    (email_pool.check_send_recorded, marks_first, "the mail was not sent, but its state is 'sent'"),
+    (email_pool.check_send_recorded, marks_in_the_end_whatever_happens, "its state is 'done'; expected: once"),
+    (email_pool.check_send_recorded, never_says_sent, "its state is 'sending'"),
+    (email_pool.check_send_recorded, sends_for_ever, "too many steps"),
+    (email_pool.check_send_recorded, "send", "a function is wanted"),
     (start_here.check_words, None, "a dict is wanted"),
     (start_here.check_words, {**start_here.KITCHEN, "cook": "thread pool"}, "the term for 'cook' is not 'thread pool'"),
     (start_here.check_seconds, lambda o, c, m: o * m / c, "16.8"),

@@ -14,6 +14,7 @@ from helpers.charts.compared import lanes, shares
 from helpers.charts.crews import cost, crew
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
+from helpers.charts.ended import ended
 from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.pictures import before_and_after, contact_sheet
@@ -36,6 +37,7 @@ __all__ = [
     "cost",
     "crew",
     "efficiency",
+    "ended",
     "floor_plan",
     "headline",
     "kitchen",

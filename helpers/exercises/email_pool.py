@@ -1,29 +1,18 @@
 """Checks for notebook 04."""
 
-from collections.abc import Iterator
-from itertools import count, islice
+from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 from helpers.pools.words import describe
 
-
-@never_raises
-def check_rate(answer: Any) -> Verdict:
-    """rate(latencies, workers): mails a second, the tail included."""
-    cases = [
-        (([0.25] * 8, 2), 8.0),
-        (([0.25, 0.25, 0.5], 1), 3.0),
-        (([0.5, 0.25, 0.25, 1.0], 2), 4 / 1.5),
-        (([1.0] * 3, 2), 1.5),
-        (([0.5], 10), 2.0),
-    ]
-    return expect(answer, cases, "so many mails, from the first to the last answer.")
+STATES = ("new", "sending", "sent")
+MOST_STEPS = 20  # writes and sends of one mail; the right answer needs three
 
 
 @never_raises
 def check_fate(answer: Any) -> Verdict:
-    """fate(step, answer): what became of a mail."""
+    """Check fate(step, code): the outcome of one mail, or "again" if it can be sent over a new connection."""
     cases = [
         (("content", 250), "sent"),
         (("content", 451), "failed"),
@@ -35,35 +24,85 @@ def check_fate(answer: Any) -> Verdict:
         (("address", 421), "again"),
         (("content", 421), "failed"),
     ]
-    return expect(answer, cases, "only what was handed over can be in doubt, and only what was not can be sent again.")
+    return expect(answer, cases, "only a mail whose content was sent, without a reply, is unknown.")
 
 
 @never_raises
-def check_batches(answer: Any) -> Verdict:
-    """batches(jobs, size): lists of `size` jobs out of any iterable, read no further than needed."""
-    cases: list[tuple[list[Any], int]] = [(list(range(7)), 3), (list(range(6)), 3), ([], 3), (list("abcd"), 1)]
-    for jobs, size in cases:
-        found, problem = attempt(lambda jobs=jobs, size=size: list(islice(answer(iter(jobs), size), 100)))
-        call = f"batches({jobs!r}, {size})"
-        if problem is not None:
-            return Verdict(False, f"{call}: {problem}")
-        wanted = [jobs[n : n + size] for n in range(0, len(jobs), size)]
-        if [list(batch) for batch in found] != wanted:
-            return Verdict(False, f"{call} gave {describe(found)}, and {wanted!r} is expected.")
-    read: list[int] = []
-    found, problem = attempt(lambda: list(next(iter(answer(_noted(read), 3)))))
+def check_send_recorded(answer: Any) -> Verdict:
+    """Check send_recorded(outbox, mail_id, send): wherever the process dies, no mail is sent twice or forgotten.
+
+    The answer runs once to its end. Then it runs again and again, and dies before its first step, before its second
+    step, and so on. A step is a write to the outbox or a call of `send`.
+    """
+    if not callable(answer):
+        return Verdict(False, f"a function is wanted, this is {describe(answer)}")
+    whole = _Process()
+    _, problem = attempt(answer, whole, 7, whole.send)
     if problem is not None:
-        return Verdict(False, f"an endless source: {problem}")
-    if found != [0, 1, 2]:
-        return Verdict(False, f"of an endless source the first batch was {describe(found)}, and [0, 1, 2] is expected.")
-    if len(read) > 3:
-        return Verdict(False, f"to hand out a batch of 3 it read {len(read)} jobs.")
-    return Verdict(True, "any source, even an endless one, and never further than the batch in hand.")
+        return Verdict(False, f"without a crash: {problem}")
+    if whole.arrived != [7] or whole.state != "sent":
+        what = f"the mail was sent {len(whole.arrived)} times, and its state is {describe(whole.state)}"
+        return Verdict(False, f"without a crash, {what}; expected: once, and 'sent'.")
+    for step in range(whole.steps + 1):
+        process = _Process(dies_before=step)
+        _, problem = attempt(answer, process, 7, process.send)
+        if problem is not None and not process.dead:
+            return Verdict(False, f"{problem}")
+        if (why := _judge(process)) is not None:
+            return Verdict(False, f"the process dies after {step} of its {whole.steps} steps: {why}")
+    return Verdict(True, "a mail that may have been sent is never 'new', and a mail that is 'sent' was sent.")
 
 
-def _noted(read: list[int]) -> Iterator[int]:
-    for number in count():
-        if number >= 10_000:  # who reads so far reads for ever
-            raise RuntimeError("it read 10,000 jobs of an endless source before it handed out the first batch")
-        read.append(number)
-        yield number
+class _Died(BaseException):
+    """The process has died: no further step of it has an effect."""
+
+
+class _Process(MutableMapping[Any, Any]):
+    """The outbox of a process that dies before a given step, and the server that it sends to."""
+
+    def __init__(self, dies_before: int = MOST_STEPS) -> None:
+        self.dies_before, self.steps, self.dead = dies_before, 0, False
+        self.states: dict[Any, Any] = {7: "new"}
+        self.arrived: list[Any] = []
+
+    @property
+    def state(self) -> Any:
+        return self.states.get(7)
+
+    def step(self) -> None:
+        if self.dead or self.steps >= self.dies_before:
+            self.dead = True
+            raise _Died("the process has died, or it has taken too many steps")
+        self.steps += 1
+
+    def send(self, mail_id: Any) -> None:
+        self.step()
+        self.arrived.append(mail_id)
+
+    def __setitem__(self, mail_id: Any, state: Any) -> None:
+        self.step()
+        self.states[mail_id] = state
+
+    def __delitem__(self, mail_id: Any) -> None:
+        self.step()
+        del self.states[mail_id]
+
+    def __getitem__(self, mail_id: Any) -> Any:
+        return self.states[mail_id]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.states)
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+
+def _judge(process: _Process) -> str | None:
+    """Return what is wrong with the state that the next process finds, or None."""
+    if process.state not in STATES:
+        return f"the state is {describe(process.state)}, and must be one of {', '.join(STATES)}."
+    if process.arrived and process.state == "new":
+        return "the mail was sent, but its state is 'new'. The next process sends it a second time."
+    if not process.arrived and process.state == "sent":
+        return "the mail was not sent, but its state is 'sent'. Nobody will send it."
+    return None
