@@ -9,11 +9,11 @@ import time
 from contextlib import suppress
 
 import ipywidgets as widgets
+import pandas as pd
 from matplotlib.axes import Axes
 
 from helpers import charts
-from helpers.charts.style import GREY, styled
-from helpers.charts.timelines import SECONDS
+from helpers.charts.style import GREY
 from helpers.measure import crew_frame, to_frame
 from helpers.panel import Panel
 from helpers.pools import DynamicPool, PoolClosed, Result, checks
@@ -21,7 +21,7 @@ from helpers.pools import DynamicPool, PoolClosed, Result, checks
 BURST, EVERY = 40, 1.5  # jobs at once, and seconds between two bursts
 SERVICE, IDLE = 0.05, 0.3  # seconds a job takes, and until an idle worker goes
 FRAME = 0.25  # seconds between two pictures
-CAPTION = "A Start button and sliders for the minimum and maximum, above a chart of the workers and the queue."
+CAPTION = "A Start button and sliders for the minimum and maximum, above a chart of the queue and the workers."
 
 
 class LiveCrew:
@@ -103,10 +103,9 @@ class LiveCrew:
             self.box.show(chart, tight=False)
 
     def _before_the_start(self) -> Axes:
-        """The chart without data, so that the first real picture finds its room."""
-        with styled(charts.blank()) as ax:
-            ax.set(
-                title="Crew and queue", xlabel=SECONDS, ylabel="Waiting jobs", xlim=(0, self.seconds), ylim=(0, BURST)
-            )
-            ax.text(0.5, 0.5, "Run this cell, then press Start.", transform=ax.transAxes, ha="center", color=GREY)
+        """The chart of a pool that has no job yet, so that the pictures of a run have the same size."""
+        jobs = pd.DataFrame({"submitted": [0.0], "started": [0.0]})
+        changes = pd.DataFrame({"time": [0.0], "after": [self.low.value]})
+        ax = charts.crew(jobs, changes, end=self.seconds, ax=charts.blank())
+        ax.text(0.5, 0.75, "Run this cell, then press Start.", ha="center", color=GREY, zorder=9)  # above the panels
         return ax

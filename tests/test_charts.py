@@ -87,7 +87,7 @@ SWEEPS: dict[str, Callable[..., Axes]] = {
 MARKS = {4: "4 cores"}
 SHARED = {25: "25 connections"}
 CHANGES = pd.DataFrame({"time": [0.0, 0.1, 1.6], "before": [0, 2, 4], "after": [2, 4, 2]})
-COSTS = pd.DataFrame({"pool": ["fixed 2", "2 to 10"], "worker_seconds": [10.0, 14.0], "latency": [4.8, 1.0]})
+COSTS = pd.DataFrame({"pool": ["fixed 2", "2 to 10"], "worker_seconds": [10.0, 14.0], "seconds": [4.8, 1.0]})
 TRIES = [("soup", 1, False, 0.0, 0.1), ("fish", 1, True, 0.0, 0.2)]
 TRIES += [("soup", 2, False, 0.3, 0.4), ("soup", 3, True, 0.9, 1.0)]
 ATTEMPTS = pd.DataFrame(TRIES, columns=["job", "attempt", "ok", "started", "finished"])
@@ -148,6 +148,7 @@ ALL: dict[str, Callable[..., Axes]] = {
     ),
     "ended": lambda **more: charts.ended({"best": [0.1, 0.2, 0.5], "real": [0.15, 0.3, 0.6]}, **more),
     "crew": lambda **more: charts.crew(frame(), CHANGES, **more),
+    "enlarged crew": lambda **more: charts.crew(frame(), CHANGES, zoom=0.2, **more),
     "cost": lambda **more: charts.cost(COSTS, **more),
     "attempts": lambda **more: charts.attempts(ATTEMPTS, **more),
     "backoff": lambda **more: charts.backoff(BACKOFF, **more),
@@ -176,8 +177,7 @@ UNITS = {
     "outcomes": ("Jobs", ""),
     "progress": ("Time since the start (s)", "Jobs ended"),
     "rates": ("Records/s (a dot is a run, the diamond their median, log scale)", ""),
-    "crew": ("Time since the start (s)", "Waiting jobs"),
-    "cost": ("Worker-seconds paid for", "p95 of latency (s)"),
+    "cost": ("Worker-seconds", "Last job done after (s)"),
     "attempts": ("Time since the start (s)", "Job"),
     "backoff": ("Failed attempts", "Wait before the next attempt (s)"),
     "arrivals": ("Time since the start (s)", "Requests in 0.1 s"),
@@ -453,18 +453,31 @@ def test_before_and_after_shows_the_new_one_in_its_true_proportion_to_the_old() 
     assert words(ax) == ["a: 4,000 x 3,000\nto 800 x 600"]
 
 
-def test_the_crew_has_an_axis_of_its_own_and_lasts_to_the_end() -> None:
+def test_the_crew_has_a_panel_for_the_queue_and_one_for_the_workers_that_last_to_the_end() -> None:
     ax = charts.crew(frame(), CHANGES, end=3.0)
-    (right,) = [other for other in ax.figure.axes if other is not ax]
-    assert right.get_ylabel() == "Workers"
-    assert list(zip(*right.lines[0].get_data(), strict=True)) == [(0.0, 2), (0.1, 4), (1.6, 2), (3.0, 2)]
-    assert ax.get_xlim() == (0, 3.0)
-    assert legend(ax) == ["waiting jobs (left)", "workers (right)"]
+    queue, workers = ax.child_axes
+    assert [panel.get_ylabel() for panel in (queue, workers)] == ["Queued jobs", "Workers"]
+    assert [panel.get_xlabel() for panel in (queue, workers)] == ["", "Time since the start (s)"]
+    assert list(zip(*workers.lines[0].get_data(), strict=True)) == [(0.0, 2), (0.1, 4), (1.6, 2), (3.0, 2)]
+    assert queue.get_xlim() == workers.get_xlim() == (0, 3.0)
+    assert queue.get_position().y0 > workers.get_position().y1
+
+
+def test_the_enlarged_panels_of_the_crew_show_the_same_counts_in_milliseconds() -> None:
+    ax = charts.crew(frame(), CHANGES, end=3.0, zoom=0.2)
+    whole, enlarged, workers, enlarged_workers = ax.child_axes
+    assert enlarged.get_title(loc="left") == "Enlarged: the first 200 ms"
+    assert whole.get_title(loc="left") == "The whole run"
+    assert enlarged.get_ylim() == whole.get_ylim() and enlarged_workers.get_ylim() == workers.get_ylim()
+    assert enlarged_workers.get_xlabel() == "Time since the start (ms)" and enlarged_workers.get_xlim() == (0, 200)
+    in_ms = [1e3 * time for time in workers.lines[0].get_xdata()[:-1]]
+    assert list(enlarged_workers.lines[0].get_xdata()[:-1]) == in_ms
+    assert list(enlarged_workers.lines[0].get_ydata()) == list(workers.lines[0].get_ydata())
 
 
 def test_cost_names_each_pool_at_its_point() -> None:
     ax = charts.cost(COSTS)
-    assert words(ax) == ["fixed 2", "2 to 10"]
+    assert words(ax) == ["fixed 2", "2 to 10", "better"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines] == [(10.0, 4.8), (14.0, 1.0)]
     assert len({line.get_marker() for line in ax.lines}) == 2
     with pytest.raises(ValueError, match="7 pools; a chart can tell 6 apart"):

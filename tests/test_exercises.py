@@ -347,31 +347,32 @@ def goes_below(crew):
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (looks_twice, "another one left"),
-        (looks_and_steps_in_two_locks, "another one left"),
-        (never_goes, "all wanted to go, and 3 stayed"),
-        (always_says_yes, "at the minimum it still says True"),
-        (goes_below, "and 1 stayed"),
+        (looks_twice, "another worker retired"),
+        (looks_and_steps_in_two_locks, "another worker retired"),
+        (never_goes, "all tried to retire, and 3 are left"),
+        (always_says_yes, "at the minimum, it still returns True"),
+        (goes_below, ": 1 are left"),
         (lambda crew: None, "returns nothing"),
         (lambda crew: 1 / 0, "ZeroDivisionError"),
     ],
 )
-def test_leave_finds_the_race_and_what_else_is_wrong(answer, why):
-    verdict = dynamic_pool.check_leave(answer)
+def test_retire_finds_the_race_and_what_else_is_wrong(answer, why):
+    verdict = dynamic_pool.check_retire(answer)
     assert not verdict.right and why in verdict.why
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda queued, workers, backlog, most: min(queued // backlog, most) - workers,
-        lambda queued, workers, backlog, most: -(-queued // backlog) - workers,
-        lambda queued, workers, backlog, most: max(min(-(-queued // backlog), most), 0),
-        lambda queued, workers, backlog, most: max(min(queued / backlog, most) - workers, 0),
+        lambda service_ms, wait_ms: wait_ms // service_ms,
+        lambda service_ms, wait_ms: max(1, wait_ms / service_ms),
+        lambda service_ms, wait_ms: max(1, round(wait_ms / service_ms)),
+        lambda service_ms, wait_ms: max(1, -(-wait_ms // service_ms)),
+        lambda service_ms, wait_ms: service_ms * wait_ms,
     ],
 )
-def test_hire_finds_wrong_numbers(answer):
-    assert not dynamic_pool.check_hire(answer).right
+def test_backlog_for_finds_wrong_numbers(answer):
+    assert not dynamic_pool.check_backlog_for(answer).right
 
 
 @pytest.mark.parametrize(

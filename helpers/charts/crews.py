@@ -1,17 +1,19 @@
-"""A crew that changes: how many there were while how much waited, and what that cost against what it gained."""
+"""Workers that come and go: how many there are while jobs wait, and what they cost against what they gain."""
+
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from helpers.charts.style import (
     BLUE,
+    GREY,
     INK,
-    SKY,
     VERMILLION,
     label_of,
-    legend_above,
     need,
     numbers,
+    plain,
     positive,
     styled,
     whole_numbers,
@@ -19,18 +21,28 @@ from helpers.charts.style import (
 from helpers.charts.timelines import SECONDS, steps
 
 MARKERS = ["o", "s", "^", "D", "v", "P"]
+LEFT, RIGHT = 0.36, 0.42  # shares of the axes' width: where the enlarged column ends, and where the other one begins
+HIGH, LOW, HEIGHT = 0.54, 0.0, 0.40  # shares of the axes' height: the lower edges of the two rows, and their height
 
 
-def crew(jobs: pd.DataFrame, changes: pd.DataFrame, *, end: float | None = None, ax: Axes | None = None) -> Axes:
-    """The workers (right axis) and the waiting jobs (left axis) over the same time, as steps.
+def crew(
+    jobs: pd.DataFrame,
+    changes: pd.DataFrame,
+    *,
+    end: float | None = None,
+    zoom: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the queued jobs and, in a panel below, the workers over the same time. The panels are children of `ax`.
 
     Args:
         jobs: columns submitted, started (seconds); as `to_frame` makes them.
         changes: columns time (seconds), after (workers); as `crew_frame` makes them, with the same `zero`.
         end: where the chart ends, seconds; by default at the last event.
+        zoom: seconds; two more panels at the left show the time from 0 to `zoom`, enlarged, in ms.
 
     Raises:
-        ValueError: for a missing column, an empty frame, or an end that is not positive.
+        ValueError: for a missing column, an empty frame, or an end or a zoom that is not positive.
     """
     need(jobs, "submitted", "started")
     need(changes, "time", "after")
@@ -38,47 +50,71 @@ def crew(jobs: pd.DataFrame, changes: pd.DataFrame, *, end: float | None = None,
     numbers(jobs, "started", gaps=True)
     numbers(changes, "time", "after")
     positive("end", end)
-    waiting = steps(jobs["submitted"], jobs["started"])
-    last = end or max(float(waiting.index[-1]), float(changes["time"].iloc[-1]))
-    with styled(ax) as axes:
-        area = axes.fill_between([*waiting.index, last], [*waiting, 0], step="post", color=SKY, alpha=0.35, linewidth=0)
-        area.set_label("waiting jobs (left)")
-        axes.step(waiting.index, waiting, where="post", color=BLUE)
-        right = axes.twinx()
-        times, crew = [*changes["time"], last], [*changes["after"], changes["after"].iloc[-1]]
-        (line,) = right.step(times, crew, where="post", color=VERMILLION, linestyle="--", label="workers (right)")
-        axes.set(title="Crew and queue", xlabel=SECONDS, ylabel="Waiting jobs", xlim=(0, last))
-        axes.set_ylim(0, 1.12 * max(waiting.max(), 1))
-        right.set(ylabel="Workers", ylim=(0, 1.12 * max(crew)))
-        right.spines["right"].set_visible(True)
-        right.grid(False)
-        for axis in (axes.yaxis, right.yaxis):
-            whole_numbers(axis)
-        axes.grid(True)
-        legend_above(axes, [area, line])
+    positive("zoom", zoom)
+    queued = steps(jobs["submitted"], jobs["started"])
+    last = end or max(float(queued.index[-1]), float(changes["time"].iloc[-1]))
+    rows = [
+        ("Queued jobs", HIGH, BLUE, list(queued.index), queued.tolist()),
+        ("Workers", LOW, VERMILLION, changes["time"].tolist(), changes["after"].tolist()),
+    ]
+    with styled(ax, size=(8.4, 4.8)) as axes:
+        axes.set_title("Queued jobs and workers")
+        axes.set_axis_off()
+        for name, bottom, colour, times, counts in rows:
+            left = 0.0 if zoom is None else RIGHT
+            panel = first = axes.inset_axes((left, bottom, 1 - left, HEIGHT))
+            step_panel(panel, times, counts, last, colour)
+            panel.set_xlabel(SECONDS if bottom == LOW else "")
+            if zoom is not None:
+                panel.tick_params(labelleft=False)
+                first = axes.inset_axes((0, bottom, LEFT, HEIGHT))
+                step_panel(first, [1e3 * time for time in times], counts, 1e3 * zoom, colour)
+                first.set_xlabel("Time since the start (ms)" if bottom == LOW else "")
+            if zoom is not None and bottom == HIGH:
+                name_panel(first, f"Enlarged: the first {plain(round(1e3 * zoom, 1))} ms")
+                name_panel(panel, "The whole run")
+            first.set_ylabel(name)
     return axes
 
 
+def name_panel(ax: Axes, words: str) -> None:
+    """Write the name of a panel above it, smaller than the title of the chart."""
+    ax.set_title(words, fontsize="medium", fontweight="normal", pad=6)
+
+
+def step_panel(ax: Axes, times: Sequence[float], counts: Sequence[float], end: float, colour: str) -> None:
+    """Draw one count over time as steps from `times[0]` to `end`, with the area below them filled."""
+    xs, ys = [*times, max(end, times[-1])], [*counts, counts[-1]]
+    ax.fill_between(xs, ys, step="post", color=colour, alpha=0.2, linewidth=0)
+    ax.step(xs, ys, where="post", color=colour)
+    ax.set(xlim=(0, end), ylim=(0, 1.15 * max(*counts, 1)))
+    ax.xaxis.set_major_formatter(plain)
+    whole_numbers(ax.yaxis, 5)
+    ax.grid(True)
+
+
 def cost(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """What a crew costs against what its jobs wait: a point a pool, best at the lower left.
+    """Draw what the workers of each pool cost against when its last job is done: a point per pool.
 
     Args:
-        table: columns pool (a name), worker_seconds, latency (seconds); at most six pools, one row each.
+        table: columns pool (a name), worker_seconds, seconds (until the last job is done); at most six pools.
 
     Raises:
         ValueError: for a missing column, an empty table, or more than six rows.
     """
-    need(table, "pool", "worker_seconds", "latency")
-    numbers(table, "worker_seconds", "latency")
+    need(table, "pool", "worker_seconds", "seconds")
+    numbers(table, "worker_seconds", "seconds")
     if len(table) > len(MARKERS):
         raise ValueError(f"the table has {len(table)} pools; a chart can tell {len(MARKERS)} apart")
     with styled(ax) as axes:
-        points = zip(MARKERS, table["pool"], table["worker_seconds"], table["latency"], strict=False)
-        for marker, pool, paid, latency in points:
-            axes.plot(paid, latency, marker=marker, color=BLUE, markersize=10, linestyle="none")
-            axes.annotate(label_of(pool), (paid, latency), (10, 6), textcoords="offset points", color=INK)
-        axes.set(title="What it costs, what it gains", xlabel="Worker-seconds paid for", ylabel="p95 of latency (s)")
+        points = zip(MARKERS, table["pool"], table["worker_seconds"], table["seconds"], strict=False)
+        for marker, pool, paid, seconds in points:
+            axes.plot(paid, seconds, marker=marker, color=BLUE, markersize=10, linestyle="none")
+            axes.annotate(label_of(pool), (paid, seconds), (10, 6), textcoords="offset points", color=INK)
+        axes.set(title="Cost and speed", xlabel="Worker-seconds", ylabel="Last job done after (s)")
         axes.set_xlim(0, 1.3 * float(table["worker_seconds"].max()))
-        axes.set_ylim(0, 1.2 * float(table["latency"].max()))
+        axes.set_ylim(0, 1.2 * float(table["seconds"].max()))
+        arrow = {"arrowstyle": "->", "color": GREY, "linewidth": 1.6}
+        axes.annotate("better", (0.01, 0.02), (0.06, 0.11), "axes fraction", "axes fraction", arrow, color=GREY)
         axes.grid(True)
     return axes

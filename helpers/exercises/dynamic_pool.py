@@ -8,23 +8,21 @@ from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 
 
 @never_raises
-def check_hire(answer: Any) -> Verdict:
-    """hire(queued, workers, backlog, most): how many to hire now."""
+def check_backlog_for(answer: Any) -> Verdict:
+    """Check backlog_for(service_ms, wait_ms): the largest backlog that keeps the wait, but at least 1."""
     cases = [
-        ((100, 2, 5, 10), 8),
-        ((11, 2, 5, 10), 1),
-        ((10, 2, 5, 10), 0),
-        ((0, 2, 5, 10), 0),
-        ((24, 2, 5, 10), 3),
-        ((500, 10, 5, 10), 0),
-        ((3, 1, 1, 10), 2),
-        ((7, 6, 5, 10), 0),
+        ((20, 100), 5),
+        ((30, 100), 3),
+        ((50, 50), 1),
+        ((500, 100), 1),
+        ((1, 250), 250),
+        ((40, 79), 1),
     ]
-    return expect(answer, cases, "all that the queue needs, at once, and never more than allowed.")
+    return expect(answer, cases, "backlog x service time is the longest wait, so backlog = wait / service time.")
 
 
 class Lock:
-    """A lock that can be used like any other, and lets another worker in whenever it is let go."""
+    """A lock that can be used like any other one. Whenever it is released, another worker gets its turn."""
 
     def __init__(self, let_in: Callable[[], None]) -> None:
         self._lock = threading.RLock()
@@ -48,30 +46,30 @@ class Lock:
 
 
 class Crew:
-    """Workers that want to go home, for `check_leave`.
+    """Workers that all want to retire, for `check_retire`.
 
-    Whoever looks at `count` without holding the lock, or lets go of the lock between the look and the step, finds out
-    what happens then: before they can do anything, another one leaves.
+    If an answer reads `count` without the lock, or releases the lock between the check and the change, another worker
+    retires at that point. So a race that is rare with real threads happens in every run.
     """
 
-    def __init__(self, count: int, minimum: int, leave: Any) -> None:
+    def __init__(self, count: int, minimum: int, retire: Any) -> None:
         self.minimum = minimum
-        self.lock = Lock(self.let_another_leave)
+        self.lock = Lock(self.let_another_retire)
         self._count = count
-        self._leave = leave
-        self._others = count - 1  # who would also like to go
+        self._retire = retire
+        self._others = count - 1  # the workers that have not tried to retire yet
 
-    def let_another_leave(self) -> None:
+    def let_another_retire(self) -> None:
         if self._others:
             self._others -= 1
-            self._leave(self)
+            self._retire(self)
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of workers."""
         seen = self._count
         if not self.lock.held:
-            self.let_another_leave()
+            self.let_another_retire()
         return seen
 
     @count.setter
@@ -80,33 +78,35 @@ class Crew:
 
 
 @never_raises
-def check_leave(answer: Any) -> Verdict:
-    """leave(crew): True, and one fewer, if there are more than the minimum."""
+def check_retire(answer: Any) -> Verdict:
+    """Check retire(crew): True, and one worker fewer, if there are more workers than the minimum."""
     for count, minimum in ((3, 2), (10, 2), (2, 2), (5, 1)):
         crew = Crew(count, minimum, answer)
-        begun = f"{count} workers, a minimum of {minimum}"
+        start = f"{count} workers, a minimum of {minimum}"
         for _ in range(count):
-            gone, problem = attempt(answer, crew)
+            retired, problem = attempt(answer, crew)
             if problem is not None:
-                return Verdict(False, f"{begun}: {problem}")
-            if gone is None or gone is ...:
-                return Verdict(False, "leave(crew) returns nothing so far.")
+                return Verdict(False, f"{start}: {problem}")
+            if retired is None or retired is ...:
+                return Verdict(False, "retire(crew) returns nothing so far.")
         if crew._count < minimum:
-            return Verdict(False, f"{begun}, and {crew._count} stayed: between each look and step another one left.")
+            return Verdict(
+                False, f"{start}: {crew._count} are left. Between a check and its change, another worker retired."
+            )
         if crew._count > minimum:
-            return Verdict(False, f"{begun}, all wanted to go, and {crew._count} stayed.")
+            return Verdict(False, f"{start}: all tried to retire, and {crew._count} are left.")
         if attempt(answer, crew)[0]:
-            return Verdict(False, f"{begun}: at the minimum it still says True.")
-    return Verdict(True, "look and step under one lock: nobody can come in between.")
+            return Verdict(False, f"{start}: at the minimum, it still returns True.")
+    return Verdict(True, "check and change are under one lock, so no other worker can come in between.")
 
 
 @never_raises
 def check_worker_seconds(answer: Any) -> Verdict:
-    """worker_seconds(changes, end): what a crew costs. changes: (time, workers from then on)."""
+    """Check worker_seconds_of(changes, end); changes are pairs (time, number of workers from then on)."""
     cases = [
         (([(0.0, 2)], 5.0), 10.0),
         (([(0.0, 2), (1.0, 10), (3.0, 4)], 4.0), 26.0),
         (([(2.0, 3), (2.5, 1)], 10.5), 9.5),
         (([(0.0, 1), (0.0, 8)], 0.5), 4.0),
     ]
-    return expect(answer, cases, "everybody is paid for as long as they are there, busy or not.")
+    return expect(answer, cases, "each worker counts for as long as it exists, busy or idle.")
