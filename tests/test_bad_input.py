@@ -207,7 +207,7 @@ paid = partial(worker_seconds, LOG)
 schedule = partial(list_schedule, workers=1)
 curve = partial(charts.throughput, tables.sweep())
 tails = partial(charts.latency, tables.sweep())
-requests = partial(charts.arrivals, tables.ARRIVALS)
+requests = partial(charts.storm, tables.ARRIVALS)
 
 # --- rules --------------------------------------------------------------------------------------------------------
 
@@ -526,7 +526,7 @@ TEXTS: list[tuple[Callable[..., Any], dict[str, Any], type[BaseException], str]]
     (curve, {"marks": {0: "nobody"}}, ValueError, "marks must be more than 0, not 0"),
     (tails, {"marks": {-1: "nobody"}}, ValueError, "marks must be more than 0, not -1"),
     (requests, {"bin_width": 1e-12}, ValueError, "at most 100,000 pieces of 0.35 s, not 1e-12"),
-    (partial(charts.arrivals, bin_width=1), {"table": EARLY}, ValueError, f"seconds must be 0 or more {IN_ROW}"),
+    (partial(charts.storm, bin_width=1), {"table": EARLY}, ValueError, f"seconds must be 0 or more {IN_ROW}"),
     (charts.outcomes, {"table": FEWER}, ValueError, f"jobs must be 0 or more {IN_ROW}, not -1"),
     (charts.latency, {"table": NO_LATENCY}, ValueError, "no column p50, p95; it has workers"),
     (charts.latency, {"table": FIVE_LOADS}, ValueError, "5 loads; a chart can tell 4 apart"),
@@ -561,9 +561,9 @@ TABLES: list[tuple[Callable[[Any], Any], pd.DataFrame, list[str], list[str]]] = 
     (partial(charts.crew, changes=tables.CHANGES), tables.frame(), ["submitted"], ["started"]),
     (partial(charts.crew, tables.frame()), tables.CHANGES, ["time", "after"], []),
     (charts.cost, tables.COSTS, ["worker_seconds", "seconds"], ["pool"]),
-    (charts.attempts, tables.ATTEMPTS, ["attempt", "started", "finished"], ["job", "ok"]),
+    (charts.attempts, tables.ATTEMPTS, ["attempt", "due", "started", "finished"], ["job", "ok"]),
     (charts.backoff, tables.BACKOFF, ["attempt", "ceiling", "wait"], []),
-    (partial(charts.arrivals, bin_width=0.1), tables.ARRIVALS, ["seconds"], ["run"]),
+    (partial(charts.storm, bin_width=0.1), tables.ARRIVALS, ["seconds"], ["run"]),
     (charts.advice, tables.ADVICE, ["workers", "advised", "throughput"], ["load"]),
     (charts.ways, tables.WAYS, ["seconds"], ["case", "way"]),
     (partial(charts.signs, kinds=tables.KINDS), tables.SIGNS, [], ["mistake", "sign"]),

@@ -88,9 +88,9 @@ MARKS = {4: "4 cores"}
 SHARED = {25: "25 connections"}
 CHANGES = pd.DataFrame({"time": [0.0, 0.1, 1.6], "before": [0, 2, 4], "after": [2, 4, 2]})
 COSTS = pd.DataFrame({"pool": ["fixed 2", "2 to 10"], "worker_seconds": [10.0, 14.0], "seconds": [4.8, 1.0]})
-TRIES = [("soup", 1, False, 0.0, 0.1), ("fish", 1, True, 0.0, 0.2)]
-TRIES += [("soup", 2, False, 0.3, 0.4), ("soup", 3, True, 0.9, 1.0)]
-ATTEMPTS = pd.DataFrame(TRIES, columns=["job", "attempt", "ok", "started", "finished"])
+TRIES = [("soup", 1, False, 0.0, 0.0, 0.1), ("fish", 1, True, 0.0, 0.0, 0.2)]
+TRIES += [("soup", 2, False, 0.2, 0.3, 0.4), ("soup", 3, True, 0.8, 0.9, 1.0)]
+ATTEMPTS = pd.DataFrame(TRIES, columns=["job", "attempt", "ok", "due", "started", "finished"])
 BACKOFF = pd.DataFrame({"attempt": [1, 1, 2, 2], "ceiling": [0.1, 0.1, 0.2, 0.2], "wait": [0.05, 0.01, 0.19, 0.0]})
 ARRIVALS = pd.DataFrame({"run": ["one", "one", "two", "two"], "seconds": [0.0, 0.01, 0.0, 0.35]})
 ADVICE = pd.DataFrame(
@@ -152,7 +152,6 @@ ALL: dict[str, Callable[..., Axes]] = {
     "cost": lambda **more: charts.cost(COSTS, **more),
     "attempts": lambda **more: charts.attempts(ATTEMPTS, **more),
     "backoff": lambda **more: charts.backoff(BACKOFF, **more),
-    "arrivals": lambda **more: charts.arrivals(ARRIVALS, bin_width=0.1, limit=1.5, **more),
     "advice": lambda **more: charts.advice(ADVICE, **more),
     "ways": lambda **more: charts.ways(WAYS, **more),
     "signs": lambda **more: charts.signs(SIGNS, KINDS, **more),
@@ -180,7 +179,6 @@ UNITS = {
     "cost": ("Worker-seconds", "Last job done after (s)"),
     "attempts": ("Time since the start (s)", "Job"),
     "backoff": ("Failed attempts", "Wait before the next attempt (s)"),
-    "arrivals": ("Time since the start (s)", "Requests in 0.1 s"),
     "advice": ("Workers, as a multiple of the advice (log scale)", "Throughput, share of the best (%)"),
     "ways": ("Time, as a multiple of the first way's (log scale)", ""),
     "signs": ("", ""),
@@ -514,13 +512,15 @@ def test_ways_measure_every_case_by_its_first_way_and_say_the_time() -> None:
         charts.ways(pd.concat([WAYS.head(1).assign(way=name) for name in "abcde"]))
 
 
-def test_attempts_are_bars_in_the_row_of_their_job_with_a_line_where_it_waited() -> None:
+def test_attempts_are_bars_in_the_row_of_their_job_with_lines_where_it_backed_off_and_queued() -> None:
     ax = charts.attempts(ATTEMPTS)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["soup", "fish"]
     assert [(round(bar.get_x(), 3), round(bar.get_width(), 3), bool(bar.get_hatch())) for bar in ax.patches] == [
         (0.0, 0.1, True), (0.3, 0.1, True), (0.9, 0.1, False), (0.0, 0.2, False),
     ]  # fmt: skip
-    assert [tuple(line.get_xdata()) for line in ax.lines] == [(0.1, 0.3), (0.4, 0.9)]
+    waits = [(tuple(line.get_xdata()), line.get_linestyle()) for line in ax.lines]
+    assert waits == [((0.1, 0.2), ":"), ((0.2, 0.3), "-"), ((0.4, 0.8), ":"), ((0.8, 0.9), "-")]
+    assert legend(ax) == ["ok", "failed", "backs off", "queues"]
     many = pd.concat([ATTEMPTS.assign(job=number) for number in range(41)])
     with pytest.raises(ValueError, match="41 jobs; a chart has room for 40"):
         charts.attempts(many)
@@ -533,13 +533,24 @@ def test_backoff_draws_the_ceiling_and_every_wait_under_it() -> None:
     assert all(abs(x - attempt) < 0.2 for x, attempt in zip(dots.get_xdata(), [1, 1, 2, 2], strict=True))
 
 
-def test_arrivals_counts_requests_in_each_piece_of_time() -> None:
-    ax = charts.arrivals(ARRIVALS, bin_width=0.1, limit=1.5)
-    counts = [list(patch.get_data().values[:4]) for patch in ax.patches]
-    assert counts == [[2, 0, 0, 0], [1, 0, 0, 1]]
-    assert legend(ax) == ["one", "two", "1.5 can be answered"]
-    with pytest.raises(ValueError, match="4 runs; a chart can tell 3 apart"):
-        charts.arrivals(pd.DataFrame({"run": list("abcd"), "seconds": [1.0] * 4}), bin_width=0.1)
+def test_a_storm_has_a_panel_per_run_with_the_calls_in_each_piece_of_time() -> None:
+    ax = charts.storm(ARRIVALS, bin_width=0.1, limit=1.5, outage=(0.1, 0.3))
+    panels = ax.figure.axes
+    assert panels[0] is ax and [panel.get_title(loc="left") for panel in panels] == ["one", "two"]
+    steps = [[p for p in panel.patches if hasattr(p, "get_data")] for panel in panels]
+    assert [list(found[0].get_data().values[:4]) for found in steps] == [[2, 0, 0, 0], [1, 0, 0, 1]]
+    assert len({panel.get_ylim() for panel in panels}) == len({panel.get_xlim() for panel in panels}) == 1
+    assert words(ax) == ["the server answers 1.5", "the server is down"] and not words(panels[1])
+    assert panels[1].get_xlabel() == "Time since the start (s)" and ax.get_ylabel() == "Calls per 0.1 s"
+    with pytest.raises(ValueError, match="5 runs; the chart has room for 4"):
+        charts.storm(pd.DataFrame({"run": list("abcde"), "seconds": [1.0] * 5}), bin_width=0.1)
+
+
+def test_a_storm_leaves_the_settings_alone_and_can_be_shown_with_a_title() -> None:
+    before = dict(mpl.rcParams)
+    ax = charts.headline(charts.storm(ARRIVALS, bin_width=0.1), "Two storms", "Calls per piece of time")
+    ax.figure.canvas.draw()
+    assert dict(mpl.rcParams) == before and ax.get_title(loc="left") == "one"
 
 
 def test_logarithmic_axes_have_plain_numbers_and_the_workers_that_were_measured() -> None:
@@ -935,7 +946,7 @@ def test_the_range_of_the_repeats_is_drawn() -> None:
 def table_of_jobs(jobs):
     times = [float(n) for n in range(len(jobs))]
     frame = pd.DataFrame({"worker": 1, "ok": [n % 2 == 0 for n in range(len(jobs))], "attempt": 1, "submitted": 0.0})
-    frame["started"], frame["finished"] = times, [time + 0.9 for time in times]
+    frame["due"], frame["started"], frame["finished"] = times, times, [time + 0.9 for time in times]
     cells = np.empty(len(jobs), dtype=object)
     for place, job in enumerate(jobs):
         cells[place] = job

@@ -403,10 +403,11 @@ def test_wait_finds_wrong_backoffs(answer):
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda method, answer: answer in (429, 503),
-        lambda method, answer: answer in (None, 429, 503),
-        lambda method, answer: method == "GET" and answer in (None, 429, 503),
-        lambda method, answer: answer is None or answer >= 400,
+        lambda method, answer, key: answer in (429, 503),
+        lambda method, answer, key: answer in (None, 429, 500, 502, 503, 504),
+        lambda method, answer, key: method == "GET" and answer in (None, 429, 500, 502, 503, 504),
+        lambda method, answer, key: answer == 429 or (method == "GET" and answer in (None, 500, 502, 503, 504)),
+        lambda method, answer, key: answer is None or answer >= 400,
     ],
 )
 def test_again_finds_what_is_unsafe_and_what_is_of_no_use(answer):
@@ -415,10 +416,15 @@ def test_again_finds_what_is_unsafe_and_what_is_of_no_use(answer):
 
 @pytest.mark.parametrize(
     "answer",
-    [lambda jobs, failing, attempts: jobs * failing, lambda jobs, failing, attempts: jobs * failing * attempts],
+    [
+        lambda jobs, attempts, tokens, cost: jobs * attempts,
+        lambda jobs, attempts, tokens, cost: jobs + tokens // cost,
+        lambda jobs, attempts, tokens, cost: jobs + min(jobs * (attempts - 1), tokens / cost),
+        lambda jobs, attempts, tokens, cost: min(jobs * attempts, tokens // cost),
+    ],
 )
-def test_letters_finds_wrong_numbers(answer):
-    assert not retrying_pool.check_letters(answer).right
+def test_calls_finds_wrong_numbers(answer):
+    assert not retrying_pool.check_calls(answer).right
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.pictures import before_and_after, contact_sheet
 from helpers.charts.queues import waits
-from helpers.charts.retries import arrivals, attempts, backoff
+from helpers.charts.retries import attempts, backoff
 from helpers.charts.stacked import outcome_shares
+from helpers.charts.storms import storm
 from helpers.charts.style import blank, limit_line
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
 from helpers.charts.timelines import admission, floor_plan, progress, queue_depth
@@ -28,7 +29,6 @@ from helpers.charts.timelines import admission, floor_plan, progress, queue_dept
 __all__ = [
     "admission",
     "advice",
-    "arrivals",
     "attempts",
     "backoff",
     "before_and_after",
@@ -54,6 +54,7 @@ __all__ = [
     "shares",
     "show",
     "signs",
+    "storm",
     "throughput",
     "wait_and_service",
     "waits",

@@ -1,0 +1,84 @@
+"""How many calls a server gets in each piece of time, in one panel per run, so that the runs do not hide each other."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from helpers.charts.style import GREY, INK, SKY, VERMILLION, in_style, label_of, need, numbers, positive, whole_numbers
+from helpers.charts.timelines import SECONDS
+from helpers.measure.words import describe
+
+MOST_RUNS = 4  # panels, each of which is high enough to be read
+MOST_PIECES = 100_000  # more than a picture can show
+HATCH = "////"
+
+
+def storm(
+    table: pd.DataFrame,
+    *,
+    bin_width: float,
+    limit: float | None = None,
+    outage: tuple[float, float] | None = None,
+) -> Axes:
+    """Draw the calls in each piece of time as steps, in one panel per run. All panels have the same scales.
+
+    Args:
+        table:      columns run (the title of the panel) and seconds (when the call came).
+        bin_width:  the length of a piece, in seconds.
+        limit:      calls per piece that the server can answer: a dashed line with a label in the first panel.
+        outage:     start and end of a time in which the server answers no call, in seconds: a hatched background.
+
+    Returns the axes of the first panel.
+
+    Raises:
+        ValueError: for a missing column, an empty table, too many runs or pieces, or a number that is not positive.
+    """
+    need(table, "run", "seconds")
+    numbers(table, "seconds", least=0)
+    if bin_width is None:
+        raise TypeError("bin_width must be more than 0, not None")
+    positive("bin_width", bin_width)
+    positive("limit", limit)
+    last = float(table["seconds"].max())
+    if last / bin_width > MOST_PIECES:
+        raise ValueError(f"bin_width must make at most {MOST_PIECES:,} pieces of {last:g} s, not {describe(bin_width)}")
+    runs = list(table.groupby("run", sort=False)["seconds"])
+    if len(runs) > MOST_RUNS:
+        raise ValueError(f"the table has {len(runs)} runs; the chart has room for {MOST_RUNS}")
+    edges = np.arange(0.0, last + 2 * bin_width, bin_width)
+    with in_style():
+        size = (8.0, 0.8 + 1.7 * len(runs))
+        _, grid = plt.subplots(len(runs), sharex=True, sharey=True, squeeze=False, figsize=size)
+        panels: list[Axes] = list(grid[:, 0])
+        for panel, (name, times) in zip(panels, runs, strict=True):
+            panel.stairs(np.histogram(times, edges)[0], edges, fill=True, facecolor=SKY, edgecolor=INK, linewidth=1)
+            panel.set(title=label_of(name, 80), ylabel=f"Calls per {bin_width:g} s", xlim=(0, edges[-1]))
+            panel.grid(True, axis="y")
+            whole_numbers(panel.yaxis, 5)
+            _mark(panel, limit, outage)
+        _name_marks(panels[0], limit, outage)
+        panels[-1].set_xlabel(SECONDS)
+    return panels[0]
+
+
+def _mark(panel: Axes, limit: float | None, outage: tuple[float, float] | None) -> None:
+    """Draw the limit in front of the steps, and the outage behind them."""
+    if limit is not None:
+        panel.axhline(limit, color=VERMILLION, linestyle=(0, (6, 2)), linewidth=1.6)
+    if outage is not None:
+        panel.axvspan(*outage, facecolor="#eeeeee", edgecolor=GREY, hatch=HATCH, linewidth=0, alpha=0.6, zorder=0)
+
+
+def _name_marks(panel: Axes, limit: float | None, outage: tuple[float, float] | None) -> None:
+    """Write what the line and the background mean, with room for the words above the highest step."""
+    top = panel.get_ylim()[1]
+    back = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    if limit is not None:
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        panel.annotate(f"the server answers {limit:g}", (0.99, limit), (0, 4), ha="right", va="bottom", **place)
+    if outage is not None:
+        panel.set_ylim(0, 1.2 * top)
+        panel.text(sum(outage) / 2, 1.1 * top, "the server is down", ha="center", va="center", bbox=back)
