@@ -1,0 +1,69 @@
+"""Throughput against workers, in one small panel for each kind of work, with a line at the number that a rule gives."""
+
+import textwrap
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from helpers.charts.style import VERMILLION, label_of, need, numbers, styled
+from helpers.charts.sweeps import LOOKS, WORKERS, median_line, spread_out
+
+MOST_PANELS = 5  # in one row; with more, the ticks are too close to be read
+GAP = 0.04  # between two panels, as a share of the width
+NAME = 20  # characters in one line of a panel's name
+CLOSE = 0.13  # of a panel's width: two ticks that are closer would overlap
+
+
+def panels(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw a panel for each load: the throughput in percent of the load's best median, against workers.
+
+    All panels share the upright scale. The line goes through the medians, each run is a faint dot, and a thin line
+    spans the runs. A dashed upright line stands at the advised number of workers, and the number stands beside it.
+
+    Args:
+        table: columns load (a name), workers, advised (workers), throughput (jobs/s); a row per run.
+
+    Raises ValueError for a missing column, an empty table, or more than five loads.
+    """
+    need(table, "load", "workers", "advised", "throughput")
+    numbers(table, "workers", "advised", "throughput", above=0)
+    names = list(dict.fromkeys(table["load"]))
+    if len(names) > MOST_PANELS:
+        raise ValueError(f"the table has {len(names)} loads; there is room for {MOST_PANELS} panels")
+    rows = {name: shares_of_best(table[table["load"] == name]) for name in names}
+    top = 1.12 * max(float(part["share"].max()) for part in rows.values())
+    with styled(ax, size=(9.2, 3.4)) as axes:
+        axes.set_axis_off()
+        axes.set_title("Throughput against workers")
+        width = (1 + GAP) / len(names) - GAP
+        for place, (name, part) in enumerate(rows.items()):
+            panel = axes.inset_axes((place * (width + GAP), 0.0, width, 0.86))
+            draw_panel(panel, label_of(name, 60), part, top)
+            if place == 0:
+                panel.set_ylabel("Throughput\n(% of the best)")
+            else:
+                panel.tick_params(labelleft=False)
+    return axes
+
+
+def shares_of_best(part: pd.DataFrame) -> pd.DataFrame:
+    """Add a column share: the throughput of each run, as a share of the best median."""
+    best = part.groupby("workers")["throughput"].median().max()
+    return part.assign(share=part["throughput"] / best)
+
+
+def draw_panel(panel: Axes, name: str, part: pd.DataFrame, top: float) -> None:
+    """Draw one load: its medians, its runs, and the line at the advised number."""
+    most, advised = float(part["workers"].max()), float(part["advised"].iloc[0])
+    panel.axvline(advised, color=VERMILLION, linestyle=(0, (3, 2)), linewidth=1.8, label="_advised", zorder=1)
+    panel.annotate(f"rule: {advised:,g}", (advised, 0), (5, 5), textcoords="offset points", va="bottom", fontsize=9.5)
+    median_line(panel, part, "share", LOOKS[0]._replace(size=5), name)
+    panel.set_xlim(0, 1.06 * most)
+    panel.set_ylim(0, top)
+    # From the right, so that the tick at the largest count stays; the advised number has words of its own.
+    kept = spread_out([most - count for count in sorted(set(part["workers"]), reverse=True)][1:], CLOSE * most)
+    panel.set_xticks(sorted([most, *(most - back for back in kept)]))
+    panel.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
+    panel.set_xlabel(WORKERS)
+    panel.set_title(textwrap.fill(name, NAME), fontsize=10.5, fontweight="normal", loc="left", pad=6)
