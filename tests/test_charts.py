@@ -101,6 +101,11 @@ ADVICE = pd.DataFrame(
         "throughput": [50.0, 100.0, 90.0, 180.0],
     }
 )
+PANELS = pd.DataFrame(
+    [("python", 1, 50.0), ("python", 1, 54.0), ("python", 1, 52.0), ("python", 4, 50.0)]
+    + [("a service", n, 100.0 * min(n, 8)) for n in (2, 4, 8, 32)],
+    columns=["load", "workers", "throughput"],
+).assign(advised=[1] * 4 + [8] * 4)
 WAYS = pd.DataFrame(
     [("a few", "loop", 0.001), ("a few", "pool", 0.004), ("a crowd", "loop", 2.0), ("a crowd", "pool", 0.5)],
     columns=["case", "way", "seconds"],
@@ -147,6 +152,8 @@ ALL: dict[str, Callable[..., Axes]] = {
         {"long queue": frame_of_waits(0.2), "short queue": frame_of_waits(0.02)}, **more
     ),
     "ended": lambda **more: charts.ended({"best": [0.1, 0.2, 0.5], "real": [0.15, 0.3, 0.6]}, **more),
+    "panels": lambda **more: charts.panels(PANELS, **more),
+    "depths": lambda **more: charts.depths({"calm": [0, 1, 0, 1], "filling": [1, 2, 3, 4]}, **more),
     "crew": lambda **more: charts.crew(frame(), CHANGES, **more),
     "enlarged crew": lambda **more: charts.crew(frame(), CHANGES, zoom=0.2, **more),
     "cost": lambda **more: charts.cost(COSTS, **more),
@@ -173,6 +180,7 @@ UNITS = {
     "linear latency": ("Workers", "Latency, submit to result (ms)"),
     "waits": ("Time since the start (ms)", "Wait of each job (ms)"),
     "ended": ("Time since the start (ms)", "Jobs that had ended"),
+    "depths": ("Jobs submitted so far", "Jobs waiting in the queue"),
     "outcomes": ("Jobs", ""),
     "progress": ("Time since the start (s)", "Jobs ended"),
     "rates": ("Records/s (a dot is a run, the diamond their median, log scale)", ""),
@@ -489,6 +497,48 @@ def test_advice_puts_every_knee_at_one() -> None:
     assert lines(ax)["_the advice"].get_xdata() == [1.0, 1.0] and words(ax) == ["the advice"]
     assert ticks(ax.xaxis) == ["× 0.5", "× 1", "× 2"]
     assert legend(ax) == ["cpu", "io"]
+
+
+def test_panels_have_one_scale_and_a_line_at_the_advice_of_each() -> None:
+    first, second = charts.panels(PANELS).child_axes
+    assert [panel.get_title(loc="left") for panel in (first, second)] == ["python", "a service"]
+    assert lines(first)["python"].get_xydata().tolist() == [[1, 1], [4, 50 / 54]], "the fastest runs"
+    assert lines(second)["a service"].get_xydata().tolist() == [[2, 0.25], [4, 0.5], [8, 1], [32, 1]]
+    assert lines(first)["_runs"].get_ydata().tolist() == [50 / 54, 1, 52 / 54, 50 / 54]
+    assert lines(first)["_advised"].get_xdata() == [1, 1] and lines(second)["_advised"].get_xdata() == [8, 8]
+    assert words(first) == ["rule: 1"] and words(second) == ["rule: 8"]
+    assert first.get_ylim() == second.get_ylim() == (0, 1.12)
+    assert list(second.get_xticks()) == [2, 8, 32], "4 is too close to 8 for its number"
+    assert first.yaxis.get_tick_params()["labelleft"] and not second.yaxis.get_tick_params()["labelleft"]
+
+
+def test_panels_refuses_more_loads_than_there_is_room_for() -> None:
+    many = pd.DataFrame({"load": list("abcdef"), "workers": 1, "advised": 1, "throughput": 1.0})
+    with pytest.raises(ValueError, match="6 loads; there is room for 5 panels"):
+        charts.panels(many)
+
+
+def test_depths_draws_a_line_per_run_and_names_it_at_its_end() -> None:
+    ax = charts.depths({"calm": [0, 1, 0, 1], "filling": [1, 2, 3, 4, 5]})
+    assert lines(ax)["calm"].get_xydata().tolist() == [[1, 0], [2, 1], [3, 0], [4, 1]]
+    assert lines(ax)["filling"].get_ydata().tolist() == [1, 2, 3, 4, 5]
+    assert ax.get_xlim() == (0, 5) and ax.get_ylim() == (0, pytest.approx(5.5))
+    assert set(pieces(ax)) == {"calm", "filling"}
+
+
+@pytest.mark.parametrize(
+    ("runs", "error", "says"),
+    [
+        (None, TypeError, "runs must be depths under the names of their runs, not None"),
+        ({}, ValueError, "runs must be from 1 to 4 runs, not 0"),
+        ({"a": []}, ValueError, "every run must have at least one depth"),
+        ({"a": [0, -1]}, ValueError, "depth must be 0 or more in every row of the table, not -1"),
+        ({"a": [0, float("nan")]}, ValueError, "depth must be 0 or more in every row of the table, not nan"),
+    ],
+)
+def test_depths_refuses_what_it_cannot_draw(runs: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        charts.depths(runs)
 
 
 def test_signs_marks_one_square_a_mistake_and_counts_each_column_the_empty_one_too() -> None:

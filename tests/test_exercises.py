@@ -430,30 +430,34 @@ def test_calls_finds_wrong_numbers(answer):
 @pytest.mark.parametrize(
     ("answer", "heard"),
     [
-        (lambda wait, python, limit: round((wait + python) / python), "gave 100, and 25 is expected"),
-        (lambda wait, python, limit: limit, "gave 1000, and 100 is expected"),
-        (lambda wait, python, limit: min(limit, int((wait + python) / python + 1e-9)), "gave 3, and 4 is expected"),
+        (lambda w, c, lanes, limit, processes: ceil(lanes * (w + c) / c), "gave 100, and 50 is expected"),
+        (lambda w, c, lanes, limit, processes: min(lanes * (w + c) / c, limit), "gave 100.0, and 50 is expected"),
+        (lambda w, c, lanes, limit, processes: min(lanes * (w + c) / c, limit / processes), "gave 12.5, and 12 is"),
+        (lambda w, c, lanes, limit, processes: int(min(lanes * (w + c) / c, limit / processes)), "gave 3, and 4 is"),
+        (lambda w, c, lanes, limit, processes: ceil(min((w + c) / c, limit // processes)), "gave 1, and 4 is"),
     ],
 )
 def test_workers_that_are_not_enough_or_too_many(answer, heard):
     assert heard in best_practices.check_workers(answer).why
 
 
-def test_portions_for_nobody():
-    def never(cancelled, portion):
+def test_chunks_that_nobody_wants():
+    def never(cancelled, process):
         for number in range(10):
-            portion(number)
+            process(number)
         return 10
 
-    def too_late(cancelled, portion):
+    def too_late(cancelled, process):
         for number in range(10):
-            portion(number)
+            process(number)
             if cancelled.is_set():
                 return number + 1
         return 10
 
-    assert "closes after 4 portions, 4 portions are wanted, and 10" in best_practices.check_stops(never).why
-    assert "closes after 0 portions, 0 portions are wanted, and 1" in best_practices.check_stops(too_late).why
+    assert "cancelled after 4 chunks, 4 calls are expected, and there were 10" in best_practices.check_stops(never).why
+    assert (
+        "cancelled after 0 chunks, 0 calls are expected, and there were 1" in best_practices.check_stops(too_late).why
+    )
 
 
 def test_a_deadline_that_has_passed():

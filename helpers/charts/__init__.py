@@ -12,11 +12,13 @@ No chart changes matplotlib's settings, prints, or shows anything by itself.
 from helpers.charts.advice import advice, signs, ways
 from helpers.charts.compared import lanes, shares
 from helpers.charts.crews import cost, crew
+from helpers.charts.depths import depths
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
 from helpers.charts.ended import ended
 from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
+from helpers.charts.panels import panels
 from helpers.charts.pictures import before_and_after, contact_sheet
 from helpers.charts.queues import waits
 from helpers.charts.retries import attempts, backoff
@@ -36,6 +38,7 @@ __all__ = [
     "contact_sheet",
     "cost",
     "crew",
+    "depths",
     "efficiency",
     "ended",
     "floor_plan",
@@ -46,6 +49,7 @@ __all__ = [
     "limit_line",
     "outcome_shares",
     "outcomes",
+    "panels",
     "png",
     "progress",
     "queue_depth",
