@@ -469,11 +469,12 @@ def test_endings_give_a_hint_and_not_the_answer():
     right = {case: ending for case, (ending, _) in common_mistakes.HINTS.items()}
     assert common_mistakes.check_endings(right).right
     for case, ending in right.items():
-        wrong = common_mistakes.check_endings({**right, case: "fine" if ending != "fine" else "hangs"})
+        wrong = common_mistakes.check_endings({**right, case: "works" if ending != "works" else "hangs"})
         assert not wrong.right
         assert ending not in wrong.why.partition(":")[2].split()
     assert (
-        "one of hangs, loses, refused, fine, not 'boom'" in common_mistakes.check_endings({**right, case: "boom"}).why
+        "use one of hangs, loses, refused, works, not 'boom'"
+        in common_mistakes.check_endings({**right, case: "boom"}).why
     )
     assert "a dictionary is wanted" in common_mistakes.check_endings([1]).why
 
@@ -491,8 +492,19 @@ def test_gathering_must_swallow_nothing():
             return values, [error]
         return values, []
 
+    def forgets_system_exit(futures):
+        values, errors = [], []
+        for future in futures:
+            try:
+                values.append(future.result())
+            except Exception as error:
+                errors.append(error)
+        return values, errors
+
     assert "2 errors in their order are expected" in common_mistakes.check_gather(skips).why
     assert "the values are [1], and [1, 2] is expected" in common_mistakes.check_gather(first_only).why
+    said = common_mistakes.check_gather(forgets_system_exit).why
+    assert "a SystemExit and a value: it raised SystemExit" in said
     assert "(values, errors) is wanted" in common_mistakes.check_gather(lambda futures: None).why
     assert "gave [1, 1, 1]" in common_mistakes.check_tasks(lambda numbers: [lambda: 1 for _ in numbers]).why
 
