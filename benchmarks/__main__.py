@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-ALL = ("imports", "noop", "open_close", "waits", "rate", "naive", "scale", "adapt")
+ALL = ("imports", "noop", "open_close", "waits", "rate", "naive", "scale", "adapt", "engines")
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ALL:
