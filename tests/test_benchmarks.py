@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from pythons import find
 
-from benchmarks import noop, open_close, outcome
+from benchmarks import engines, noop, open_close, outcome
 from benchmarks.__main__ import ALL
 from benchmarks.contenders import NEED_3_14, NOOP, ONCE
+from benchmarks.engine_contenders import ENGINES
 from benchmarks.report import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +34,32 @@ def test_a_pool_for_one_job_returns_its_result(name):
     code = f"from benchmarks.contenders import ONCE; print(ONCE[{name!r}](str.upper, 'job', 2))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert done.stdout == "JOB\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_returns_one_outcome_per_job(name):
+    code = (
+        "from benchmarks.engine_contenders import ENGINES\n"
+        "from benchmarks.engine_tasks import echo\n"
+        f"if __name__ == '__main__':\n    with ENGINES[{name!r}](echo, 2, None) as run: print(sorted(run([3, 1, 2])))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.stdout == "[1, 2, 3]\n", done.stderr
+
+
+def test_the_tables_of_engines_show_what_was_measured():
+    rows = [(1, "Processes", "us", 50.0), (1, engines.BASE, "us", 200.0)]
+    rows += [(1, name, "jobs_s", 100.0) for name in ("Processes", engines.BASE)]
+    rows += [(1, name, "one_core_jobs_s", 55.0) for name in ("Processes", engines.BASE)]
+    others = ("ms_1_mib", "ms_10_mib", "start_s", "mib_per_worker")
+    rows += [(1, name, number, 1.0) for name in ("Processes", engines.BASE) for number in others]
+    table = engines.speed(pd.DataFrame(rows, columns=["round", "engine", "number", "value"]))
+    assert table.loc["Processes", f"of {engines.BASE}"] == 0.25
+    assert table.loc["Processes", "pure Python, of 2 x one core"] == 0.91
+    rows = [("Processes", "lost", 1.0), ("Processes", "lost_afterwards", 0.0), ("mpire", "hung", 1.0)]
+    table = engines.safety(pd.DataFrame(rows, columns=["engine", "number", "value"]))
+    assert list(table.loc["Processes"]) == [1.0, 0.0, "never ended", "never ended"]
+    assert list(table.loc["mpire"]) == ["never ended"] * 4
 
 
 def test_a_ratio_is_to_the_same_round_on_the_same_python():
