@@ -105,9 +105,9 @@ WAYS = pd.DataFrame(
     [("a few", "loop", 0.001), ("a few", "pool", 0.004), ("a crowd", "loop", 2.0), ("a crowd", "pool", 0.5)],
     columns=["case", "way", "seconds"],
 )
+CROWD = [("a crowd", way, ms) for way, ms in (("loop", 100.0), ("pool", 20.0), ("pool", 40.0), ("pool", 30.0))]
 CHOICES = pd.DataFrame(
-    [("a few", "loop", 2.0), ("a few", "pool", 40.0), ("a few", "processes", 4.0)]
-    + [("a crowd", "loop", 100.0), ("a crowd", "pool", 20.0), ("a crowd", "pool", 40.0), ("a crowd", "pool", 30.0)],
+    [("a few", "loop", 2.0), ("a few", "pool", 40.0), ("a few", "processes", 4.0), *CROWD],
     columns=["case", "way", "ms"],
 )
 CHAIN = pd.DataFrame(
