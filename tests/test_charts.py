@@ -119,8 +119,6 @@ CHAIN = pd.DataFrame(
     [("water", 1, 0.0, 10.0), ("soup", 1, 11.0, 31.0), ("bread", 2, 0.0, 15.0)],
     columns=["job", "worker", "started", "finished"],
 )
-SIGNS = pd.DataFrame({"mistake": ["1 not closed", "2 too late", "3 no lock"], "sign": ["hangs", "loses", "hangs"]})
-KINDS = ["hangs", "loses", "raises"]
 SHARES = pd.DataFrame(
     [("disk", "all at once", 400, 100, "disk full"), ("disk", "two workers", 200, 200, ""), ("net", "all", 10, 0, "")],
     columns=["place", "way", "jobs", "succeeded", "failure"],
@@ -170,7 +168,6 @@ ALL: dict[str, Callable[..., Axes]] = {
     "backoff": lambda **more: charts.backoff(BACKOFF, **more),
     "advice": lambda **more: charts.advice(ADVICE, **more),
     "ways": lambda **more: charts.ways(WAYS, **more),
-    "signs": lambda **more: charts.signs(SIGNS, KINDS, **more),
     "shares": lambda **more: charts.shares(SHARES, **more),
     "lanes": lambda **more: charts.lanes(LANES, **more),
     "shares_of_loop": lambda **more: charts.shares_of_loop(CHOICES, ["pool"], **more),
@@ -200,7 +197,6 @@ UNITS = {
     "backoff": ("Failed attempts", "Wait before the next attempt (s)"),
     "advice": ("Workers, as a multiple of the advice (log scale)", "Throughput, share of the best (%)"),
     "ways": ("Time, as a multiple of the first way's (log scale)", ""),
-    "signs": ("", ""),
     "shares": ("Share of the jobs that succeed (%)", ""),
     "lanes": ("Time since the start (s)", ""),
     "shares_of_loop": ("Median time, in percent of the loop's", ""),
@@ -552,16 +548,6 @@ def test_depths_draws_a_line_per_run_and_names_it_at_its_end() -> None:
 def test_depths_refuses_what_it_cannot_draw(runs: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         charts.depths(runs)
-
-
-def test_signs_marks_one_square_a_mistake_and_counts_each_column_the_empty_one_too() -> None:
-    ax = charts.signs(SIGNS, KINDS)
-    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1], [0, 2]]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["hangs\n2", "loses\n1", "raises\n0"]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == SIGNS["mistake"].tolist()
-    assert ax.yaxis_inverted()  # the first on top
-    with pytest.raises(ValueError, match=r"'sings' is none of the kinds \['hangs', 'loses', 'raises'\]"):
-        charts.signs(SIGNS.assign(sign="sings"), KINDS)
 
 
 def test_ways_measure_every_case_by_its_first_way_and_say_the_time() -> None:
