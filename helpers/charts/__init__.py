@@ -10,6 +10,7 @@ No chart changes matplotlib's settings, prints, or shows anything by itself.
 """
 
 from helpers.charts.advice import advice, signs, ways
+from helpers.charts.ceilings import ceilings
 from helpers.charts.compared import lanes, shares
 from helpers.charts.crews import cost, crew
 from helpers.charts.depths import depths
@@ -35,6 +36,7 @@ __all__ = [
     "backoff",
     "before_and_after",
     "blank",
+    "ceilings",
     "contact_sheet",
     "cost",
     "crew",
