@@ -516,12 +516,12 @@ def test_advice_puts_every_knee_at_one() -> None:
 def test_panels_have_one_scale_and_a_line_at_the_advice_of_each() -> None:
     first, second = charts.panels(PANELS).child_axes
     assert [panel.get_title(loc="left") for panel in (first, second)] == ["python", "a service"]
-    assert lines(first)["python"].get_xydata().tolist() == [[1, 1], [4, 50 / 54]], "the fastest runs"
-    assert lines(second)["a service"].get_xydata().tolist() == [[2, 0.25], [4, 0.5], [8, 1], [32, 1]]
-    assert lines(first)["_runs"].get_ydata().tolist() == [50 / 54, 1, 52 / 54, 50 / 54]
+    assert lines(first)["python"].get_xydata().tolist() == [[1, 52], [4, 50]], "the median runs"
+    assert lines(second)["a service"].get_xydata().tolist() == [[2, 200], [4, 400], [8, 800], [32, 800]]
+    assert lines(first)["_runs"].get_ydata().tolist() == [50, 54, 52, 50]
     assert lines(first)["_advised"].get_xdata() == [1, 1] and lines(second)["_advised"].get_xdata() == [8, 8]
     assert words(first) == ["rule: 1"] and words(second) == ["rule: 8"]
-    assert first.get_ylim() == second.get_ylim() == (0, 1.12)
+    assert first.get_ylim() == second.get_ylim() == (0, pytest.approx(1.12 * 800))
     assert list(second.get_xticks()) == [2, 8, 32], "4 is too close to 8 for its number"
     assert first.yaxis.get_tick_params()["labelleft"] and not second.yaxis.get_tick_params()["labelleft"]
 

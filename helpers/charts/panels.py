@@ -4,7 +4,6 @@ import textwrap
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from helpers.charts.style import BLUE, VERMILLION, label_of, need, numbers, styled
 from helpers.charts.sweeps import WORKERS, spread_out
@@ -16,11 +15,11 @@ CLOSE = 0.13  # of a panel's width: two ticks that are closer would overlap
 
 
 def panels(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw a panel for each load: the throughput in percent of the load's best run, against workers.
+    """Draw a panel for each load: the throughput against the number of workers.
 
-    All panels share the upright scale. The line goes through the fastest run of each number of workers, each run is a
-    faint dot, and a thin line spans the runs. Other programs can slow a run down but not speed it up, so the fastest
-    run is the least disturbed one. A dashed upright line stands at the advised number of workers, with the number.
+    All panels share the upright scale. The line goes through the median run of each number of workers, each run is a
+    faint dot, and a thin line spans the runs. A dashed upright line stands at the advised number of workers, with the
+    number.
 
     Args:
         table: columns load (a name), workers, advised (workers), throughput (jobs/s); a row per run.
@@ -32,42 +31,37 @@ def panels(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     names = list(dict.fromkeys(table["load"]))
     if len(names) > MOST_PANELS:
         raise ValueError(f"the table has {len(names)} loads; there is room for {MOST_PANELS} panels")
-    rows = {name: shares_of_best(table[table["load"] == name]) for name in names}
+    rows = {name: table[table["load"] == name] for name in names}
+    top = 1.12 * float(table["throughput"].max())
     with styled(ax, size=(9.2, 3.4)) as axes:
         axes.set_axis_off()
         axes.set_title("Throughput against workers")
         width = (1 + GAP) / len(names) - GAP
         for place, (name, part) in enumerate(rows.items()):
             panel = axes.inset_axes((place * (width + GAP), 0.0, width, 0.94))
-            draw_panel(panel, label_of(name, 60), part)
+            draw_panel(panel, label_of(name, 60), part, top)
             if place == 0:
-                panel.set_ylabel("Throughput\n(% of the best)")
+                panel.set_ylabel("Throughput (jobs/s)")
             else:
                 panel.tick_params(labelleft=False)
     return axes
 
 
-def shares_of_best(part: pd.DataFrame) -> pd.DataFrame:
-    """Add a column share: the throughput of each run, as a share of the best run."""
-    return part.assign(share=part["throughput"] / part["throughput"].max())
-
-
-def draw_panel(panel: Axes, name: str, part: pd.DataFrame) -> None:
-    """Draw one load: its fastest runs, all its runs, and the line at the advised number."""
+def draw_panel(panel: Axes, name: str, part: pd.DataFrame, top: float) -> None:
+    """Draw one load: its median runs, all its runs, and the line at the advised number. The scale ends at `top`."""
     most, advised = float(part["workers"].max()), float(part["advised"].iloc[0])
     panel.axvline(advised, color=VERMILLION, linestyle=(0, (3, 2)), linewidth=1.8, label="_advised", zorder=1)
     panel.annotate(f"rule: {advised:,g}", (advised, 0), (5, 5), textcoords="offset points", va="bottom", fontsize=9.5)
-    runs = part.groupby("workers")["share"]
-    fastest, slowest = runs.max(), runs.min()
-    panel.plot(list(fastest.index), fastest.tolist(), "o-", color=BLUE, markersize=5, label=name)
-    panel.plot(part["workers"], part["share"], ".", color=BLUE, alpha=0.35, markersize=8, zorder=1.5, label="_runs")
-    panel.vlines(list(fastest.index), slowest.tolist(), fastest.tolist(), color=BLUE, alpha=0.4, linewidth=1.2)
+    runs = part.groupby("workers")["throughput"]
+    median, fastest, slowest = runs.median(), runs.max(), runs.min()
+    panel.plot(list(median.index), median.tolist(), "o-", color=BLUE, markersize=5, label=name)
+    panel.plot(part["workers"], part["throughput"], ".", color=BLUE, alpha=0.35, ms=8, zorder=1.5, label="_runs")
+    panel.vlines(list(median.index), slowest.tolist(), fastest.tolist(), color=BLUE, alpha=0.4, linewidth=1.2)
     panel.grid(True)
     panel.set_xlim(0, 1.06 * most)
-    panel.set_ylim(0, 1.12)
+    panel.set_ylim(0, top)
     # From the right, so that the tick at the largest count stays; the advised number has words of its own.
     kept = spread_out([most - count for count in sorted(set(part["workers"]), reverse=True)][1:], CLOSE * most)
     panel.set_xticks(sorted([most, *(most - back for back in kept)]))
-    panel.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
     panel.set_xlabel(WORKERS)
     panel.set_title(textwrap.fill(name, NAME), fontsize=10.5, fontweight="normal", loc="left", pad=6)
