@@ -7,6 +7,7 @@ import psutil
 
 # What the names of the series' threads have in them.
 OURS = ("-worker-", "-scaling", "-retries", "unbounded-", "live-crew")
+TRACKER = "multiprocessing.resource_tracker"  # in the command line of the one child process that Python keeps
 # A connection that is still open at this end; CLOSE_WAIT: only the other end has closed it.
 OPEN = (psutil.CONN_ESTABLISHED, psutil.CONN_CLOSE_WAIT)
 
@@ -39,7 +40,13 @@ def _begun(sockets: list[Any]) -> list[str]:
 
 
 def _lives(process: psutil.Process) -> bool:
+    """Return whether a child process is one that somebody forgot to end.
+
+    Python's resource tracker is not: `multiprocessing` starts it once, and it ends with the program.
+    """
     try:
+        if TRACKER in " ".join(process.cmdline()):
+            return False
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

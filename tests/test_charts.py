@@ -110,6 +110,17 @@ WAYS = pd.DataFrame(
     [("a few", "loop", 0.001), ("a few", "pool", 0.004), ("a crowd", "loop", 2.0), ("a crowd", "pool", 0.5)],
     columns=["case", "way", "seconds"],
 )
+CHOICES = pd.DataFrame(
+    {
+        "case": ["a few"] * 3 + ["a crowd"] * 4,
+        "way": ["loop", "pool", "processes", "loop", "pool", "pool", "pool"],
+        "ms": [2.0, 40.0, 4.0, 100.0, 20.0, 40.0, 30.0],
+    }
+)
+CHAIN = pd.DataFrame(
+    [("water", 1, 0.0, 10.0), ("soup", 1, 11.0, 31.0), ("bread", 2, 0.0, 15.0)],
+    columns=["job", "worker", "started", "finished"],
+)
 SIGNS = pd.DataFrame({"mistake": ["1 not closed", "2 too late", "3 no lock"], "sign": ["hangs", "loses", "hangs"]})
 KINDS = ["hangs", "loses", "raises"]
 SHARES = pd.DataFrame(
@@ -164,6 +175,8 @@ ALL: dict[str, Callable[..., Axes]] = {
     "signs": lambda **more: charts.signs(SIGNS, KINDS, **more),
     "shares": lambda **more: charts.shares(SHARES, **more),
     "lanes": lambda **more: charts.lanes(LANES, **more),
+    "shares_of_loop": lambda **more: charts.shares_of_loop(CHOICES, ["pool"], **more),
+    "longest_chain": lambda **more: charts.longest_chain(CHAIN, ["water", "soup"], 30, **more),
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
@@ -192,6 +205,8 @@ UNITS = {
     "signs": ("", ""),
     "shares": ("Share of the jobs that succeed (%)", ""),
     "lanes": ("Time since the start (s)", ""),
+    "shares_of_loop": ("Median time, in percent of the loop's", ""),
+    "longest_chain": ("Time since the start (ms)", ""),
 }
 
 
@@ -560,6 +575,30 @@ def test_ways_measure_every_case_by_its_first_way_and_say_the_time() -> None:
     assert legend(ax) == ["loop", "pool"]
     with pytest.raises(ValueError, match="5 ways; a chart can tell 4 apart"):
         charts.ways(pd.concat([WAYS.head(1).assign(way=name) for name in "abcde"]))
+
+
+def test_shares_of_the_loop_are_medians_in_percent_of_the_first_way_of_each_case() -> None:
+    ax = charts.shares_of_loop(CHOICES, ["pool"])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["pool", "processes", "pool"]
+    assert [bar.get_width() for bar in ax.patches] == [150.0, 150.0, 30.0]  # the axis ends at 150%
+    assert [bool(bar.get_hatch()) for bar in ax.patches] == [False, True, False]
+    shown = words(ax)
+    assert {"20 times as long →", "200% →", "30%", "the loop", "a few", "a crowd"} == set(shown)
+    ranges = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2]
+    assert [20.0, 40.0] in [list(ends) for ends in ranges]
+    with pytest.raises(ValueError, match="there is nothing to compare"):
+        charts.shares_of_loop(CHOICES[CHOICES["way"] == "loop"], [])
+
+
+def test_the_longest_chain_is_darker_than_the_other_tasks_and_its_length_is_marked() -> None:
+    ax = charts.longest_chain(CHAIN, ["water", "soup"], 30)
+    bars = {text.get_text(): bar for text, bar in zip(ax.texts, ax.patches, strict=False)}
+    assert {name: to_hex(bar.get_facecolor()) for name, bar in bars.items()} == {
+        "water": "#0072b2", "soup": "#0072b2", "bread": "#56b4e9",
+    }  # fmt: skip
+    assert [list(line.get_xdata()) for line in ax.lines] == [[30, 30]]
+    assert words(ax)[-1] == "30 ms: the longest chain"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["worker 1", "worker 2"]
 
 
 def test_attempts_are_bars_in_the_row_of_their_job_with_lines_where_it_backed_off_and_queued() -> None:

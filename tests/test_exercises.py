@@ -517,20 +517,20 @@ def test_choices_give_a_hint_and_not_the_answer():
         assert not wrong.right
         assert tool not in wrong.why.partition("”:")[2].replace("?", " ").split()
     assert (
-        "the answer is one of loop, pool, asyncio, pipeline, graph, pace, not 7"
+        "the answer is one of loop, pool, processes, asyncio, pipeline, graph, limiter, broker, not 7"
         in choosing.check_choices({**right, "add up 30 numbers": 7}).why
     )
     assert "a dictionary is wanted" in choosing.check_choices("pool").why
 
 
 def test_a_bottleneck_is_not_the_longest_step_nor_the_smallest_crew():
-    assert "'wash' is expected" in choosing.check_slowest(lambda stages: max(stages, key=lambda n: stages[n][0])).why
-    assert "'wash' is expected" in choosing.check_slowest(lambda stages: "cook").why
+    assert "'download' is expected" in choosing.check_bottleneck(lambda s: max(s, key=lambda n: s[n][0])).why
+    assert "'download' is expected" in choosing.check_bottleneck(lambda steps: "convert").why
 
 
 def test_a_graph_is_not_done_sooner_than_its_longest_chain():
-    assert "gave 3.0, and 2.0" in choosing.check_levels(lambda graph, seconds: sum(seconds.values())).why
-    assert "gave 2.0, and 3.0" in choosing.check_levels(lambda graph, seconds: max(seconds.values())).why
+    assert "gave 3.0, and 2.0" in choosing.check_least_time(lambda graph, seconds: sum(seconds.values())).why
+    assert "gave 2.0, and 3.0" in choosing.check_least_time(lambda graph, seconds: max(seconds.values())).why
 
 
 # What belongs to the reader

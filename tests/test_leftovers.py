@@ -1,6 +1,8 @@
 """What looks for things left behind, after every test and every notebook, finds them."""
 
+import multiprocessing
 import socket
+from concurrent.futures import ProcessPoolExecutor
 
 from helpers.leftovers import leftovers, listening_ports
 from helpers.pools import DynamicRetryingPool
@@ -22,3 +24,10 @@ def test_whatever_is_left_behind_is_seen():
         for kind in ("-worker-1", "-scaling", "-retries", "child process"):
             assert any(kind in what for what in left), left
     assert not leftovers(before)
+
+
+def test_a_process_of_an_executor_is_seen_and_python_s_own_tracker_is_not():
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        executor.submit(abs, -1).result()
+        assert sum("child process" in what for what in leftovers()) == 1
+    assert not leftovers()

@@ -10,6 +10,7 @@ No chart changes matplotlib's settings, prints, or shows anything by itself.
 """
 
 from helpers.charts.advice import advice, signs, ways
+from helpers.charts.choices import longest_chain, shares_of_loop
 from helpers.charts.compared import lanes, shares
 from helpers.charts.crews import cost, crew
 from helpers.charts.depths import depths
@@ -47,6 +48,7 @@ __all__ = [
     "lanes",
     "latency",
     "limit_line",
+    "longest_chain",
     "outcome_shares",
     "outcomes",
     "panels",
@@ -56,6 +58,7 @@ __all__ = [
     "rates",
     "series_map",
     "shares",
+    "shares_of_loop",
     "show",
     "signs",
     "storm",

@@ -6,23 +6,37 @@ from typing import Any
 from helpers.exercises.verdict import Verdict, expect, never_raises
 from helpers.pools.words import describe
 
-TOOLS = ("loop", "pool", "asyncio", "pipeline", "graph", "pace")
+TOOLS = ("loop", "pool", "processes", "asyncio", "pipeline", "graph", "limiter", "broker")
 HINTS = {  # the tool, and a question that leads to it
-    "resize 5,000 photos": ("pool", "many, independent, and each takes a while: what is that?"),
-    "add up 30 numbers": ("loop", "how long does it take, and how long does hiring a cook?"),
-    "10,000 idle chat connections, none does much": (
-        "asyncio",
-        "what is limited here, and what would 10,000 threads do?",
+    "resize 5,000 photos with Pillow, which is written in C": (
+        "pool",
+        "there are many jobs, and each computes in C. Can threads run them at the same time?",
     ),
-    "build 40 packages, some need others": ("graph", "what may begin when?"),
-    "an API that allows 5 calls a second": ("pace", "is the limit a number at a time, or a rate?"),
-    "many can cut, one machine can glue, three can pack": ("pipeline", "do the steps need the same number of workers?"),
+    "add up 30 numbers": ("loop", "how long does this take, compared with the start of a thread?"),
+    "simulate 100 chess games in pure Python": ("processes", "which lock can only one thread at a time hold?"),
+    "keep 10,000 chat connections open, most of them silent": (
+        "asyncio",
+        "would you start 10,000 threads that only wait?",
+    ),
+    "build 40 packages, some of which need others": ("graph", "which package can start when?"),
+    "call an API that allows 5 calls per second": (
+        "limiter",
+        "does the API limit the calls at the same time, or the calls per second?",
+    ),
+    "scan with 8 scanners, read with 1 license, file with 3 clerks": (
+        "pipeline",
+        "do all steps need the same number of workers?",
+    ),
+    "send invoices, none of which may be lost in a crash": (
+        "broker",
+        "where is the queue when the program has crashed?",
+    ),
 }
 
 
 @never_raises
 def check_choices(answer: Any) -> Verdict:
-    """Which tool for which work."""
+    """Check the dictionary that names a tool for each kind of work."""
     if not isinstance(answer, Mapping):
         return Verdict(False, f"a dictionary is wanted, this is {describe(answer)}")
     for case, (tool, hint) in HINTS.items():
@@ -33,23 +47,23 @@ def check_choices(answer: Any) -> Verdict:
             return Verdict(False, f"“{case}”: the answer is one of {', '.join(TOOLS)}, not {describe(found)}.")
         if found != tool:
             return Verdict(False, f"“{case}”: {hint}")
-    return Verdict(True, "you asked what is limited, and who knows it.")
+    return Verdict(True, "every kind of work has the tool that fits it.")
 
 
 @never_raises
-def check_slowest(answer: Any) -> Verdict:
-    """slowest(stages): the name of the bottleneck; stages maps a name to (seconds a dish, workers)."""
+def check_bottleneck(answer: Any) -> Verdict:
+    """Check bottleneck(steps): the name of the bottleneck; steps maps a name to (seconds per item, workers)."""
     cases: list[tuple[tuple[Any, ...], Any]] = [
-        (({"wash": (0.002, 1), "cook": (0.006, 1), "plate": (0.002, 1)},), "cook"),
-        (({"wash": (0.002, 1), "cook": (0.006, 4), "plate": (0.001, 1)},), "wash"),
-        (({"cut": (0.01, 10), "glue": (0.004, 1), "pack": (0.01, 3)},), "glue"),
+        (({"download": (0.005, 1), "convert": (0.015, 1), "upload": (0.005, 1)},), "convert"),
+        (({"download": (0.005, 1), "convert": (0.015, 4), "upload": (0.002, 1)},), "download"),
+        (({"scan": (0.01, 8), "read": (0.004, 1), "file": (0.01, 3)},), "read"),
     ]
-    return expect(answer, cases, "the place that lets the fewest through, not the one that takes the longest.")
+    return expect(answer, cases, "the bottleneck is the step with the fewest items per second.")
 
 
 @never_raises
-def check_levels(answer: Any) -> Verdict:
-    """least_time(graph, seconds): the length of the longest chain, seconds."""
+def check_least_time(answer: Any) -> Verdict:
+    """Check least_time(needs, seconds): the sum of the times of the longest chain, in seconds."""
     diamond = {"b": ["a"], "c": ["a"], "d": ["b", "c"]}
     cases: list[tuple[tuple[Any, ...], Any]] = [
         (({"b": ["a"]}, {"a": 1.0, "b": 2.0}), 3.0),
@@ -57,4 +71,4 @@ def check_levels(answer: Any) -> Verdict:
         ((diamond, {"a": 1.0, "b": 5.0, "c": 2.0, "d": 1.0}), 7.0),
         (({**diamond, "e": []}, {"a": 1.0, "b": 5.0, "c": 2.0, "d": 1.0, "e": 9.0}), 9.0),
     ]
-    return expect(answer, cases, "the longest chain, whatever else there is to do beside it.")
+    return expect(answer, cases, "no number of workers can finish before the longest chain.")

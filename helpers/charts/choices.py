@@ -1,0 +1,105 @@
+"""Which tool for which work? Each way's time beside that of a loop, and the longest chain of a task graph."""
+
+from collections.abc import Collection
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from helpers.charts.compared import bare, grouped, name_groups
+from helpers.charts.style import BLUE, INK, ORANGE, SKY, VERMILLION, label_of, need, numbers, styled
+
+MOST = 150.0  # percent of the loop's time: the right end of the axis
+FACTOR = 10.0  # from this multiple of the loop's time on, words say "times" and not percent
+
+
+def shares_of_loop(table: pd.DataFrame, pools: Collection[str], *, ax: Axes | None = None) -> Axes:
+    """Draw a bar per way, up to its median time in percent of the median of the case's first way, in a group per case.
+
+    The first way of a case is the loop: it has no bar, and a dashed line marks its 100%. A thin line on a bar goes from
+    the fastest to the slowest run. A bar that is longer than the axis ends there, with its length in words.
+
+    Args:
+        table: columns case, way, and ms; one row per run. The first row of a case belongs to the loop.
+        pools: the ways that are thread pools. Their bars are dark; the other bars are light and hatched.
+
+    Raises:
+        ValueError: for a missing column, an empty table, or a time that is not more than 0.
+    """
+    need(table, "case", "way", "ms")
+    numbers(table, "ms", above=0)
+    bars = relative(table)
+    heights = grouped(bars["case"])
+    with styled(ax, size=(8.4, 1.2 + 0.36 * len(bars) + 0.16 * bars["case"].nunique())) as axes:
+        for height, bar in zip(heights, bars.to_dict("records"), strict=True):
+            draw_bar(axes, height, bar, bar["way"] in pools)
+        axes.axvline(100, color=VERMILLION, linestyle=(0, (6, 2)), linewidth=1.6, zorder=3)
+        axes.annotate("the loop", (100, -0.6), (4, 3), textcoords="offset points", color=VERMILLION)
+        axes.set_yticks(heights, [label_of(way, 40) for way in bars["way"]])
+        axes.set(title="Which way is faster?", xlabel="Median time, in percent of the loop's")
+        axes.set(xlim=(0, MOST), ylim=(max(heights) + 0.6, -0.6))
+        name_groups(axes, [label_of(case, 60) for case in bars["case"]], heights)
+        bare(axes)
+        axes.grid(True, axis="x")
+    return axes
+
+
+def relative(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per way but the first of each case: the range and the median, in percent of the first's median."""
+    rows = []
+    for case, runs in table.groupby("case", sort=False):
+        times = runs.groupby("way", sort=False)["ms"].agg(["min", "median", "max"])
+        percent = 100 * times / times["median"].iloc[0]
+        for way, row in percent.iloc[1:].iterrows():
+            rows.append({"case": case, "way": way, **row})
+    if not rows:
+        raise ValueError("the table has only the first way of each case: there is nothing to compare")
+    return pd.DataFrame(rows)
+
+
+def draw_bar(ax: Axes, height: float, bar: dict[Any, Any], dark: bool) -> None:
+    """Draw one way: its bar, the line from its fastest to its slowest run, and its median in words."""
+    look: dict[str, Any] = {"color": SKY} if dark else {"color": "#FBE3B5", "hatch": "//"}
+    median, slowest = float(bar["median"]), float(bar["max"])
+    ax.barh(height, min(median, MOST), height=0.74, edgecolor=INK if dark else ORANGE, linewidth=0.8, **look)
+    ax.plot([bar["min"], min(slowest, MOST)], [height, height], color=INK, linewidth=1.6, zorder=4)
+    beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 10}
+    if median > MOST:
+        words = f"{median / 100:,.0f} times as long →" if median > 100 * FACTOR else f"{median:.0f}% →"
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        ax.annotate(words, (MOST, height), (-6, 0), ha="right", bbox=box, zorder=5, **beside)
+    else:
+        ax.annotate(f"{median:.0f}%", (min(max(median, slowest), MOST), height), (5, 0), **beside)
+
+
+def longest_chain(frame: pd.DataFrame, chain: Collection[Any], least: float, *, ax: Axes | None = None) -> Axes:
+    """Draw each task as a bar in the row of its worker, the tasks of the longest chain in a darker color.
+
+    Args:
+        frame: columns job, worker, started, and finished; the times in ms since the start.
+        chain: the tasks of the longest chain.
+        least: the sum of their times, in ms. A dashed line marks it.
+
+    Raises:
+        ValueError: for a missing column, an empty frame, or a value that is not a number.
+    """
+    need(frame, "job", "worker", "started", "finished")
+    numbers(frame, "worker", "started", "finished")
+    workers = sorted({int(worker) for worker in frame["worker"]})
+    with styled(ax, size=(8.4, 1.5 + 0.62 * len(workers))) as axes:
+        for job, worker, started, finished in frame[["job", "worker", "started", "finished"]].itertuples(index=False):
+            inside = job in chain
+            color = BLUE if inside else SKY
+            axes.barh(worker, finished - started, left=started, height=0.7, color=color, edgecolor=INK, linewidth=0.8)
+            words: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
+            words |= {"color": "white", "fontweight": "bold"} if inside else {"color": INK}
+            axes.text((started + finished) / 2, worker, label_of(job, 12), **words)
+        axes.axvline(least, color=VERMILLION, linestyle=(0, (6, 2)), linewidth=1.8)
+        top = min(workers) - 0.55
+        note = f"{least:g} ms: the longest chain"
+        axes.annotate(note, (least, top), (-4, 2), textcoords="offset points", color=VERMILLION, ha="right")
+        axes.set_yticks(workers, [f"worker {worker}" for worker in workers])
+        axes.set(title="Which worker does which task when", xlabel="Time since the start (ms)")
+        axes.set(xlim=(0, 1.05 * max(least, frame["finished"].max())), ylim=(max(workers) + 0.55, top))
+        bare(axes)
+    return axes
