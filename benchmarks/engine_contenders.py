@@ -76,8 +76,13 @@ def mpire(handler: Any, workers: int, limit: float | None) -> Iterator[RunJobs]:
 def joblib(handler: Any, workers: int, limit: float | None) -> Iterator[RunJobs]:
     from joblib import Parallel, delayed
 
+    def run(jobs: list[Any]) -> list[Any]:
+        found = outcome(lambda: parallel(delayed(handler)(job) for job in jobs))
+        # An error of one job ends the whole call, and the values of the other jobs are lost.
+        return [found] * len(jobs) if isinstance(found, BaseException) else found
+
     with Parallel(workers, timeout=limit) as parallel:
-        yield lambda jobs: parallel(delayed(handler)(job) for job in jobs)
+        yield run
 
 
 def through_futures(submit: Callable[..., Any], handler: Any, jobs: list[Any]) -> list[Any]:

@@ -1,11 +1,13 @@
 """`engine=`: any `concurrent.futures.Executor` runs the handler of a pool, bounded, and with one result per job."""
 
+import subprocess
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing import resource_tracker as tracker
+from textwrap import indent
 
 import process_handlers as handlers
 import pytest
@@ -165,21 +167,26 @@ def pow_of_two(job):
     return 2**job
 
 
-def test_loky():
-    loky = pytest.importorskip("loky")
-    executor = loky.ProcessPoolExecutor(1)
-    try:
-        with WorkerPool(handlers.double, workers=1, engine=executor) as pool:
-            assert sorted(result.value for result in pool.stream(range(3))) == [0, 2, 4]
-    finally:
-        executor.shutdown(wait=True)
+LOKY = """
+from loky import ProcessPoolExecutor
+executor = ProcessPoolExecutor(1)
+"""
+DASK = """
+from distributed import Client, LocalCluster
+cluster = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, host="127.0.0.1")
+executor = Client(cluster).get_executor(pure=False)
+"""
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_dask():
-    distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
-    with distributed.LocalCluster(host="127.0.0.1", **options) as cluster, distributed.Client(cluster) as client:
-        executor = client.get_executor(pure=False)
-        with WorkerPool(handlers.double, workers=2, engine=executor) as pool:
-            assert sorted(result.value for result in pool.stream(range(5))) == [0, 2, 4, 6, 8]
+@pytest.mark.parametrize(("package", "make"), [("loky", LOKY), ("distributed", DASK)])
+def test_executors_of_other_packages(package, make):
+    """In a process of its own, because these packages start helpers that live as long as their process."""
+    pytest.importorskip(package)
+    code = (
+        f"if __name__ == '__main__':\n{indent(make, '    ')}"
+        "    import math\n    from helpers.pools import WorkerPool\n"
+        "    with WorkerPool(math.factorial, workers=2, engine=executor) as pool:\n"
+        "        print(sorted(result.value for result in pool.stream(range(5))))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.stdout == "[1, 1, 2, 6, 24]\n", done.stderr

@@ -48,14 +48,19 @@ def make_pool(request):
     return partial(POOLS[request.param], engine=Processes())
 
 
+others = set()  # the processes that earlier tests have started, such as the resource tracker of multiprocessing
+
+
 @pytest.fixture(autouse=True)
 def no_child_left():
+    others.update(psutil.Process().children(recursive=True))
     yield
     wait_until(lambda: not children(), 5.0)
+    others.clear()
 
 
 def children():
-    return psutil.Process().children(recursive=True)
+    return [process for process in psutil.Process().children(recursive=True) if process not in others]
 
 
 def outcomes(handler, jobs, *, workers=2, engine=None, **options):
