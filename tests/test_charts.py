@@ -26,6 +26,7 @@ from PIL import Image
 from helpers import charts
 from helpers.charts.style import label_of, laid_out, same_jobs
 from helpers.charts.timelines import steps
+from helpers.charts.trips import bytes_in_words
 
 WORKERS = [1, 2, 5, 10, 25, 50, 100]
 ERROR = "OperationalError: sorry, too many clients already"
@@ -127,6 +128,13 @@ SHARES = pd.DataFrame(
     [("disk", "all at once", 400, 100, "disk full"), ("disk", "two workers", 200, 200, ""), ("net", "all", 10, 0, "")],
     columns=["place", "way", "jobs", "succeeded", "failure"],
 )
+TRIPS = pd.DataFrame(
+    {
+        "engine": ["threads"] * 3 + ["processes"] * 5,
+        "size": [10, 1_000_000, 10_000_000, 10, 1_000_000, 10_000_000, 10_000_000, 10_000_000],
+        "ms": [0.02, 0.03, 0.03, 0.1, 1.5, 12.0, 15.0, 30.0],
+    }
+)
 LANES = pd.DataFrame(
     [("pool", 2, "b", 0.0, 0.1), ("pool", 1, "a", 0.0, 0.2), ("pool", 2, "c", 0.1, 0.3), ("loop", 1, "a", 0.0, 0.6)],
     columns=["way", "worker", "job", "started", "finished"],
@@ -175,6 +183,7 @@ ALL: dict[str, Callable[..., Axes]] = {
     "signs": lambda **more: charts.signs(SIGNS, KINDS, **more),
     "shares": lambda **more: charts.shares(SHARES, **more),
     "lanes": lambda **more: charts.lanes(LANES, **more),
+    "trips": lambda **more: charts.trips(TRIPS, **more),
     "shares_of_loop": lambda **more: charts.shares_of_loop(CHOICES, ["pool"], **more),
     "longest_chain": lambda **more: charts.longest_chain(CHAIN, ["water", "soup"], 30, **more),
     "kitchen": charts.kitchen,
@@ -205,6 +214,7 @@ UNITS = {
     "signs": ("", ""),
     "shares": ("Share of the jobs that succeed (%)", ""),
     "lanes": ("Time since the start (s)", ""),
+    "trips": ("Size of a job (log scale)", "Time per job (ms, log scale)"),
     "shares_of_loop": ("Median time, in percent of the loop's", ""),
     "longest_chain": ("Time since the start (ms)", ""),
 }
@@ -868,6 +878,18 @@ def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_wa
     assert [value for bar in bars for value in bar] == pytest.approx([value for bar in expected for value in bar])
     assert [list(line.get_xdata()) for line in ax.lines] == [[0.3, 0.3], [0.6, 0.6]]
     assert words(ax) == ["pool", "loop", "b", "a", "c", "a", "0.30 s", "0.60 s"]
+
+
+def test_trips_are_medians_per_engine_with_the_size_in_words() -> None:
+    ax = charts.trips(TRIPS)
+    assert lines(ax)["threads"].get_ydata().tolist() == [0.02, 0.03, 0.03]
+    assert lines(ax)["processes"].get_ydata().tolist() == [0.1, 1.5, 15.0]
+    assert lines(ax)["threads"].get_linestyle() != lines(ax)["processes"].get_linestyle()
+    assert ticks(ax.xaxis) == ["10 B", "1 MB", "10 MB"]
+    assert bytes_in_words(2e9) == "2 GB" and bytes_in_words(1500) == "1.5 kB"
+    five = pd.concat([TRIPS.assign(engine=name) for name in "abcde"])
+    with pytest.raises(ValueError, match="5 engines; a chart can tell 4 apart"):
+        charts.trips(five)
 
 
 def test_the_kitchen_names_both_the_kitchen_and_the_pattern() -> None:

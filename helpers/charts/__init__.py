@@ -28,6 +28,7 @@ from helpers.charts.storms import storm
 from helpers.charts.style import blank, limit_line
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
 from helpers.charts.timelines import admission, floor_plan, progress, queue_depth
+from helpers.charts.trips import trips
 
 __all__ = [
     "admission",
@@ -63,6 +64,7 @@ __all__ = [
     "signs",
     "storm",
     "throughput",
+    "trips",
     "wait_and_service",
     "waits",
     "ways",
