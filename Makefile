@@ -22,7 +22,7 @@ test: .venv/.ready-dev
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest -m "not long"
-	$(BIN)/python -m pytest --nbval notebooks
+	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval notebooks
 
 test-all: test
 	$(BIN)/python -m pytest -m long

@@ -567,7 +567,6 @@ TABLES: list[tuple[Callable[[Any], Any], pd.DataFrame, list[str], list[str]]] = 
     (charts.advice, tables.ADVICE, ["workers", "advised", "throughput"], ["load"]),
     (charts.panels, tables.PANELS, ["workers", "advised", "throughput"], ["load"]),
     (charts.ways, tables.WAYS, ["seconds"], ["case", "way"]),
-    (partial(charts.signs, kinds=tables.KINDS), tables.SIGNS, [], ["mistake", "sign"]),
     (charts.shares, tables.SHARES, ["jobs", "succeeded"], ["place", "way", "failure"]),
     (charts.lanes, tables.LANES, ["worker", "started", "finished"], ["way", "job"]),
 ]

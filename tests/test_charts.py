@@ -111,19 +111,15 @@ WAYS = pd.DataFrame(
     [("a few", "loop", 0.001), ("a few", "pool", 0.004), ("a crowd", "loop", 2.0), ("a crowd", "pool", 0.5)],
     columns=["case", "way", "seconds"],
 )
+CROWD = [("a crowd", way, ms) for way, ms in (("loop", 100.0), ("pool", 20.0), ("pool", 40.0), ("pool", 30.0))]
 CHOICES = pd.DataFrame(
-    {
-        "case": ["a few"] * 3 + ["a crowd"] * 4,
-        "way": ["loop", "pool", "processes", "loop", "pool", "pool", "pool"],
-        "ms": [2.0, 40.0, 4.0, 100.0, 20.0, 40.0, 30.0],
-    }
+    [("a few", "loop", 2.0), ("a few", "pool", 40.0), ("a few", "processes", 4.0), *CROWD],
+    columns=["case", "way", "ms"],
 )
 CHAIN = pd.DataFrame(
     [("water", 1, 0.0, 10.0), ("soup", 1, 11.0, 31.0), ("bread", 2, 0.0, 15.0)],
     columns=["job", "worker", "started", "finished"],
 )
-SIGNS = pd.DataFrame({"mistake": ["1 not closed", "2 too late", "3 no lock"], "sign": ["hangs", "loses", "hangs"]})
-KINDS = ["hangs", "loses", "raises"]
 SHARES = pd.DataFrame(
     [("disk", "all at once", 400, 100, "disk full"), ("disk", "two workers", 200, 200, ""), ("net", "all", 10, 0, "")],
     columns=["place", "way", "jobs", "succeeded", "failure"],
@@ -180,7 +176,6 @@ ALL: dict[str, Callable[..., Axes]] = {
     "backoff": lambda **more: charts.backoff(BACKOFF, **more),
     "advice": lambda **more: charts.advice(ADVICE, **more),
     "ways": lambda **more: charts.ways(WAYS, **more),
-    "signs": lambda **more: charts.signs(SIGNS, KINDS, **more),
     "shares": lambda **more: charts.shares(SHARES, **more),
     "lanes": lambda **more: charts.lanes(LANES, **more),
     "trips": lambda **more: charts.trips(TRIPS, **more),
@@ -211,7 +206,6 @@ UNITS = {
     "backoff": ("Failed attempts", "Wait before the next attempt (s)"),
     "advice": ("Workers, as a multiple of the advice (log scale)", "Throughput, share of the best (%)"),
     "ways": ("Time, as a multiple of the first way's (log scale)", ""),
-    "signs": ("", ""),
     "shares": ("Share of the jobs that succeed (%)", ""),
     "lanes": ("Time since the start (s)", ""),
     "trips": ("Size of a job (log scale)", "Time per job (ms, log scale)"),
@@ -564,16 +558,6 @@ def test_depths_draws_a_line_per_run_and_names_it_at_its_end() -> None:
 def test_depths_refuses_what_it_cannot_draw(runs: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         charts.depths(runs)
-
-
-def test_signs_marks_one_square_a_mistake_and_counts_each_column_the_empty_one_too() -> None:
-    ax = charts.signs(SIGNS, KINDS)
-    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1], [0, 2]]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["hangs\n2", "loses\n1", "raises\n0"]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == SIGNS["mistake"].tolist()
-    assert ax.yaxis_inverted()  # the first on top
-    with pytest.raises(ValueError, match=r"'sings' is none of the kinds \['hangs', 'loses', 'raises'\]"):
-        charts.signs(SIGNS.assign(sign="sings"), KINDS)
 
 
 def test_ways_measure_every_case_by_its_first_way_and_say_the_time() -> None:

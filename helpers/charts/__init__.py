@@ -9,7 +9,7 @@ The title says what the chart shows, and the caption stands below the picture an
 No chart changes matplotlib's settings, prints, or shows anything by itself.
 """
 
-from helpers.charts.advice import advice, signs, ways
+from helpers.charts.advice import advice, ways
 from helpers.charts.choices import longest_chain, shares_of_loop
 from helpers.charts.compared import lanes, shares
 from helpers.charts.crews import cost, crew
@@ -61,7 +61,6 @@ __all__ = [
     "shares",
     "shares_of_loop",
     "show",
-    "signs",
     "storm",
     "throughput",
     "trips",

@@ -1,6 +1,5 @@
-"""Was the advice right? Which way is faster? What does who made a mistake see of it? Charts of what was chosen."""
+"""Was the advice right? Which way is faster? Charts of what was chosen."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,7 +19,6 @@ from helpers.charts.style import (
     styled,
 )
 from helpers.charts.sweeps import LOOKS, Look, loads
-from helpers.measure.words import describe
 
 
 def advice(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -119,30 +117,3 @@ def _time(seconds: float) -> str:
         if seconds * factor >= 1:
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds * 1e6:.3g} µs"
-
-
-def signs(table: pd.DataFrame, kinds: Sequence[str], *, ax: Axes | None = None) -> Axes:
-    """What each mistake looks like from outside: a grid with a mark a row, and over each column how many there are.
-
-    Args:
-        table: columns mistake (a name) and sign; a row a mistake, the first on top.
-        kinds: the signs that there may be, from left to right, also those that no mistake has.
-
-    Raises:
-        ValueError: for a missing column, an empty table, or a sign that is none of `kinds`.
-    """
-    need(table, "mistake", "sign")
-    if unknown := sorted(set(table["sign"]) - set(kinds)):
-        raise ValueError(f"{describe(unknown[0])} is none of the kinds {describe(list(kinds))}")
-    rows = range(len(table))
-    counts = [int((table["sign"] == kind).sum()) for kind in kinds]
-    with styled(ax, size=(8.0, 1.2 + 0.27 * len(table))) as axes:
-        axes.plot([list(kinds).index(sign) for sign in table["sign"]], rows, "s", color=VERMILLION, markersize=10)
-        axes.set_xticks(range(len(kinds)), [f"{label_of(kind)}\n{n}" for kind, n in zip(kinds, counts, strict=True)])
-        axes.set_yticks(rows, [label_of(mistake) for mistake in table["mistake"]])
-        axes.xaxis.tick_top()
-        axes.set(xlim=(-0.5, len(kinds) - 0.5), ylim=(len(table) - 0.5, -0.5), title="What it looks like from outside")
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        axes.grid(True)
-    return axes

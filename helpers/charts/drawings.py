@@ -54,6 +54,7 @@ def kitchen(ax: Axes | None = None) -> Axes:
         rail(axes, (8.35, 9.65))
         for number, (x, apron) in enumerate(((13.2, SKY), (14.8, ORANGE), (16.4, YELLOW)), start=1):
             cook(axes, x, apron, number)
+            small_slip(axes, x + 0.2, 2.68)
         counter(axes, 12.4, 17.2)
         the_pass(axes, (18.75, 20.05))
         for start, end in ((2.65, 3.3), (11.2, 12.2), (17.4, 18.0)):
@@ -94,6 +95,13 @@ def slip(ax: Axes, x: float, y: float, z: float = 2) -> None:
     ax.add_patch(Rectangle((x, y), 1.1, 1.5, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=z))
     for line, length in ((1.1, 0.7), (0.78, 0.5), (0.46, 0.62)):
         ax.plot((x + 0.2, x + 0.2 + length), (y + line, y + line), color=GREY, linewidth=1.6, zorder=z)
+
+
+def small_slip(ax: Axes, x: float, y: float) -> None:
+    """The order that a cook works on, in front of the cook on the counter."""
+    ax.add_patch(Rectangle((x, y), 0.5, 0.66, facecolor="white", edgecolor=INK, linewidth=1.2, zorder=4))
+    for line, length in ((0.48, 0.3), (0.32, 0.2), (0.16, 0.26)):
+        ax.plot((x + 0.1, x + 0.1 + length), (y + line, y + line), color=GREY, linewidth=1.2, zorder=4)
 
 
 def rail(ax: Axes, hooks: Sequence[float]) -> None:

@@ -12,8 +12,8 @@ BAD = 3  # the job that fails
 
 
 @never_raises
-def check_least_time(answer: Any) -> Verdict:
-    """Check least_time(durations, workers): the seconds below which no pool can finish."""
+def check_lower_bound(answer: Any) -> Verdict:
+    """Check lower_bound(durations, workers): the seconds below which no pool can finish."""
     cases = [
         (([0.1] * 10, 5), 0.2),
         (([0.3, 0.1, 0.1, 0.1], 2), 0.3),
