@@ -455,6 +455,12 @@ def test_rates_are_medians_with_a_dot_a_repeat_and_logarithmic_if_need_be() -> N
     assert list(ax.lines[1].get_xdata()) == [90, 110, 9_000] and list(ax.lines[1].get_ydata()) == [0, 0, 1]
 
 
+def test_rates_show_a_run_far_above_the_median_too() -> None:
+    ax = charts.rates(pd.DataFrame({"way": ["a"] * 3, "rate": [10.0, 10.0, 18.0]}), unit="jobs/s")
+    assert ax.get_xlim()[1] > 20
+    assert "10" in words(ax)
+
+
 def test_a_contact_sheet_shows_every_picture_whole_upright_and_named(tmp_path: Any) -> None:
     sideways = Image.new("RGB", (400, 200), "teal")
     exif = sideways.getexif()
