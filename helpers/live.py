@@ -1,12 +1,13 @@
 """A pool to play with: two sliders, a button, and a picture of the crew and the queue while it works.
 
 The button feeds bursts into a `DynamicPool` for a few seconds; the sliders change its bounds meanwhile. Pressed again,
-it stops. Everything ends with the run: the pool, its threads, and the one that draws.
+it stops. Everything ends with the run: the pool, its threads, the one that submits, and the one that draws.
 """
 
 import threading
 import time
 from contextlib import suppress
+from math import ceil
 
 import ipywidgets as widgets
 import pandas as pd
@@ -19,7 +20,8 @@ from helpers.panel import Panel
 from helpers.pools import DynamicPool, PoolClosed, Result, checks
 
 BURST, EVERY = 40, 1.5  # jobs at once, and seconds between two bursts
-SERVICE, IDLE = 0.05, 0.3  # seconds a job takes, and until an idle worker goes
+SERVICE, IDLE = 0.05, 0.3  # seconds a job takes, and until an idle worker retires
+BACKLOG, MAX_WAIT = 2, 0.2  # the longest wait in a burst is 2 x 0.05 s, and max_wait must be longer than that
 FRAME = 0.25  # seconds between two pictures
 CAPTION = "A Start button and sliders for the minimum and maximum, above a chart of the queue and the workers."
 
@@ -55,8 +57,16 @@ class LiveCrew:
         if self.running():
             return
         self._stopped.clear()
-        bounds = {"min_workers": self.low.value, "max_workers": max(self.low.value, self.high.value)}
-        self.pool = DynamicPool(lambda job: time.sleep(SERVICE), idle_timeout=IDLE, queue_size=500, **bounds)
+        low, high = self.low.value, max(self.low.value, self.high.value)
+        self.pool = DynamicPool(
+            lambda job: time.sleep(SERVICE),
+            min_workers=low,
+            max_workers=high,
+            backlog=BACKLOG,
+            max_wait=MAX_WAIT,
+            idle_timeout=IDLE,
+            queue_size=500,
+        )
         self._thread = threading.Thread(target=self._run, args=(self.pool,), name="live-crew", daemon=True)
         self._thread.start()
 
@@ -80,16 +90,25 @@ class LiveCrew:
     def _run(self, pool: DynamicPool[int, None]) -> None:
         self.button.description, self.button.icon = "Stop", "stop"
         done: list[Result[int, None]] = []
-        begun, fed = time.monotonic(), 0
+        begun = time.monotonic()
+        # A thread of its own submits the bursts, so that they come in time even if drawing takes long.
+        feeder = threading.Thread(target=self._feed, args=(pool, begun), name="live-feeder", daemon=True)
         with pool:
-            while (now := time.monotonic() - begun) < self.seconds and not self._stopped.wait(FRAME):
-                while fed <= now / EVERY:
-                    for job in range(BURST):
-                        pool.try_submit(job)
-                    fed += 1
+            feeder.start()
+            while time.monotonic() - begun < self.seconds and not self._stopped.wait(FRAME):
                 self._draw(pool, done)
             pool.force_shutdown()
+        feeder.join()
         self.button.description, self.button.icon = "Start", "play"
+
+    def _feed(self, pool: DynamicPool[int, None], begun: float) -> None:
+        """Submit a burst every `EVERY` seconds, until the run is over or stopped."""
+        for number in range(ceil(self.seconds / EVERY)):
+            if self._stopped.wait(max(0.0, begun + number * EVERY - time.monotonic())):
+                return
+            for job in range(BURST):
+                with suppress(PoolClosed):  # the run is over
+                    pool.try_submit(job)
 
     def _draw(self, pool: DynamicPool[int, None], done: list[Result[int, None]]) -> None:
         finished = pool.results()

@@ -566,6 +566,7 @@ TABLES: list[tuple[Callable[[Any], Any], pd.DataFrame, list[str], list[str]]] = 
     (partial(charts.storm, bin_width=0.1), tables.ARRIVALS, ["seconds"], ["run"]),
     (charts.advice, tables.ADVICE, ["workers", "advised", "throughput"], ["load"]),
     (charts.panels, tables.PANELS, ["workers", "advised", "throughput"], ["load"]),
+    (charts.ceilings, tables.CEILINGS, ["workers", "throughput", "limit"], ["handler"]),
     (charts.ways, tables.WAYS, ["seconds"], ["case", "way"]),
     (charts.shares, tables.SHARES, ["jobs", "succeeded"], ["place", "way", "failure"]),
     (charts.lanes, tables.LANES, ["worker", "started", "finished"], ["way", "job"]),

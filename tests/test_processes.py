@@ -269,6 +269,14 @@ def test_a_child_that_is_killed_while_it_has_no_job_fails_none():
     assert second.value != first
 
 
+@posix
+def test_a_forked_process_that_lives_on_does_not_hide_the_death_of_the_child(tmp_path):
+    with WorkerPool(handlers.fork_and_die, workers=1, engine=Processes()) as pool:
+        [result] = pool.stream([tmp_path / "pid"])
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert type(result.error) is WorkerDied
+
+
 @pytest.mark.parametrize("handler", [handlers.sleep, handlers.hold_the_lock])
 def test_a_job_that_takes_too_long_fails_alone(handler):
     if os.name != "posix" and handler is handlers.hold_the_lock:

@@ -10,6 +10,7 @@ No chart changes matplotlib's settings, prints, or shows anything by itself.
 """
 
 from helpers.charts.advice import advice, ways
+from helpers.charts.ceilings import ceilings
 from helpers.charts.choices import longest_chain, shares_of_loop
 from helpers.charts.compared import lanes, shares
 from helpers.charts.crews import cost, crew
@@ -37,6 +38,7 @@ __all__ = [
     "backoff",
     "before_and_after",
     "blank",
+    "ceilings",
     "contact_sheet",
     "cost",
     "crew",

@@ -87,6 +87,10 @@ def _take_over_pipes() -> tuple[Pipe, Pipe]:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
+    if hasattr(os, "register_at_fork"):
+        # A process that the handler forks must not keep the pipes open: the parent would not notice that this one died.
+        os.register_at_fork(after_in_child=inbox.close)
+        os.register_at_fork(after_in_child=outbox.close)
     return inbox, outbox
 
 
