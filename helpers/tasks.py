@@ -4,6 +4,9 @@ A child process finds a function by the name of its module. A function from a ce
 a function for other processes must be in a file.
 """
 
+import os
+import time
+
 
 def count_primes(limit: int) -> int:
     """Return how many primes are less than `limit`. It computes in Python code only, and it is slow on purpose."""
@@ -12,3 +15,37 @@ def count_primes(limit: int) -> int:
         if all(number % divisor for divisor in range(2, int(number**0.5) + 1)):
             count += 1
     return count
+
+
+def count_primes_aloud(limit: int) -> int:
+    """Print a line, and then do the same as `count_primes`."""
+    print("Working", flush=True)
+    return count_primes(limit)
+
+
+def length_of(data: bytes) -> int:
+    """Return the number of bytes. So a job can be large, and its result is small."""
+    return len(data)
+
+
+def crash_at_7(number: int) -> int:
+    """Return the number after 20 ms. But the number 7 ends the whole process at once, as a bug in C code can do."""
+    if number == 7:
+        os._exit(3)
+    time.sleep(0.02)
+    return number
+
+
+def hang_at_7(number: int) -> int:
+    """Return the number after 20 ms. But the number 7 takes 3 seconds, which stands for a handler that hangs."""
+    time.sleep(3 if number == 7 else 0.02)
+    return number
+
+
+seen: list[int] = []  # each process has a list of its own
+
+
+def remember(number: int) -> int:
+    """Append the number to the list `seen`, and return the length of the list."""
+    seen.append(number)
+    return len(seen)

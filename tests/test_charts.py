@@ -26,6 +26,7 @@ from PIL import Image
 from helpers import charts
 from helpers.charts.style import label_of, laid_out, same_jobs
 from helpers.charts.timelines import steps
+from helpers.charts.trips import bytes_in_words
 
 WORKERS = [1, 2, 5, 10, 25, 50, 100]
 ERROR = "OperationalError: sorry, too many clients already"
@@ -127,6 +128,13 @@ SHARES = pd.DataFrame(
     [("disk", "all at once", 400, 100, "disk full"), ("disk", "two workers", 200, 200, ""), ("net", "all", 10, 0, "")],
     columns=["place", "way", "jobs", "succeeded", "failure"],
 )
+TRIPS = pd.DataFrame(
+    {
+        "engine": ["threads"] * 3 + ["processes"] * 5,
+        "size": [10, 1_000_000, 10_000_000, 10, 1_000_000, 10_000_000, 10_000_000, 10_000_000],
+        "ms": [0.02, 0.03, 0.03, 0.1, 1.5, 12.0, 15.0, 30.0],
+    }
+)
 LANES = pd.DataFrame(
     [("pool", 2, "b", 0.0, 0.1), ("pool", 1, "a", 0.0, 0.2), ("pool", 2, "c", 0.1, 0.3), ("loop", 1, "a", 0.0, 0.6)],
     columns=["way", "worker", "job", "started", "finished"],
@@ -175,6 +183,7 @@ ALL: dict[str, Callable[..., Axes]] = {
     "ways": lambda **more: charts.ways(WAYS, **more),
     "shares": lambda **more: charts.shares(SHARES, **more),
     "lanes": lambda **more: charts.lanes(LANES, **more),
+    "trips": lambda **more: charts.trips(TRIPS, **more),
     "shares_of_loop": lambda **more: charts.shares_of_loop(CHOICES, ["pool"], **more),
     "longest_chain": lambda **more: charts.longest_chain(CHAIN, ["water", "soup"], 30, **more),
     "kitchen": charts.kitchen,
@@ -204,6 +213,7 @@ UNITS = {
     "ways": ("Time, as a multiple of the first way's (log scale)", ""),
     "shares": ("Share of the jobs that succeed (%)", ""),
     "lanes": ("Time since the start (s)", ""),
+    "trips": ("Size of a job (log scale)", "Time per job (ms, log scale)"),
     "shares_of_loop": ("Median time, in percent of the loop's", ""),
     "longest_chain": ("Time since the start (ms)", ""),
 }
@@ -448,6 +458,12 @@ def test_rates_are_medians_with_a_dot_a_repeat_and_logarithmic_if_need_be() -> N
     assert [label.get_text() for label in ax.get_yticklabels()] == ["one by one", "in batches"]
     assert {"100", "9,000"} <= set(words(ax))
     assert list(ax.lines[1].get_xdata()) == [90, 110, 9_000] and list(ax.lines[1].get_ydata()) == [0, 0, 1]
+
+
+def test_rates_show_a_run_far_above_the_median_too() -> None:
+    ax = charts.rates(pd.DataFrame({"way": ["a"] * 3, "rate": [10.0, 10.0, 18.0]}), unit="jobs/s")
+    assert ax.get_xlim()[1] > 20
+    assert "10" in words(ax)
 
 
 def test_a_contact_sheet_shows_every_picture_whole_upright_and_named(tmp_path: Any) -> None:
@@ -876,6 +892,18 @@ def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_wa
     assert [value for bar in bars for value in bar] == pytest.approx([value for bar in expected for value in bar])
     assert [list(line.get_xdata()) for line in ax.lines] == [[0.3, 0.3], [0.6, 0.6]]
     assert words(ax) == ["pool", "loop", "b", "a", "c", "a", "0.30 s", "0.60 s"]
+
+
+def test_trips_are_medians_per_engine_with_the_size_in_words() -> None:
+    ax = charts.trips(TRIPS)
+    assert lines(ax)["threads"].get_ydata().tolist() == [0.02, 0.03, 0.03]
+    assert lines(ax)["processes"].get_ydata().tolist() == [0.1, 1.5, 15.0]
+    assert lines(ax)["threads"].get_linestyle() != lines(ax)["processes"].get_linestyle()
+    assert ticks(ax.xaxis) == ["10 B", "1 MB", "10 MB"]
+    assert bytes_in_words(2e9) == "2 GB" and bytes_in_words(1500) == "1.5 kB"
+    five = pd.concat([TRIPS.assign(engine=name) for name in "abcde"])
+    with pytest.raises(ValueError, match="5 engines; a chart can tell 4 apart"):
+        charts.trips(five)
 
 
 def test_the_kitchen_names_both_the_kitchen_and_the_pattern() -> None:

@@ -19,6 +19,7 @@ from helpers.exercises import (
     common_mistakes,
     dynamic_pool,
     email_pool,
+    engines,
     image_pool,
     retrying_pool,
     start_here,
@@ -533,11 +534,48 @@ def test_a_graph_is_not_done_sooner_than_its_longest_chain():
     assert "gave 2.0, and 3.0" in choosing.check_least_time(lambda graph, seconds: max(seconds.values())).why
 
 
+def test_ends_give_a_hint_and_not_the_answer():
+    right = {case: end for case, (end, _) in engines.HINTS.items()}
+    assert engines.check_ends(right).right
+    assert {end for end, _ in engines.HINTS.values()} == set(engines.ENDS)
+    for case, (end, hint) in engines.HINTS.items():
+        wrong = engines.check_ends({**right, case: "value" if end != "value" else "WorkerDied"})
+        assert not wrong.right and hint in wrong.why and end not in hint
+    assert "has no answer so far" in engines.check_ends({}).why
+    assert "the answer is one of value, " in engines.check_ends({**right, "the handler takes 2 s": "late"}).why
+    assert "a dict is wanted" in engines.check_ends(None).why
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda compute, trip, processes, cores: processes * compute / (compute + trip), "6.0, and 3.0 is expected"),
+        (lambda compute, trip, processes, cores: min(processes, cores), "2, and 1.0 is expected"),
+        (lambda compute, trip, processes, cores: cores * compute / (compute + trip), "3.0, and 0.75 is expected"),
+        (lambda compute, trip, processes, cores: min(processes, cores) - trip / compute, "and 0.5 is expected"),
+    ],
+)
+def test_speedup_counts_trips_processes_and_cores(answer, why):
+    assert why in engines.check_speedup(answer).why
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda compute, trip, share: ceil(trip / (share * compute)), "4, and 2 is expected"),
+        (lambda compute, trip, share: int(trip * (1 - share) / (share * compute)), "0, and 1 is expected"),
+        (lambda compute, trip, share: trip * (1 - share) / (share * compute), "0.75, and 1 is expected"),
+    ],
+)
+def test_a_batch_is_whole_and_no_larger_than_it_must_be(answer, why):
+    assert why in engines.check_batch_size(answer).why
+
+
 # What belongs to the reader
 
 
 MODULES = [basic_pool, best_practices, choosing, common_mistakes, dynamic_pool, email_pool, image_pool]
-MODULES += [retrying_pool, start_here, unbounded]
+MODULES += [engines, retrying_pool, start_here, unbounded]
 CHECKS = [getattr(module, name) for module in MODULES for name in vars(module) if name.startswith("check_")]
 
 
@@ -553,7 +591,8 @@ ODD_ANSWERS = {
     "a function that returns one": lambda: lambda *args: hostile.Hostile(),
     "a function that returns a tuple of them": lambda: lambda *args: (hostile.Hostile(), hostile.Hostile()),
     "a dictionary of them": lambda: {
-        word: hostile.Hostile() for word in [*start_here.KITCHEN, *choosing.HINTS, *common_mistakes.HINTS]
+        word: hostile.Hostile()
+        for word in [*start_here.KITCHEN, *choosing.HINTS, *common_mistakes.HINTS, *engines.HINTS]
     },
     "an error without words": lambda: raises(hostile.HostileError()),
     "an error of millions of characters": lambda: raises(hostile.LongError()),

@@ -29,6 +29,7 @@ from helpers.charts.storms import storm
 from helpers.charts.style import blank, limit_line
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
 from helpers.charts.timelines import admission, floor_plan, progress, queue_depth
+from helpers.charts.trips import trips
 
 __all__ = [
     "admission",
@@ -64,6 +65,7 @@ __all__ = [
     "show",
     "storm",
     "throughput",
+    "trips",
     "wait_and_service",
     "waits",
     "ways",

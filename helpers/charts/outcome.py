@@ -104,7 +104,7 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
             look: dict[str, Any] = {"color": SKY, "markeredgecolor": INK, "markersize": 11}
             axes.plot(median.tolist(), rows, "D", label="_median", **look)
         else:
-            axes.set_xlim(0, median.max() * 1.18)
+            axes.set_xlim(0, 1.18 * table["rate"].max())  # room for the words right of the last dot
             axes.barh(rows, median, height=0.56, color=SKY, edgecolor=INK, linewidth=0.8)
         for place, (rate, most) in enumerate(zip(median, table.groupby("way", sort=False)["rate"].max(), strict=True)):
             words = f"{rate:,.3g}" if rate < 100 else f"{rate:,.0f}"

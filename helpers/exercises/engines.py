@@ -1,0 +1,59 @@
+"""Checks for notebook 10."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from helpers.exercises.verdict import Verdict, expect, never_raises
+from helpers.pools.words import describe
+
+ENDS = ("value", "its own error", "TypeError", "WorkerDied", "JobTimedOut", "no pool")
+HINTS = {  # what happens, how it ends, and a question that leads to it
+    "the handler raises ZeroDivisionError": ("its own error", "which error came back for the job 'many' in section 3?"),
+    "the handler prints a line": ("value", "does a line of text fail a job in section 3?"),
+    "the handler calls os._exit(1)": ("WorkerDied", "can a process send a reply after its end?"),
+    "the handler takes 2 s": ("JobTimedOut", "how long may a job of this pool run?"),
+    "the job contains an open socket": ("TypeError", "can pickle turn this job into bytes?"),
+    "the handler is a function of a notebook cell": ("no pool", "can a new process import this function?"),
+}
+
+
+@never_raises
+def check_ends(answer: Any) -> Verdict:
+    """How a job ends in a pool with `engine=Processes(timeout=1)`, for each of six things that can happen."""
+    if not isinstance(answer, Mapping):
+        return Verdict(False, f"a dict is wanted, not {describe(answer)}")
+    for case, (end, hint) in HINTS.items():
+        found = answer.get(case, ...)
+        if found is ...:
+            return Verdict(False, f"“{case}” has no answer so far.")
+        if found not in ENDS:
+            return Verdict(False, f"“{case}”: the answer is one of {', '.join(ENDS)}, not {describe(found)}.")
+        if found != end:
+            return Verdict(False, f"“{case}”: {hint}")
+    return Verdict(True, "five of them concern one job, and one concerns the pool.")
+
+
+@never_raises
+def check_speedup(answer: Any) -> Verdict:
+    """speedup(compute_ms, trip_ms, processes, cores): how many times as fast as a loop the processes can be at best."""
+    cases = [
+        ((10, 0, 2, 2), 2.0),
+        ((10, 10, 2, 2), 1.0),
+        ((0.25, 0.75, 2, 2), 0.5),
+        ((30, 10, 8, 4), 3.0),
+        ((30, 10, 1, 4), 0.75),
+    ]
+    return expect(answer, cases, "the trip is paid with every job, and processes beyond the cores only take turns.")
+
+
+@never_raises
+def check_batch_size(answer: Any) -> Verdict:
+    """batch_size(compute_ms, trip_ms, share): the smallest batch whose trip takes at most `share` of its time."""
+    cases = [
+        ((0.5, 1.0, 0.5), 2),
+        ((0.25, 1.5, 0.25), 18),
+        ((4.0, 1.0, 0.25), 1),
+        ((0.125, 1.0, 0.3), 19),
+        ((1.0, 1.0, 0.4), 2),
+    ]
+    return expect(answer, cases, "one trip is paid once per batch.")
