@@ -37,7 +37,9 @@ def exercises(path: Path) -> list[str]:
 
 
 def imports(path: Path) -> str:
-    return next(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    """Return the source of the first code cell, and of others if the imports need more than one."""
+    first, *others = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    return "\n".join(cell.source for cell in (first, *others) if cell is first or cell.id.startswith("imports"))
 
 
 def verdict(path: Path, source: str) -> Verdict:
