@@ -90,8 +90,9 @@ class LiveCrew:
             return
         if self.pool is not None and self.running():
             with suppress(PoolClosed):  # the run has just ended
+                now = time.monotonic()  # before `resize`, whose effects must not be drawn to the left of the mark
                 self.pool.resize(self.low.value, self.high.value)
-                self.resized = time.monotonic(), f"{change.owner.description} {change.new}"
+                self.resized = now, f"{change.owner.description} {change.new}"
 
     def _run(self, pool: DynamicPool[int, None]) -> None:
         self.button.description, self.button.icon = "Stop", "stop"
