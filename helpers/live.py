@@ -6,15 +6,17 @@ it stops. Everything ends with the run: the pool, its threads, the one that subm
 
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from math import ceil
+from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
 from matplotlib.axes import Axes
 
 from helpers import charts
-from helpers.charts.style import GREY
+from helpers.charts.style import GREY, in_style
 from helpers.measure import crew_frame, to_frame
 from helpers.panel import Panel
 from helpers.pools import DynamicPool, PoolClosed, Result, checks
@@ -24,6 +26,7 @@ SERVICE, IDLE = 0.05, 0.3  # seconds a job takes, and until an idle worker retir
 BACKLOG, MAX_WAIT = 2, 0.2  # the longest wait in a burst is 2 x 0.05 s, and max_wait must be longer than that
 FRAME = 0.25  # seconds between two pictures
 CAPTION = "A Start button and sliders for the minimum and maximum, above a chart of the queue and the workers."
+TITLE = "The fewer workers, the longer until the queue is empty"
 
 
 class LiveCrew:
@@ -42,6 +45,7 @@ class LiveCrew:
         self.box.show(self._before_the_start(), tight=False)
         self.picture = self.box.picture
         self.pool: DynamicPool[int, None] | None = None
+        self.resized: tuple[float, str] | None = None  # when a limit was last changed, and its new value
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self.button.on_click(lambda _: self.stop() if self.running() else self.start())
@@ -57,6 +61,7 @@ class LiveCrew:
         if self.running():
             return
         self._stopped.clear()
+        self.resized = None
         low, high = self.low.value, max(self.low.value, self.high.value)
         self.pool = DynamicPool(
             lambda job: time.sleep(SERVICE),
@@ -79,13 +84,15 @@ class LiveCrew:
         while self.running():
             self._thread.join(0.5) if self._thread else None
 
-    def _resize(self, _: object) -> None:
+    def _resize(self, change: Any) -> None:
         if self.low.value > self.high.value:  # the one that was moved takes the other along
             self.high.value = self.low.value
             return
         if self.pool is not None and self.running():
             with suppress(PoolClosed):  # the run has just ended
+                now = time.monotonic()  # before `resize`, whose effects must not be drawn to the left of the mark
                 self.pool.resize(self.low.value, self.high.value)
+                self.resized = now, f"{change.owner.description} {change.new}"
 
     def _run(self, pool: DynamicPool[int, None]) -> None:
         self.button.description, self.button.icon = "Stop", "stop"
@@ -97,6 +104,7 @@ class LiveCrew:
             feeder.start()
             while time.monotonic() - begun < self.seconds and not self._stopped.wait(FRAME):
                 self._draw(pool, done)
+            self._draw(pool, done)  # Drawing takes time, so the last picture can be older than the last change.
             pool.force_shutdown()
         feeder.join()
         self.button.description, self.button.icon = "Start", "play"
@@ -118,8 +126,22 @@ class LiveCrew:
         if done:
             log = pool.decisions()
             jobs, changes = to_frame(done, zero=log[0].time), crew_frame(log)
-            chart = charts.crew(jobs, changes, end=self.seconds + FRAME, ax=charts.blank())
+            now = min(time.monotonic() - log[0].time, self.seconds)
+            chart = charts.crew(jobs, changes, end=now, ax=charts.blank())
+            with in_style():
+                chart.set_title(TITLE)
+            for panel in chart.child_axes:
+                panel.set_xlim(0, self.seconds)
+            if self.resized:
+                self._mark(chart.child_axes, self.resized[0] - log[0].time, self.resized[1])
             self.box.show(chart, tight=False)
+
+    def _mark(self, panels: Sequence[Any], when: float, change: str) -> None:
+        """Mark the last change of a limit in both panels."""
+        for panel in panels:
+            panel.axvline(when, color=GREY, linestyle="--", zorder=9)
+        where = (when, panels[0].get_ylim()[1])
+        panels[0].annotate(change, where, (5, 0), textcoords="offset points", va="top", color=GREY)
 
     def _before_the_start(self) -> Axes:
         """The chart of a pool that has no job yet, so that the pictures of a run have the same size."""

@@ -206,7 +206,7 @@ UNITS = {
     "outcomes": ("Jobs", ""),
     "progress": ("Time since the start (s)", "Jobs ended"),
     "rates": ("Records/s (a dot is a run, the diamond their median, log scale)", ""),
-    "cost": ("Worker-seconds", "Last job done after (s)"),
+    "cost": ("Worker-seconds", "Burst time (s)"),
     "attempts": ("Time since the start (s)", "Job"),
     "backoff": ("Failed attempts", "Wait before the next attempt (s)"),
     "advice": ("Workers, as a multiple of the advice (log scale)", "Throughput, share of the best (%)"),

@@ -36,7 +36,9 @@ def test_the_sliders_resize_the_pool_and_never_cross():
     live.high.value = 4  # below the minimum: goes back up to it
     assert live.low.value <= live.high.value
     live.button.click()
+    assert live.resized is None
     live.high.value = 20
+    assert live.resized[1] == "maximum 20"
     live.low.value = 7
     assert live.pool.worker_count >= 7
     live.button.click()

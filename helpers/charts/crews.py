@@ -111,7 +111,7 @@ def cost(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         for marker, pool, paid, seconds in points:
             axes.plot(paid, seconds, marker=marker, color=BLUE, markersize=10, linestyle="none")
             axes.annotate(label_of(pool), (paid, seconds), (10, 6), textcoords="offset points", color=INK)
-        axes.set(title="Cost and speed", xlabel="Worker-seconds", ylabel="Last job done after (s)")
+        axes.set(title="Cost and speed", xlabel="Worker-seconds", ylabel="Burst time (s)")
         axes.set_xlim(0, 1.3 * float(table["worker_seconds"].max()))
         axes.set_ylim(0, 1.2 * float(table["seconds"].max()))
         arrow = {"arrowstyle": "->", "color": GREY, "linewidth": 1.6}
