@@ -610,6 +610,13 @@ def test_shares_of_the_loop_are_medians_in_percent_of_the_first_way_of_each_case
     assert {"20 times as long →", "200% →", "30%", "the loop", "a few", "a crowd"} == set(shown)
     ranges = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2]
     assert [20.0, 40.0] in [list(ends) for ends in ranges]
+    late = pd.DataFrame([("one", "loop", 1.0), ("one", "pool", 1.0), ("one", "pool", 1.1), ("one", "pool", 9.0)])
+    arrows = [
+        line
+        for line in charts.shares_of_loop(late.set_axis(CHOICES.columns, axis=1), []).lines
+        if line.get_marker() == ">"
+    ]
+    assert len(arrows) == 1 and "110%" in words(arrows[0].axes)
     with pytest.raises(ValueError, match="there is nothing to compare"):
         charts.shares_of_loop(CHOICES[CHOICES["way"] == "loop"], [])
 

@@ -10,6 +10,7 @@ from helpers.charts.compared import bare, grouped, name_groups
 from helpers.charts.style import BLUE, INK, ORANGE, SKY, VERMILLION, label_of, need, numbers, styled
 
 MOST = 150.0  # percent of the loop's time: the right end of the axis
+NEAR = 10.0  # percent: a range that ends this far behind its bar is short, and the words stand behind it
 FACTOR = 10.0  # from this multiple of the loop's time on, words say "times" and not percent
 
 
@@ -17,7 +18,8 @@ def shares_of_loop(table: pd.DataFrame, pools: Collection[str], *, ax: Axes | No
     """Draw a bar per way, up to its median time in percent of the median of the case's first way, in a group per case.
 
     The first way of a case is the loop: it has no bar, and a dashed line marks its 100%. A thin line on a bar goes from
-    the fastest to the slowest run. A bar that is longer than the axis ends there, with its length in words.
+    the fastest to the slowest run, with an arrow head if it is longer than the axis. A bar that is longer than the axis
+    ends there, with its length in words.
 
     Args:
         table: columns case, way, and ms; one row per run. The first row of a case belongs to the loop.
@@ -63,13 +65,16 @@ def draw_bar(ax: Axes, height: float, bar: dict[Any, Any], dark: bool) -> None:
     median, slowest = float(bar["median"]), float(bar["max"])
     ax.barh(height, min(median, MOST), height=0.74, edgecolor=INK if dark else ORANGE, linewidth=0.8, **look)
     ax.plot([bar["min"], min(slowest, MOST)], [height, height], color=INK, linewidth=1.6, zorder=4)
-    beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 10}
+    if slowest > MOST >= median:
+        ax.plot([MOST - 1], [height], color=INK, marker=">", markersize=6, zorder=4)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 10, "bbox": box, "zorder": 5}
     if median > MOST:
         words = f"{median / 100:,.0f} times as long →" if median > 100 * FACTOR else f"{median:.0f}% →"
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-        ax.annotate(words, (MOST, height), (-6, 0), ha="right", bbox=box, zorder=5, **beside)
-    else:
-        ax.annotate(f"{median:.0f}%", (min(max(median, slowest), MOST), height), (5, 0), **beside)
+        ax.annotate(words, (MOST, height), (-6, 0), ha="right", **beside)
+    else:  # Words behind a short line, but beside the bar if its line is long, so that they name the bar's end.
+        end = slowest if slowest < median + NEAR else median
+        ax.annotate(f"{median:.0f}%", (end, height), (6, 0), **beside)
 
 
 def longest_chain(frame: pd.DataFrame, chain: Collection[Any], least: float, *, ax: Axes | None = None) -> Axes:

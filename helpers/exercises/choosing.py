@@ -8,12 +8,15 @@ from helpers.pools.words import describe
 
 TOOLS = ("loop", "pool", "processes", "asyncio", "pipeline", "graph", "limiter", "broker")
 HINTS = {  # the tool, and a question that leads to it
-    "resize 5,000 photos with Pillow, which is written in C": (
+    "resize 5,000 photos with Pillow, which releases the GIL": (
         "pool",
-        "there are many jobs, and each computes in C. Can threads run them at the same time?",
+        "while a thread is in Pillow, can another thread compute, too?",
     ),
     "add up 30 numbers": ("loop", "how long does this take, compared with the start of a thread?"),
-    "simulate 100 chess games in pure Python": ("processes", "which lock can only one thread at a time hold?"),
+    "simulate 100 chess games in pure Python": (
+        "processes",
+        "which lock does a thread hold while it runs Python code?",
+    ),
     "keep 10,000 chat connections open, most of them silent": (
         "asyncio",
         "would you start 10,000 threads that only wait?",
