@@ -252,8 +252,9 @@ def at_line(number, action, but=()):
     """In this thread, call `action` when the `number`-th line (from 0) of helpers/pools is about to run.
 
     The head of a function counts as a line. What the action raises comes out of that line. The lines of the functions
-    named in `but`, and of all functions that these call, do not count. Gives a list that is empty until the action has
-    been called, and then says at which line.
+    named in `but`, and of all functions that these call, do not count. Nor do those of parker.py, because a LyingLock
+    calls them while it holds its mutex: an action that waits for another thread would wait forever. Gives a list that
+    is empty until the action has been called, and then says at which line.
     """
     happened, left, entered = [], [number], set()
 
@@ -266,7 +267,8 @@ def at_line(number, action, but=()):
         return source.startswith("try:") or (again and source.startswith("with "))
 
     def trace(frame, event, _):
-        if not frame.f_code.co_filename.startswith(FOLDER) or (but and called_from(frame, but)):
+        path = frame.f_code.co_filename
+        if not path.startswith(FOLDER) or path.endswith("parker.py") or (but and called_from(frame, but)):
             return None
         if event in ("call", "line") and not happened and not is_no_moment(frame):
             left[0] -= 1
