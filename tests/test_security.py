@@ -355,7 +355,9 @@ def test_no_cell_that_we_write_is_a_formula():
 
 # --- code ---------------------------------------------------------------------------------------------------------
 
-OWN_PIPES = {"helpers/services/child.py", "helpers/services/sandbox.py"}  # pickles between a parent and its own child
+# Pickles between a parent and its own child.
+OWN_PIPES = {"helpers/services/child.py", "helpers/services/sandbox.py"}
+OWN_PIPES |= {f"helpers/pools/{name}.py" for name in ("child", "child_main", "processes", "wire")}
 
 
 def dangers(code: str) -> list[str]:
