@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from helpers.charts.panels import row_of_panels
 from helpers.charts.style import BLUE, VERMILLION, label_of, need, numbers, plain, styled
 from helpers.charts.sweeps import WORKERS
 
@@ -34,14 +35,8 @@ def ceilings(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     with styled(ax, size=(8.0, 3.8)) as axes:
         axes.set_axis_off()
         axes.set_title("Throughput and its upper limit")
-        width = (1 + GAP) / len(names) - GAP
-        for place, name in enumerate(names):
-            panel = axes.inset_axes((place * (width + GAP), 0.0, width, 0.94))
+        for name, panel in row_of_panels(axes, names, GAP):
             draw_panel(panel, label_of(name, 60), table[table["handler"] == name], top)
-            if place == 0:
-                panel.set_ylabel("Throughput (jobs/s)")
-            else:
-                panel.tick_params(labelleft=False)
     return axes
 
 

@@ -1,6 +1,8 @@
 """Throughput against workers, in one small panel for each kind of work, with a line at the number that a rule gives."""
 
 import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -31,20 +33,25 @@ def panels(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     names = list(dict.fromkeys(table["load"]))
     if len(names) > MOST_PANELS:
         raise ValueError(f"the table has {len(names)} loads; there is room for {MOST_PANELS} panels")
-    rows = {name: table[table["load"] == name] for name in names}
     top = 1.12 * float(table["throughput"].max())
     with styled(ax, size=(9.2, 3.4)) as axes:
         axes.set_axis_off()
         axes.set_title("Throughput against workers")
-        width = (1 + GAP) / len(names) - GAP
-        for place, (name, part) in enumerate(rows.items()):
-            panel = axes.inset_axes((place * (width + GAP), 0.0, width, 0.94))
-            draw_panel(panel, label_of(name, 60), part, top)
-            if place == 0:
-                panel.set_ylabel("Throughput (jobs/s)")
-            else:
-                panel.tick_params(labelleft=False)
+        for name, panel in row_of_panels(axes, names, GAP):
+            draw_panel(panel, label_of(name, 60), table[table["load"] == name], top)
     return axes
+
+
+def row_of_panels(axes: Axes, names: Sequence[Any], gap: float) -> Iterator[tuple[Any, Axes]]:
+    """Yield each name with a panel for it. The panels stand side by side; only the first has words at its left."""
+    width = (1 + gap) / len(names) - gap
+    for place, name in enumerate(names):
+        panel = axes.inset_axes((place * (width + gap), 0.0, width, 0.94))
+        if place == 0:
+            panel.set_ylabel("Throughput (jobs/s)")
+        else:
+            panel.tick_params(labelleft=False)
+        yield name, panel
 
 
 def draw_panel(panel: Axes, name: str, part: pd.DataFrame, top: float) -> None:

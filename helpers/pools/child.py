@@ -85,11 +85,7 @@ class Child:
         """Let an idle child close its resource and end. Kill a child that does not end within a second."""
         self._watch.remove(self)
         self._to_child.close()
-        try:
-            self._process.wait(END_WAIT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._wait_or_kill()
         self._from_child.close()
 
     def call(self, job: Any, attempt: int) -> Any:
@@ -131,16 +127,20 @@ class Child:
 
     def _reason(self) -> BaseException:
         """Return the error for the job of a child that has closed its pipe."""
-        try:
-            code = self._process.wait(END_WAIT)
-        except subprocess.TimeoutExpired:  # The handler has closed the pipe, and the process runs on.
-            self._process.kill()
-            code = self._process.wait()
+        code = self._wait_or_kill()  # The handler may have closed the pipe, and the process runs on.
         with self._lock:
             if self._death is None:
                 self._death = WorkerDied(f"the process of worker {self._setup.number} {_ending(code)}")
                 self._death.exit_code = code
             return self._death
+
+    def _wait_or_kill(self) -> int:
+        """Wait a second for the end of the process, or kill it. Return its exit code."""
+        try:
+            return self._process.wait(END_WAIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     # -- called by the watch --------------------------------------------------------------------------------------
 
