@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -29,11 +30,17 @@ settings.load_profile("series")
 
 # Of all that tests/test_chaos.py draws; a run can be had again with the seed of its header.
 CHAOS_SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**9))
+os.environ["CHAOS_SEED"] = str(CHAOS_SEED)  # the processes among which pytest-xdist divides the tests share one seed
 SLOW = 20.0  # seconds until a wait in a test is given up; passing tests never wait that long
 
 
 def pytest_report_header() -> str:
     return f"CHAOS_SEED={CHAOS_SEED}"
+
+
+def id_of(value: object) -> str:
+    """The start of the value's repr without addresses, so that each process of pytest-xdist gives a test one name."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))[:40]
 
 
 def wait_until(condition, seconds: float = SLOW) -> None:
