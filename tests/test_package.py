@@ -218,6 +218,7 @@ def test_a_program_that_uses_all_the_rest_passes_the_strict_type_check(user):
     assert "Success: no issues found in 1 source file" in mypy(user, TYPED_SERVICES)
 
 
+@pytest.mark.long
 def test_a_wrong_call_does_not_pass_the_type_check(user):
     with pytest.raises(AssertionError, match=r'incompatible type "str"; expected "int"'):
         mypy(user, 'from helpers.pools import WorkerPool\nWorkerPool(len, workers="two")\n')
