@@ -81,8 +81,10 @@ def test_a_ban_begins_after_ban_after_refusals_and_ends_on_time():
     tokens = bucket()
     assert [tokens.request(5.0).status for _ in range(9)] == [200] * 3 + [429] * 4 + [403] * 2
     assert tokens.request(35.0) == Verdict(403, 30.0)
-    assert tokens.request(64.999).status == 403, "asking does not lengthen a ban, nor end it"
-    assert [tokens.request(65.0).status for _ in range(8)] == [200] * 3 + [429] * 4 + [403], "counted anew"
+    assert tokens.request(64.999).status == 403, "a call neither lengthens nor ends a ban"
+    assert [tokens.request(65.0).status for _ in range(8)] == [200] * 3 + [429] * 4 + [403], (
+        "the refusals are counted from 0 again"
+    )
 
 
 # The server
@@ -99,7 +101,7 @@ def test_answers_refusals_and_counts():
         assert 90 < answers[2].json()["retry_after"] <= 100
         assert 50 < answers[6].json()["retry_after"] <= 60
         assert api.counts() == {200: 2, 429: 3, 403: 2}
-        assert api.counts() == {200: 2, 429: 3, 403: 2}, "asking is neither limited nor counted"
+        assert api.counts() == {200: 2, 429: 3, 403: 2}, "counts() is neither limited nor counted"
         assert get(api, path="/users/x").status_code == 404
 
 
@@ -143,7 +145,7 @@ def test_both_handlers_get_users_and_raise_for_refusals():
         assert 50 < int(refusal.value.response.headers["Retry-After"]) <= 100
         with pytest.raises(httpx.HTTPStatusError, match="403"):
             asyncio.run(awaited(5))
-        assert FetchUser(api.url)(6)["id"] == 6, "without a key it is another client"
+        assert FetchUser(api.url)(6)["id"] == 6, "a call without a key comes from another client"
 
 
 def test_each_of_many_simultaneous_requests_is_answered():
@@ -194,7 +196,7 @@ def test_it_stops_at_the_end_of_the_with_also_when_the_block_raises():
         assert get(api).status_code == 200, "it can be started again"
         with pytest.raises(RuntimeError, match="running already"), api:
             pass
-        assert get(api).status_code == 200, "and the refusal harms nobody"
+        assert get(api).status_code == 200, "the refusal does not affect the running server"
 
 
 OWNER = """
@@ -263,7 +265,7 @@ def test_a_server_that_cannot_start_says_why():
         pass
     api._limits = limits
     with api:
-        assert get(api).status_code == 200, "the next start is not hindered by the one that failed"
+        assert get(api).status_code == 200, "a start after a failed start works"
 
 
 class BreaksWhatReadsIt:

@@ -186,7 +186,7 @@ def watch(**change: Any) -> None:
         try:
             progress(**{"results": stream, "pool": pool, "total": 2, "file": io.StringIO()} | change)
         finally:
-            assert sorted(r.value for r in stream) == [1, 2], "the stream has been left as it was"
+            assert sorted(r.value for r in stream) == [1, 2], "the stream is still usable"
 
 
 FRAME = pd.DataFrame({"submitted": [0.0, 1.0], "finished": [1.0, 3.0], "duration": [1.0, 1.0]})

@@ -303,7 +303,7 @@ def test_a_label_stands_behind_a_piece_of_its_own_line(chart: Callable[..., Axes
     ax = chart(pd.concat([sweep(), sweep("stream")]))
     drawn = {name: line for name, line in lines(ax).items() if not name.startswith("_")}
     assert {name: look(line) for name, line in pieces(ax).items()} == {name: look(line) for name, line in drawn.items()}
-    assert len(drawn) == len({look(line)[1:] for line in drawn.values()}), "colour is not the only difference"
+    assert len(drawn) == len({look(line)[1:] for line in drawn.values()}), "color is not the only difference"
     assert set(drawn) <= set(words(ax))
     ax.figure.canvas.draw()
     for name, line in pieces(ax).items():
@@ -362,7 +362,7 @@ def test_latency_draws_the_parts_it_is_asked_for() -> None:
 
 def test_rates_are_medians_with_a_dot_a_repeat_and_logarithmic_if_need_be() -> None:
     ax = charts.rates(RATES, unit="records/s")
-    assert ax.get_xscale() == "log" and not ax.patches, "a bar has no start on a logarithmic axis"
+    assert ax.get_xscale() == "log" and not ax.patches, "a logarithmic axis has no zero for a bar to start at"
     assert list(ax.lines[0].get_xdata()) == [100, 9_000] and list(ax.lines[0].get_ydata()) == [0, 1]
     linear = charts.rates(RATES[:2], unit="records/s")
     assert linear.get_xscale() == "linear" and [bar.get_width() for bar in linear.patches] == [100]
@@ -457,7 +457,7 @@ def test_ceilings_draws_the_limit_every_run_and_the_fastest_run_of_each_handler(
     assert lines(first)["a"].get_xydata().tolist() == [[0, 24], [1, 40], [2, 45]], "the fastest runs, side by side"
     assert lines(first)["_runs"].get_xydata().tolist() == [[0, 20], [0, 24], [1, 40], [2, 45]]
     heights = [bar.get_segments()[0][:, 1].tolist() for bar in first.collections]
-    assert heights == [[25, 25], [50, 50], [50, 50]], "a level bar at each limit"
+    assert heights == [[25, 25], [50, 50], [50, 50]], "a horizontal bar at each limit"
     assert words(first) == ["limit 25", "limit 50", "limit 50", "24", "40", "45"]
     assert words(second) == ["limit 25", "limit 25", "24", "23"]
     assert [label.get_text() for label in second.get_xticklabels()] == ["1", "8"]

@@ -118,7 +118,7 @@ def test_a_connection_above_the_limit_is_refused_by_the_server():
         for _ in range(3):
             with pytest.raises(psycopg.OperationalError, match="FATAL:  sorry, too many clients already"):
                 db.connect()
-        assert db.connections() == 5, "it can be asked when it is full, and does not count itself"
+        assert db.connections() == 5, "it works when the server is full, and does not count itself"
         assert crowd[0].execute("SHOW max_connections").fetchone() == ("5",)
         crowd.pop().close()
         wait_until(lambda: db.connections() == 4)
@@ -216,7 +216,7 @@ def test_it_can_be_started_again_but_not_twice_at_the_same_time():
         with db:
             with pytest.raises(ServiceError, match="running already"), db:
                 pass
-            assert ReadUser(db.url)(1)[0] == 1, "the refusal harms nobody"
+            assert ReadUser(db.url)(1)[0] == 1, "the refusal does not affect the running server"
         db.__exit__(None, None, None)
         db.__exit__(None, None, None)
 
@@ -426,7 +426,9 @@ def test_database_url_names_the_server_to_use(shared, monkeypatch):
             assert connection.execute("SELECT count(*) FROM users").fetchone() == (10,)
             assert ReadUser(db.url)(7)[0] == 7
             wait_until(lambda: db.connections() == 2)
-            assert plain.execute("SELECT count(*) FROM users").fetchone() == (10_000,), "the other users are not ours"
+            assert plain.execute("SELECT count(*) FROM users").fetchone() == (10_000,), (
+                "the table of the other schema is not used"
+            )
         schemas = plain.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'worker_pool_%'").fetchone()
         assert schemas == (0,)
         plain.execute("DROP TABLE keep")

@@ -56,7 +56,7 @@ def test_the_solutions_are_right_and_the_starters_are_not_yet(name):
     starters, solutions = exercises(ROOT / name), exercises(ROOT / "solutions" / name)
     assert len(starters) == len(solutions) >= 2
     for starter, solution in zip(starters, solutions, strict=True):
-        assert starter.splitlines()[-1] == solution.splitlines()[-1], "both end in the same check"
+        assert starter.splitlines()[-1] == solution.splitlines()[-1], "the starter and the solution use the same check"
         before = verdict(ROOT / name, starter)
         after = verdict(ROOT / "solutions" / name, solution)
         assert isinstance(before, Verdict) and not before.right, before

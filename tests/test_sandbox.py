@@ -223,7 +223,7 @@ def test_running_threads_do_not_delay_the_report():
     began = time.monotonic()
     report = run_in_sandbox(leave_a_thread_running, timeout=30)
     assert (report.value, report.error) == ("done", None)
-    assert time.monotonic() - began < 30, "it was not waited for"
+    assert time.monotonic() - began < 30, "the report did not wait for it"
 
 
 def test_the_report_is_frozen_and_starts_empty():
@@ -304,8 +304,8 @@ def test_time_is_limited_also_for_what_the_function_started(tmp_path):
     note = tmp_path / "pids"
     report = run_in_sandbox(hang_with_a_child_of_its_own, str(note), timeout=4)
     assert report.error == "killed: timed out after 4 s"
-    assert 0 < report.seconds < 20, "it hangs for 60"
-    assert report.samples, "what was seen until then is kept"
+    assert 0 < report.seconds < 20, "the function hangs for 60 s"
+    assert report.samples, "the samples until then are kept"
     pid, its_child = map(int, note.read_text().split())
     assert gone(pid)
     if os.name != "nt":

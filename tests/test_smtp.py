@@ -118,7 +118,9 @@ def test_each_mail_meets_its_fate_however_many_connections_bring_it(clients):
     assert {(n, a): code for n, a, code in found} == {key: wanted[fate] for key, fate in fates.items()}
     tally = Counter(fates.values())
     assert {fate: counts[fate] for fate in wanted} == {fate: tally[fate] for fate in wanted}
-    assert tally["accepted"] < arrived.total() < tally["accepted"] + tally["lost"], "half of the lost have arrived"
+    assert tally["accepted"] < arrived.total() < tally["accepted"] + tally["lost"], (
+        "half of the mails whose answer is lost have arrived"
+    )
 
 
 def test_connections_above_the_limit_get_421_until_one_is_closed():
@@ -169,7 +171,7 @@ def test_a_mail_takes_its_latency_and_mails_do_not_wait_for_each_other():
             smtp.quit()
     needed = [latency_of(name, latency) for name in names]
     assert all(took >= least for took, least in zip(seconds, needed, strict=True))
-    assert total < sum(needed), "they were served side by side"
+    assert total < sum(needed), "they were served at the same time"
 
 
 def test_smtputf8_is_offered_or_not():
