@@ -1,7 +1,7 @@
-"""JupyterLab as a person sees it: `make lab` in a fresh profile, a laptop's window and a narrow one, and the mouse.
+"""The widgets in a real JupyterLab: `make lab` with a new profile, in windows of several sizes, used with the mouse.
 
-Of each notebook with widgets, the imports and the cells that display widgets are run; these cells need nothing else.
-SCREENSHOTS=folder keeps pictures of the windows.
+For each notebook with widgets, the test runs the cells with imports and those that display widgets; these need no other
+cells. SCREENSHOTS=folder stores pictures of the windows.
 """
 
 import os
@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
-TOKEN = "of-this-test"  # Jupyter's door stays locked here too
-WAIT = 120_000  # milliseconds until a wait is given up; passing tests never wait that long
+TOKEN = "of-this-test"  # Jupyter's token is required here too
+WAIT = 120_000  # milliseconds after which a wait fails; passing tests never wait that long
 LAPTOP, NARROW = {"width": 1366, "height": 768}, {"width": 800, "height": 768}
 DISPLAYED = re.compile(r"^display\((panel|\w+\.box)\)$", re.M)  # a helpers.panel.Panel
 
@@ -36,7 +36,7 @@ pytestmark = [
 
 
 def cells_to_run(path: Path) -> list[str]:
-    """The ids of the cells with the imports and of those that display widgets; none if there are no widgets."""
+    """Return the ids of the cells with imports and of those that display widgets; empty if there are no widgets."""
     code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     shown = [cell.id for cell in code if DISPLAYED.search(cell.source)]
     return [code[0].id, *shown] if shown else []
@@ -53,7 +53,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def lab(tmp_path):
-    """JupyterLab as `make lab` starts it, but on a copy of the notebooks and with a home folder that is empty."""
+    """Start JupyterLab like `make lab`, but with a copy of the notebooks and an empty home folder."""
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     (tmp_path / "home").mkdir()
     port = free_port()
@@ -62,7 +62,7 @@ def lab(tmp_path):
     command += [f"--ServerApp.root_dir={tmp_path}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
     environment |= {"HOME": str(tmp_path / "home"), "JUPYTER_CONFIG_PATH": str(ROOT / "tools" / "jupyter")}
-    environment |= {"MPLCONFIGDIR": matplotlib.get_cachedir()}  # making it anew takes long
+    environment |= {"MPLCONFIGDIR": matplotlib.get_cachedir()}  # building this cache takes long
     with (tmp_path / "lab.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env=environment)
         try:
@@ -99,7 +99,7 @@ def test_make_lab_uses_the_settings_that_are_tested_here():
     assert 'JUPYTER_CONFIG_PATH="tools/jupyter' in command
 
 
-def test_every_notebook_with_widgets_is_tried():
+def test_every_notebook_with_widgets_is_tested():
     assert {"02_basic_pool.ipynb", "05_dynamic_pool.ipynb"} <= set(WITH_WIDGETS)
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         text = path.read_text(encoding="utf-8")
@@ -114,9 +114,9 @@ def test_widgets_with_the_mouse(lab, page, tmp_path):
         before = file.read_bytes()
         page.set_viewport_size(LAPTOP)
         open_notebook(page, lab, name)
-        assert page.locator(".lm-TabBar-tab.jp-mod-dirty").count() == 0, "opening marked it as changed"
+        assert page.locator(".lm-TabBar-tab.jp-mod-dirty").count() == 0, "JupyterLab marks the notebook as changed"
         page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-        assert file.read_bytes() == before, "opening and saving changed the file"
+        assert file.read_bytes() == before, "opening and saving has changed the file"
         imports, *shown = cells_to_run(file)
         run(page, imports)
         for cell in shown:
@@ -124,7 +124,7 @@ def test_widgets_with_the_mouse(lab, page, tmp_path):
     assert page.locator(".Toastify__toast").count() == 0, "a pop-up"
     assert not [url for url in requests if not url.startswith((lab, "data:", "blob:"))]
     lines = (tmp_path / "lab.log").read_text().splitlines(keepends=True)
-    log = "".join(line for line in lines if "WebSocket ping timeout" not in line)  # that is a machine that is too busy
+    log = "".join(line for line in lines if "WebSocket ping timeout" not in line)  # a busy machine causes this warning
     assert not re.search(r"^\[[WE] |Traceback|warning", log, re.M | re.I), log
 
 
@@ -135,7 +135,7 @@ def open_notebook(page, lab, name) -> None:
 
 
 def show(page, cell) -> None:
-    """Scroll to the cell and make it the active one."""
+    """Scroll to the cell and make it the active cell."""
     page.evaluate(
         """async id => {
             const notebook = jupyterapp.shell.currentWidget.content;
@@ -158,7 +158,7 @@ def run(page, cell) -> None:
 def try_widgets(page, cell, name) -> None:
     output = page.locator(".jp-Cell.jp-mod-active .jp-Cell-outputArea")
     show(page, cell)
-    whole(output.locator("img"))  # the stored picture, for those who do not run the cell
+    whole(output.locator("img"))  # the stored picture, before the cell is run
     keep(page, f"{name}-before")
     run(page, cell)
     show(page, cell)
@@ -170,7 +170,7 @@ def try_widgets(page, cell, name) -> None:
         start = output.get_by_role("button", name="Start")
         if start.count():
             changes(page, picture, start.click)
-            assert whole(picture) == size, "the picture jumps"
+            assert whole(picture) == size, "the picture changes its size"
         else:
             changes(page, picture, lambda: drag(page, output.locator(".widget-slider").first))
         for slider in output.locator(".widget-slider").all():
@@ -184,7 +184,7 @@ def try_widgets(page, cell, name) -> None:
 
 
 def whole(picture) -> tuple[int, int]:
-    """Assert that the picture is no broken one, is large enough to be read, and fits in its cell. Return its size."""
+    """Assert that the picture is not broken, is large enough to be read, and fits in its cell. Return its size."""
     picture.wait_for()
     width, height, natural, room = picture.evaluate(
         """async image => {
@@ -198,17 +198,17 @@ def whole(picture) -> tuple[int, int]:
 
 
 def changes(page, picture, act) -> None:
-    """Do something, and wait until the picture is another one."""
+    """Run the block, and wait until the picture has changed."""
     before = picture.get_attribute("src")
     act()
     deadline = time.monotonic() + WAIT / 1000
     while picture.get_attribute("src") == before:
-        assert time.monotonic() < deadline, "the picture stays the same"
+        assert time.monotonic() < deadline, "the picture does not change"
         page.wait_for_timeout(50)
 
 
 def drag(page, slider) -> None:
-    """Drag the slider's handle with the mouse towards the farther end. Its number must change."""
+    """Drag the handle of the slider to the end that is farther away. Its number must change."""
     readout = slider.locator(".widget-readout")
     before = readout.inner_text()
     handle, track = slider.locator(".noUi-handle").bounding_box(), slider.locator(".slider-container").bounding_box()

@@ -1,4 +1,4 @@
-"""Every check fails on the starter and on the wrong answers people give, and passes on the solution."""
+"""Every check refuses the starter and typical wrong answers, and accepts the solution."""
 
 import os
 import threading
@@ -43,7 +43,7 @@ def imports(path: Path) -> str:
 
 
 def verdict(path: Path, source: str) -> Verdict:
-    """Run the cell as the notebook would, after its imports, and return what its last line shows."""
+    """Run the cell like the notebook, after its imports, and return the value of its last line."""
     space: dict = {}
     exec(imports(path), space)
     body, _, last = source.rstrip().rpartition("\n")
@@ -56,7 +56,7 @@ def test_the_solutions_are_right_and_the_starters_are_not_yet(name):
     starters, solutions = exercises(ROOT / name), exercises(ROOT / "solutions" / name)
     assert len(starters) == len(solutions) >= 2
     for starter, solution in zip(starters, solutions, strict=True):
-        assert starter.splitlines()[-1] == solution.splitlines()[-1], "both end in the same check"
+        assert starter.splitlines()[-1] == solution.splitlines()[-1], "the starter and the solution use the same check"
         before = verdict(ROOT / name, starter)
         after = verdict(ROOT / "solutions" / name, solution)
         assert isinstance(before, Verdict) and not before.right, before
@@ -236,9 +236,9 @@ WRONG = [
     ),
     (image_pool.check_safe_write, writes_in_place, "half overwritten"),
     (image_pool.check_safe_write, empties_it_first, "gone too"),
-    (image_pool.check_safe_write, keeps_quiet, "told nobody"),
+    (image_pool.check_safe_write, keeps_quiet, "write_whole hid it"),
     (image_pool.check_safe_write, leaves_its_rubbish, "left in the folder"),
-    (image_pool.check_safe_write, writes_nothing, "does not hold them"),
+    (image_pool.check_safe_write, writes_nothing, "must contain the two parts"),
     (image_pool.check_safe_write, shares_its_temporary_file, "one of them failed"),
     (image_pool.check_safe_write, mixes_two_pictures, "a mixture of both"),
     (image_pool.check_safe_write, keeps_a_copy_of_each, "another file was left"),
@@ -289,7 +289,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("check", "answer", "why"), WRONG)
-def test_typical_wrong_answers_are_told_what_is_wrong(check, answer, why):
+def test_the_verdict_on_a_typical_wrong_answer_says_what_is_wrong(check, answer, why):
     said = check(answer)
     assert not said.right and why in said.why, said
 
@@ -305,7 +305,7 @@ def test_a_writer_that_waits_for_the_other_one_is_right_too():
     assert said.right, said
 
 
-def test_an_answer_that_never_ends_is_told_so_and_keeps_nobody(monkeypatch):
+def test_an_answer_that_never_ends_gets_a_verdict_and_blocks_nothing(monkeypatch):
     monkeypatch.setattr("helpers.exercises.verdict.PATIENCE", 0.2)
     said = basic_pool.check_bounded_submit(never_releases)
     assert not said.right and "still running after 0.2 s. No slot came back" in said.why
@@ -386,7 +386,7 @@ def test_backlog_for_finds_wrong_numbers(answer):
         lambda changes, end: end * max(workers for _, workers in changes),
     ],
 )
-def test_worker_seconds_finds_wrong_bills(answer):
+def test_worker_seconds_finds_wrong_sums(answer):
     assert not dynamic_pool.check_worker_seconds(answer).right
 
 
@@ -413,7 +413,7 @@ def test_wait_finds_wrong_backoffs(answer):
         lambda method, answer, key: answer is None or answer >= 400,
     ],
 )
-def test_again_finds_what_is_unsafe_and_what_is_of_no_use(answer):
+def test_again_finds_unsafe_and_useless_retries(answer):
     assert not retrying_pool.check_again(answer).right
 
 
@@ -444,7 +444,7 @@ def test_workers_that_are_not_enough_or_too_many(answer, heard):
     assert heard in best_practices.check_workers(answer).why
 
 
-def test_chunks_that_nobody_wants():
+def test_chunks_that_are_processed_after_the_cancellation():
     def never(cancelled, process):
         for number in range(10):
             process(number)
@@ -482,7 +482,7 @@ def test_endings_give_a_hint_and_not_the_answer():
     assert "a dictionary is wanted" in common_mistakes.check_endings([1]).why
 
 
-def test_gathering_must_swallow_nothing():
+def test_gather_must_not_hide_an_error():
     def skips(futures):
         return [f.result() for f in futures if not f.cancelled() and not f.exception()], []
 
@@ -573,7 +573,7 @@ def test_a_batch_is_whole_and_no_larger_than_it_must_be(answer, why):
     assert why in engines.check_batch_size(answer).why
 
 
-# What belongs to the reader
+# Objects of the reader
 
 
 MODULES = [basic_pool, best_practices, choosing, common_mistakes, dynamic_pool, email_pool, image_pool]

@@ -1,4 +1,4 @@
-"""The pool to play with: the button, the sliders, and that nothing is left when it is over."""
+"""The interactive pool: the button, the sliders, and that nothing is left after a run."""
 
 from conftest import wait_until
 

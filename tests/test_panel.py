@@ -1,4 +1,4 @@
-"""What a panel with widgets leaves in a saved notebook, and that drawing in a thread changes nothing for others."""
+"""The stored output of a panel with widgets, and drawing in several threads, which must not change settings."""
 
 import threading
 from base64 import b64decode
@@ -23,7 +23,7 @@ def bars(heights=(1, 2, 3)):
     return ax
 
 
-def test_before_the_first_picture_there_is_no_broken_one():
+def test_no_broken_picture_is_shown_before_the_first_one():
     panel = Panel([widgets.IntSlider()], CAPTION)
     assert panel.picture.layout.display == "none"
     data, _ = panel._repr_mimebundle_()
@@ -41,7 +41,7 @@ def test_a_saved_notebook_holds_the_picture_and_the_caption():
     assert "application/vnd.jupyter.widget-view+json" in data, "and a notebook with a kernel shows the widgets"
 
 
-def test_all_pictures_of_a_run_have_the_size_of_the_one_before_it():
+def test_all_pictures_of_a_run_have_the_size_of_the_first_picture():
     live = LiveCrew(seconds=0.8)
     sizes = [live.picture.value]
     live.picture.observe(lambda change: sizes.append(change.new), "value")
@@ -52,7 +52,7 @@ def test_all_pictures_of_a_run_have_the_size_of_the_one_before_it():
 
 
 def test_two_threads_in_the_style_leave_the_settings_as_they_were():
-    """The first thread leaves the style while the second is in it, if that is let in."""
+    """If the style let the second thread in, the first thread would leave the style while the second one is in it."""
     before = dict(mpl.rcParams)
     second_is_in, first_is_out = threading.Event(), threading.Event()
 
@@ -87,7 +87,7 @@ def test_charts_drawn_in_two_threads_leave_the_settings_as_they_were():
     assert len(pictures) == 6 and len(set(pictures)) == 1
 
 
-def test_a_run_shows_no_figure_to_the_cells_that_end_meanwhile():
+def test_no_cell_displays_a_figure_of_a_run():
     live = LiveCrew(seconds=0.8)
     seen = []
     live.picture.observe(lambda _: seen.append(plt.get_fignums()), "value")
