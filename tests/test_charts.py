@@ -474,7 +474,7 @@ def test_depths_draws_a_line_per_run_and_names_it_at_its_end() -> None:
     ax = charts.depths({"calm": [0, 1, 0, 1], "filling": [1, 2, 3, 4, 5]})
     assert lines(ax)["calm"].get_xydata().tolist() == [[1, 0], [2, 1], [3, 0], [4, 1]]
     assert lines(ax)["filling"].get_ydata().tolist() == [1, 2, 3, 4, 5]
-    assert ax.get_xlim() == (0, 5) and ax.get_ylim() == (0, pytest.approx(5.5))
+    assert ax.get_xlim() == (0, 5) and ax.get_ylim() == (pytest.approx(-0.2), pytest.approx(5.5))
     assert set(pieces(ax)) == {"calm", "filling"}
 
 
@@ -509,6 +509,8 @@ def test_shares_of_the_loop_are_medians_in_percent_of_the_first_way_of_each_case
         if line.get_marker() == ">"
     ]
     assert len(arrows) == 1 and "110%" in words(arrows[0].axes)
+    far = pd.DataFrame([("one", "loop", 1.0), ("one", "pool", 101.0)], columns=CHOICES.columns)
+    assert "more than 100 times as long →" in words(charts.shares_of_loop(far, ["pool"]))
     with pytest.raises(ValueError, match="there is nothing to compare"):
         charts.shares_of_loop(CHOICES[CHOICES["way"] == "loop"], [])
 
