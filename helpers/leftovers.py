@@ -6,7 +6,7 @@ from typing import Any
 import psutil
 
 # What the names of the series' threads have in them.
-OURS = ("-worker-", "-scaling", "-retries", "unbounded-", "live-crew")
+OURS = ("-worker-", "-scaling", "-retries", "unbounded-", "control-room")
 TRACKER = "multiprocessing.resource_tracker"  # in the command line of the one child process that Python keeps
 # A connection that is still open at this end; CLOSE_WAIT: only the other end has closed it.
 OPEN = (psutil.CONN_ESTABLISHED, psutil.CONN_CLOSE_WAIT)

@@ -57,7 +57,7 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
 
 def only_a_widget(data: dict[str, object]) -> bool:
     """True for a widget without a picture for those who have no kernel."""
-    return WIDGET in data and "image/png" not in data
+    return WIDGET in data and not any(kind.startswith("image/") for kind in data)
 
 
 def main(names: list[str]) -> None:
