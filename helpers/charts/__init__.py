@@ -18,10 +18,12 @@ from helpers.charts.depths import depths
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
 from helpers.charts.ended import ended
+from helpers.charts.fluctuations import fluctuations
 from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.panels import panels
 from helpers.charts.pictures import before_and_after, contact_sheet
+from helpers.charts.predicted import laws, predictions
 from helpers.charts.queues import waits
 from helpers.charts.retries import attempts, backoff
 from helpers.charts.stacked import outcome_shares
@@ -30,6 +32,7 @@ from helpers.charts.style import blank, limit_line
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
 from helpers.charts.timelines import admission, floor_plan, progress, queue_depth
 from helpers.charts.trips import trips
+from helpers.charts.waiting import hockey_stick
 
 __all__ = [
     "admission",
@@ -46,16 +49,20 @@ __all__ = [
     "efficiency",
     "ended",
     "floor_plan",
+    "fluctuations",
     "headline",
+    "hockey_stick",
     "kitchen",
     "lanes",
     "latency",
+    "laws",
     "limit_line",
     "longest_chain",
     "outcome_shares",
     "outcomes",
     "panels",
     "png",
+    "predictions",
     "progress",
     "queue_depth",
     "rates",
