@@ -120,6 +120,19 @@ TRIPS = pd.DataFrame(
         "ms": [0.02, 0.03, 0.03, 0.1, 1.5, 12.0, 15.0, 30.0],
     }
 )
+PREDICTED = pd.concat(
+    [
+        sweep().assign(load="25 connections", predicted=lambda t: t["workers"].clip(upper=25) * 10.0, best=25),
+        sweep().assign(load="two cores", predicted=lambda t: t["workers"].clip(upper=2) * 100.0, best=2),
+    ]
+)
+BUSY = [0.0, 0.2, 0.4, 0.6, 0.8, 0.9]
+HOCKEY = pd.DataFrame(
+    [("1 worker", busy, 0.04 * busy / (1 - busy)) for busy in BUSY]
+    + [("4 workers", busy, 0.01 * busy / (1 - busy)) for busy in BUSY],
+    columns=["pool", "utilization", "wait"],
+)
+FEW_JOBS = pd.DataFrame({"submitted": [0.0, 1.0, 1.0, 2.0], "finished": [4.0, 3.0, 2.5, 5.0]})
 LANES = pd.DataFrame(
     [("pool", 2, "b", 0.0, 0.1), ("pool", 1, "a", 0.0, 0.2), ("pool", 2, "c", 0.1, 0.3), ("loop", 1, "a", 0.0, 0.6)],
     columns=["way", "worker", "job", "started", "finished"],
@@ -156,6 +169,10 @@ ALL: dict[str, Callable[..., Axes]] = {
     "trips": lambda **more: charts.trips(TRIPS, **more),
     "shares_of_loop": lambda **more: charts.shares_of_loop(CHOICES, ["pool"], **more),
     "longest_chain": lambda **more: charts.longest_chain(CHAIN, ["water", "soup"], 30, **more),
+    "predictions": lambda **more: charts.predictions(PREDICTED, **more),
+    "laws": lambda **more: charts.laws(sweep(), {"bound": lambda n: 10 * min(n, 25)}, marks=SHARED, **more),
+    "hockey_stick": lambda **more: charts.hockey_stick(HOCKEY, top=0.2, dots=HOCKEY[:3], mark=0.8, **more),
+    "fluctuations": lambda **more: charts.fluctuations({2: FEW_JOBS, 5: FEW_JOBS}, begin=0.5, seconds=3.0, **more),
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
@@ -176,6 +193,8 @@ UNITS = {
     "trips": ("Size of a job (log scale)", "Time per job (ms, log scale)"),
     "shares_of_loop": ("Median time, in percent of the loop's", ""),
     "longest_chain": ("Time since the start (ms)", ""),
+    "laws": ("Workers", "Throughput (jobs/s)"),
+    "hockey_stick": ("Utilization of the workers", "Mean wait (ms)"),
 }
 
 
