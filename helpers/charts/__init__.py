@@ -22,8 +22,10 @@ from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.panels import panels
 from helpers.charts.pictures import before_and_after, contact_sheet
+from helpers.charts.quantiles import histogram_view
 from helpers.charts.queues import waits
 from helpers.charts.retries import attempts, backoff
+from helpers.charts.signals import alert, signals
 from helpers.charts.stacked import outcome_shares
 from helpers.charts.storms import storm
 from helpers.charts.style import blank, limit_line
@@ -34,6 +36,7 @@ from helpers.charts.trips import trips
 __all__ = [
     "admission",
     "advice",
+    "alert",
     "attempts",
     "backoff",
     "before_and_after",
@@ -47,6 +50,7 @@ __all__ = [
     "ended",
     "floor_plan",
     "headline",
+    "histogram_view",
     "kitchen",
     "lanes",
     "latency",
@@ -63,6 +67,7 @@ __all__ = [
     "shares",
     "shares_of_loop",
     "show",
+    "signals",
     "storm",
     "throughput",
     "trips",

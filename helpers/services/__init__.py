@@ -5,6 +5,7 @@ api         an HTTP API that answers 429, then bans
 smtp        a mail server with a cap on its connections, seeded faults and a mailbox that can be counted
 photos      photo-like JPEGs of any number and size
 sandbox     a child process with limits, in which the naive versions may break what they like
+prometheus  a Prometheus that scrapes one address and fires alerts, where the program is installed
 
 A service is imported when it is first asked for: who wants one of them does not pay for the others.
 """
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         inactive_users,
     )
     from helpers.services.photos import PHOTOS, load_all, make_photo, make_photos, truncate, write_bomb, write_photo
+    from helpers.services.prometheus import Prometheus, find_prometheus
     from helpers.services.sandbox import SandboxReport, error_kind, run_in_sandbox
     from helpers.services.smtp import MailServer, fate_of, latency_of
 
@@ -34,12 +36,14 @@ __all__ = [
     "FetchUserAsync",
     "InactiveUser",
     "MailServer",
+    "Prometheus",
     "ReadUser",
     "ReadUserAsync",
     "ReadUserLazily",
     "SandboxReport",
     "error_kind",
     "fate_of",
+    "find_prometheus",
     "inactive_users",
     "latency_of",
     "load_all",
@@ -68,6 +72,8 @@ _HOME = {
     "truncate": "photos",
     "write_bomb": "photos",
     "write_photo": "photos",
+    "Prometheus": "prometheus",
+    "find_prometheus": "prometheus",
     "SandboxReport": "sandbox",
     "error_kind": "sandbox",
     "run_in_sandbox": "sandbox",
