@@ -1,6 +1,7 @@
 """The metrics of pools: the right counts under the right names, each attempt observed once, nothing left behind."""
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -9,14 +10,15 @@ import time
 import urllib.request
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import hostile
 import pytest
 from conftest import new_threads, wait_until
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from helpers.measure.metrics import PoolMetrics
+from helpers.measure.metrics import BUCKETS, PoolMetrics
 from helpers.pools import DynamicPool, Result, RetryingPool, RetryPolicy, WorkerPool
 from helpers.services import find_prometheus
 
@@ -133,8 +135,12 @@ def test_bad_arguments_are_refused_in_words():
                 metrics.observer(name)
     with pytest.raises(KeyError):
         metrics.remove("nobody")
-    with pytest.raises(ValueError, match="sorted"):
-        PoolMetrics(buckets=[2.0, 1.0])
+    for buckets in ([2.0, 1.0], [1.0, 1.0], []):
+        with pytest.raises(ValueError, match="ascending order"):
+            PoolMetrics(buckets=buckets)
+    for buckets, error in (([0.0], ValueError), ([float("inf")], ValueError), (["1"], TypeError), (7, TypeError)):
+        with pytest.raises(error):
+            PoolMetrics(buckets=buckets)
 
 
 def test_a_name_with_quotes_and_a_backslash_can_be_scraped():
@@ -158,14 +164,16 @@ def test_wait_and_service_are_those_of_the_result():
         values(metrics, le="1.0")["wait_seconds_bucket"] == 0
         and values(metrics, le="1.0")["service_seconds_bucket"] == 1
     )
-    assert values(metrics, le="10.0")["wait_seconds_bucket"] == 1
+    assert values(metrics, le="10.0")["wait_seconds_bucket"] == values(metrics, le="+Inf")["wait_seconds_bucket"] == 1
+    observe(made(0.0, 1.0, 1.0))
+    assert values(metrics, le="1.0")["wait_seconds_bucket"] == 1, "a bound belongs to its bucket"
 
 
 def test_a_job_that_never_started_counts_in_neither_and_a_clock_set_back_counts_as_zero():
     metrics = PoolMetrics()
     observe = metrics.observer("mails")
     observe(made(5.0, None, 9.0))
-    assert values(metrics)["wait_seconds_count"] == 0
+    assert values(metrics)["wait_seconds_count"] == values(metrics, le="+Inf")["wait_seconds_bucket"] == 0
     observe(made(10.0, 9.0, 8.0))
     found = values(metrics)
     assert (found["wait_seconds_count"], found["wait_seconds_sum"], found["service_seconds_sum"]) == (1, 0, 0)
@@ -212,6 +220,19 @@ def test_results_pass_through_unchanged_and_leaving_early_closes_the_stream():
         assert len(list(pool.stream(range(3)))) == 3, "the pool has no reader anymore"
     assert values(metrics, pool="all")["wait_seconds_count"] == 50
     assert values(metrics, pool="some")["wait_seconds_count"] == 1
+
+
+def test_the_text_is_that_of_the_librarys_own_histogram():
+    registry, metrics, rng = CollectorRegistry(), PoolMetrics(), random.Random(3)
+    with mock.patch("prometheus_client.metrics._use_created", False):
+        peer = Histogram("worker_pool_wait_seconds", "Words.", ["pool"], buckets=BUCKETS, registry=registry)
+        observe = metrics.observer("mails")
+        for wait in [0.0, *BUCKETS, *(rng.expovariate(1) for _ in range(200)), 1e6]:
+            peer.labels("mails").observe(wait)
+            observe(made(0.0, wait, wait))
+        theirs = generate_latest(registry).decode().splitlines()[2:]
+    ours = [line for line in metrics.text().splitlines() if line.startswith("worker_pool_wait_seconds")]
+    assert ours == theirs and len(ours) == len(BUCKETS) + 3
 
 
 def test_as_a_callback_it_may_be_called_by_many_threads():

@@ -66,7 +66,7 @@ def test_each_signal_has_a_panel_with_a_line_per_pool_on_one_scale():
         "Oldest wait (s)",
     ]
     for panel, column in zip(panels, SIGNALS, strict=True):
-        for line, name in zip(panel.lines, ("steady", "drowning"), strict=True):
+        for line, name in zip(panel.lines, ("drowning", "steady"), strict=True):
             assert line.get_label() == name
             assert line.get_ydata().tolist() == BOTH.loc[BOTH["pool"] == name, column].tolist()
         assert panel.get_ylim()[0] == 0 and panel.get_ylim()[1] > BOTH[column].max()
@@ -86,8 +86,8 @@ def test_the_alert_has_its_limit_and_the_times_at_which_its_state_changed():
 def test_the_histogram_knows_the_shares_at_its_bounds_and_joins_them_by_lines():
     ax = view()
     drawn = test_charts.lines(ax)
-    assert drawn["what the histogram knows"].get_xydata().tolist() == [[0, 0], [0.1, 0], [0.25, 0.75], [0.5, 1]]
-    assert drawn["the jobs"].get_ydata().tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert drawn["from the buckets"].get_xydata().tolist() == [[0, 0], [0.1, 0], [0.25, 0.75], [0.5, 1]]
+    assert drawn["the truth"].get_ydata().tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert set(drawn["_share"].get_ydata()) == {0.95}
     assert {"true: 0.26 s", "from the buckets: 0.45 s"} <= set(test_charts.words(ax))
 

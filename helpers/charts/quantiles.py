@@ -41,7 +41,7 @@ def histogram_view(
     right = 1.08 * max(estimate, true, float(ordered[-1]), min((b for b in bounds if b >= estimate), default=estimate))
     shares = [0.0, *(float((ordered <= bound).mean()) for bound in bounds)]
     with styled(ax) as axes:
-        axes.step([0.0, *ordered], [0.0, *upward], where="post", color=BLUE, linewidth=2.4, label="the jobs")
+        axes.step([0.0, *ordered], [0.0, *upward], where="post", color=BLUE, linewidth=2.4, label="the truth")
         line: dict[str, Any] = {
             "color": VERMILLION,
             "linestyle": "--",
@@ -49,7 +49,7 @@ def histogram_view(
             "markersize": 7,
             "linewidth": 1.8,
         }
-        axes.plot([0.0, *bounds], shares, label="what the histogram knows", **line)
+        axes.plot([0.0, *bounds], shares, label="from the buckets", **line)
         axes.axhline(share, color=GREY, linewidth=1.2, linestyle=":", label="_share")
         for words, at, color in (("true", true, BLUE), ("from the buckets", estimate, VERMILLION)):
             axes.vlines(at, 0, share, color=color, linestyle=":", linewidth=1.8, label=f"_{words}")
@@ -59,5 +59,6 @@ def histogram_view(
         axes.set(xlim=(0, right), ylim=(0, 1.05))
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         axes.grid(True)
-        axes.legend(loc="upper left")
+        axes.annotate(f"{share:.0%}", (0, share), (4, 2), textcoords="offset points", va="bottom", color=INK)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, 0.88))
     return axes

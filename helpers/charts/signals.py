@@ -13,7 +13,7 @@ from helpers.charts.sweeps import LOOKS
 # The column of each panel, the words above it, and the least top of its scale.
 SIGNALS = {
     "utilization": ("Utilization", 1.0),
-    "errors": ("Failed jobs", 0.5),
+    "errors": ("Failed jobs", 1.0),
     "queued": ("Jobs in the queue", 1.0),
     "oldest_wait": ("Oldest wait (s)", 0.1),
 }
@@ -42,7 +42,7 @@ def signals(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             ends = _lines(panel, pools, column)
             panel.set_title(words, fontsize=10.5, fontweight="normal", loc="left", pad=6)
             panel.set(xlabel=TIME, xlim=(0, None), ylim=(0, 1.1 * max(least, float(table[column].max()))))
-            panel.yaxis.set_major_locator(MaxNLocator(nbins=4))
+            panel.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
             panel.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
             share = PercentFormatter(xmax=1, decimals=0) if column == "utilization" else FuncFormatter(plain)
             panel.yaxis.set_major_formatter(share)
@@ -69,7 +69,7 @@ def alert(
     with styled(ax) as axes:
         ends = _lines(axes, _pools(table), "oldest_wait")
         limit_line(axes, limit, f"limit: {limit:g} s")
-        top = 1.1 * max(limit, float(table["oldest_wait"].max()))
+        top = 1.45 * max(limit, float(table["oldest_wait"].max()))  # room above the lines for the words at the marks
         for words, at in (marks or {}).items():
             axes.axvline(at, color=INK, linestyle=":", linewidth=1.6, label=f"_{words}")
             style: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "top", "color": INK}
@@ -83,7 +83,7 @@ def alert(
 
 
 def _pools(table: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
-    pools = list(table.groupby("pool", sort=False))
+    pools = list(table.groupby("pool"))  # sorted, so that a pool has the same look in each chart
     if len(pools) > len(LOOKS):
         raise ValueError(f"the table has {len(pools)} pools; a chart can tell {len(LOOKS)} apart")
     return pools

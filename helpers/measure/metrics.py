@@ -24,21 +24,24 @@ pool. `import helpers.measure` does not import this module, because it needs the
 """
 
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
+from itertools import accumulate, pairwise
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, Histogram, MetricsHandler, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, MetricsHandler, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from helpers.pools import PoolStats, Result, WorkerPool
+from helpers.pools import PoolStats, Result, WorkerPool, checks
 from helpers.pools.words import describe
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
 Pool = WorkerPool[Any, Any]
+Buckets = list[tuple[str, float]]  # of a histogram: a bound, and the number of times up to it
 
 HOST = "127.0.0.1"
 LABEL = "pool"
@@ -66,19 +69,16 @@ class PoolMetrics:
     Attributes:
         registry: a CollectorRegistry that only these metrics belong to. You may register more metrics in it.
 
-    Raises ValueError if the buckets do not ascend.
+    Raises TypeError if a bound is not a number, ValueError if one is not more than 0 or the bounds do not ascend.
     """
 
     def __init__(self, *, buckets: Sequence[float] = BUCKETS) -> None:
+        self._bounds = _ascending(buckets)
         self.registry = CollectorRegistry()
         self._pools: dict[str, Pool] = {}
+        self._times: dict[str, _Times] = {}
         self._changing = Lock()
         self.registry.register(self)
-        self._wait = self._histogram("wait_seconds", "From when an attempt could start to its start.", buckets)
-        self._service = self._histogram("service_seconds", "From the start of an attempt to its end.", buckets)
-
-    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(f"worker_pool_{name}", text, [LABEL], buckets=buckets, registry=self.registry)
 
     def add(self, name: str, pool: Pool) -> None:
         """Report the counts of `pool` under `name`, also after its shutdown, until `remove(name)`.
@@ -101,9 +101,7 @@ class PoolMetrics:
             if name not in self._pools:
                 raise KeyError(name)
             self._pools = {other: pool for other, pool in self._pools.items() if other != name}
-        for histogram in (self._wait, self._service):
-            with suppress(KeyError):  # older versions of prometheus_client raise it if nothing was observed
-                histogram.remove(name)
+            self._times = {other: times for other, times in self._times.items() if other != name}
 
     def observer(self, name: str) -> Callable[[Result[Job, Value]], Result[Job, Value]]:
         """Return a function that adds the times of a result to the histograms of `name`, and returns the result.
@@ -112,17 +110,18 @@ class PoolMetrics:
         called in any thread, so you can also give it to a pool as `on_result`.
         """
         _check_name(name)
-        add_wait, add_service = self._wait.labels(name).observe, self._service.labels(name).observe
+        with self._changing:
+            if name not in self._times:
+                self._times = {**self._times, name: _Times(self._bounds)}
+        add = self._times[name].add
 
         def observe(result: Result[Job, Value]) -> Result[Job, Value]:
             started = result.started
             if result.attempt == 1 and started is not None:  # as nearly all results; `attempts` takes more time
-                _add(add_wait, started - result.submitted)
-                _add(add_service, result.finished - started)
+                add(started - result.submitted, result.finished - started)
             else:
                 for attempt in result.attempts:
-                    _add(add_wait, attempt.started - attempt.due)
-                    _add(add_service, attempt.finished - attempt.started)
+                    add(attempt.started - attempt.due, attempt.finished - attempt.started)
             return result
 
         return observe
@@ -151,6 +150,21 @@ class PoolMetrics:
             for name, pool, stats in rows:
                 family.add_metric([name], read(pool, stats))
             yield family
+        yield from self._histograms()
+
+    def _histograms(self) -> Iterator[Metric]:
+        wait = HistogramMetricFamily(
+            "worker_pool_wait_seconds", "From when an attempt could start to its start.", labels=[LABEL]
+        )
+        service = HistogramMetricFamily(
+            "worker_pool_service_seconds", "From the start of an attempt to its end.", labels=[LABEL]
+        )
+        for name, times in self._times.items():
+            waits, services = times.read()
+            wait.add_metric([name], *waits)
+            service.add_metric([name], *services)
+        yield wait
+        yield service
 
     def text(self) -> str:
         """Return what a scrape would return now, in Prometheus' text format."""
@@ -174,6 +188,43 @@ class PoolMetrics:
             thread.join()
 
 
+class _Times:
+    """The wait and service times of one pool: two histograms that are filled, and read, together.
+
+    `prometheus_client.Histogram` takes its lock twice per time and compares the time with each bound. This class takes
+    one lock per attempt, and finds the bucket by bisection. It needs less than half of the time.
+    """
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._lock = Lock()
+        self._waits, self._services = [0] * (len(bounds) + 1), [0] * (len(bounds) + 1)
+        self._waited = self._served = 0.0  # sums, in seconds
+
+    def add(self, wait: float, service: float) -> None:
+        """Count one attempt, in seconds. A clock that is set back gives a negative time, which counts as 0.
+
+        Otherwise the sum could decrease, and Prometheus would take that for a restart of the program.
+        """
+        wait, service = wait if wait > 0 else 0.0, service if service > 0 else 0.0
+        waits, services = bisect_left(self._bounds, wait), bisect_left(self._bounds, service)
+        with self._lock:
+            self._waits[waits] += 1
+            self._services[services] += 1
+            self._waited += wait
+            self._served += service
+
+    def read(self) -> tuple[tuple[Buckets, float], tuple[Buckets, float]]:
+        """Return the buckets and the sum of the waits, and those of the service times."""
+        with self._lock:
+            waits, waited, services, served = [*self._waits], self._waited, [*self._services], self._served
+        return (self._up_to_each_bound(waits), waited), (self._up_to_each_bound(services), served)
+
+    def _up_to_each_bound(self, counts: list[int]) -> Buckets:
+        names = [*map(str, self._bounds), "+Inf"]
+        return list(zip(names, accumulate(counts), strict=True))
+
+
 class _Handler(MetricsHandler):
     timeout = PATIENCE
 
@@ -188,9 +239,14 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _add(observe: Callable[[float], object], seconds: float) -> None:
-    # A clock that is set back gives a negative time. A sum that decreases would look like a restart of the program.
-    observe(seconds if seconds > 0 else 0.0)
+def _ascending(buckets: Sequence[float]) -> list[float]:
+    bounds = [
+        checks.number("a bound must be a number of seconds, more than 0", bound, above=0)
+        for bound in checks.iterable("buckets", buckets)
+    ]
+    if not bounds or any(low >= high for low, high in pairwise(bounds)):
+        raise ValueError(f"buckets must be one or more bounds in ascending order, not {describe(bounds)}")
+    return bounds
 
 
 def _check_name(name: Any) -> None:
