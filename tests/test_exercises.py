@@ -21,6 +21,7 @@ from helpers.exercises import (
     email_pool,
     engines,
     image_pool,
+    monitoring,
     retrying_pool,
     start_here,
     unbounded,
@@ -573,11 +574,55 @@ def test_a_batch_is_whole_and_no_larger_than_it_must_be(answer, why):
     assert why in engines.check_batch_size(answer).why
 
 
+def test_states_give_a_hint_and_not_the_answer():
+    right = {case: state for case, (state, _) in monitoring.HINTS.items()}
+    assert monitoring.check_states(right).right
+    assert [state for state, _ in monitoring.HINTS.values()] == list(monitoring.STATES)
+    for case, (state, hint) in monitoring.HINTS.items():
+        wrong = monitoring.check_states({**right, case: "healthy" if state != "healthy" else "drowning"})
+        assert not wrong.right and hint in wrong.why and state not in hint
+    assert "has no answer so far" in monitoring.check_states({}).why
+    assert "the answer is one of healthy, " in monitoring.check_states(dict.fromkeys(right, "late")).why
+    assert "a dict is wanted" in monitoring.check_states(None).why
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda limit, bounds, counts: counts[bounds.index(limit)], "gave 80, and 0.8 is expected"),
+        (lambda limit, bounds, counts: counts[bounds.index(limit)] / sum(counts), "and 0.8 is expected"),
+        (lambda limit, bounds, counts: counts[bounds.index(limit)] / counts[-1], "None is expected, but it raised"),
+        (
+            lambda limit, bounds, counts: (
+                max(c for b, c in zip(bounds, counts, strict=True) if b <= limit) / counts[-1]
+            ),
+            "None is expected, but it gave 0.1",
+        ),
+    ],
+)
+def test_a_share_is_known_only_at_a_bound(answer, why):
+    assert why in monitoring.check_share_within(answer).why
+
+
+def first_true(waits, limit, hold):
+    return next((n for n, wait in enumerate(waits) if wait > limit), -1)
+
+
+def count_without_breaks(waits, limit, hold):
+    true = [n for n, wait in enumerate(waits) if wait > limit]
+    return true[hold] if len(true) > hold else -1
+
+
+@pytest.mark.parametrize(("answer", "why"), [(first_true, "gave 1, and 3"), (count_without_breaks, "gave 3, and 5")])
+def test_an_alert_fires_after_the_condition_held_without_a_break(answer, why):
+    assert why in monitoring.check_fires(answer).why
+
+
 # Objects of the reader
 
 
 MODULES = [basic_pool, best_practices, choosing, common_mistakes, dynamic_pool, email_pool, image_pool]
-MODULES += [engines, retrying_pool, start_here, unbounded]
+MODULES += [engines, monitoring, retrying_pool, start_here, unbounded]
 CHECKS = [getattr(module, name) for module in MODULES for name in vars(module) if name.startswith("check_")]
 
 
@@ -594,7 +639,7 @@ ODD_ANSWERS = {
     "a function that returns a tuple of them": lambda: lambda *args: (hostile.Hostile(), hostile.Hostile()),
     "a dictionary of them": lambda: {
         word: hostile.Hostile()
-        for word in [*start_here.KITCHEN, *choosing.HINTS, *common_mistakes.HINTS, *engines.HINTS]
+        for word in [*start_here.KITCHEN, *choosing.HINTS, *common_mistakes.HINTS, *engines.HINTS, *monitoring.HINTS]
     },
     "an error without words": lambda: raises(hostile.HostileError()),
     "an error of millions of characters": lambda: raises(hostile.LongError()),

@@ -23,7 +23,9 @@ from helpers.charts.outcome import outcomes, rates
 from helpers.charts.panels import panels
 from helpers.charts.pictures import before_and_after, contact_sheet
 from helpers.charts.predicted import laws, predictions
+from helpers.charts.quantiles import histogram_view
 from helpers.charts.retries import attempts
+from helpers.charts.signals import alert, signals
 from helpers.charts.storms import storm
 from helpers.charts.style import blank, limit_line
 from helpers.charts.sweeps import latency, throughput
@@ -33,6 +35,7 @@ from helpers.charts.waiting import hockey_stick
 
 __all__ = [
     "admission",
+    "alert",
     "attempts",
     "before_and_after",
     "blank",
@@ -44,6 +47,7 @@ __all__ = [
     "floor_plan",
     "fluctuations",
     "headline",
+    "histogram_view",
     "hockey_stick",
     "kitchen",
     "lanes",
@@ -60,6 +64,7 @@ __all__ = [
     "shares",
     "shares_of_loop",
     "show",
+    "signals",
     "storm",
     "throughput",
     "trips",
