@@ -27,6 +27,7 @@ from helpers.charts.retries import attempts, backoff
 from helpers.charts.stacked import outcome_shares
 from helpers.charts.storms import storm
 from helpers.charts.style import blank, limit_line
+from helpers.charts.survival import survival
 from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
 from helpers.charts.timelines import admission, floor_plan, progress, queue_depth
 from helpers.charts.trips import trips
@@ -64,6 +65,7 @@ __all__ = [
     "shares_of_loop",
     "show",
     "storm",
+    "survival",
     "throughput",
     "trips",
     "wait_and_service",
