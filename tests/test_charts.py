@@ -113,6 +113,10 @@ SHARES = pd.DataFrame(
     [("disk", "all at once", 400, 100, "disk full"), ("disk", "two workers", 200, 200, ""), ("net", "all", 10, 0, "")],
     columns=["place", "way", "jobs", "succeeded", "failure"],
 )
+SURVIVAL = pd.DataFrame(
+    [("pool in memory", 0.0031, 10_000, 9_001, 0), ("our table", 0.42, 10_000, 0, 12), ("package", 2.71, 10_000, 0, 9)],
+    columns=["way", "ms", "jobs", "lost", "doubled"],
+)
 TRIPS = pd.DataFrame(
     {
         "engine": ["threads"] * 3 + ["processes"] * 5,
@@ -167,6 +171,7 @@ ALL: dict[str, Callable[..., Axes]] = {
     "shares": lambda **more: charts.shares(SHARES, **more),
     "lanes": lambda **more: charts.lanes(LANES, **more),
     "trips": lambda **more: charts.trips(TRIPS, **more),
+    "survival": lambda **more: charts.survival(SURVIVAL, **more),
     "shares_of_loop": lambda **more: charts.shares_of_loop(CHOICES, ["pool"], **more),
     "longest_chain": lambda **more: charts.longest_chain(CHAIN, ["water", "soup"], 30, **more),
     "predictions": lambda **more: charts.predictions(PREDICTED, **more),
@@ -191,6 +196,7 @@ UNITS = {
     "shares": ("Share of the jobs that succeed (%)", ""),
     "lanes": ("Time since the start (s)", ""),
     "trips": ("Size of a job (log scale)", "Time per job (ms, log scale)"),
+    "survival": ("Time per job (ms)", ""),
     "shares_of_loop": ("Median time, in percent of the loop's", ""),
     "longest_chain": ("Time since the start (ms)", ""),
     "laws": ("Workers", "Throughput (jobs/s)"),
@@ -727,6 +733,14 @@ def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_wa
     assert [value for bar in bars for value in bar] == pytest.approx([value for bar in expected for value in bar])
     assert [list(line.get_xdata()) for line in ax.lines] == [[0.3, 0.3], [0.6, 0.6]]
     assert words(ax) == ["pool", "loop", "b", "a", "c", "a", "0.30 s", "0.60 s"]
+
+
+def test_what_survives_stands_beside_the_cost() -> None:
+    ax = charts.survival(SURVIVAL)
+    assert [bar.get_width() for bar in ax.patches] == [0.0031, 0.42, 2.71]
+    assert words(ax)[:6] == ["0.0031 ms", "9,001 of 10,000 lost", "0 twice", "0.42 ms", "0 of 10,000 lost", "12 twice"]
+    with pytest.raises(ValueError, match="lost"):
+        charts.survival(SURVIVAL.drop(columns="lost"))
 
 
 def test_trips_are_medians_per_engine_with_the_size_in_words() -> None:

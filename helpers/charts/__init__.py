@@ -28,6 +28,7 @@ from helpers.charts.retries import attempts
 from helpers.charts.signals import alert, signals
 from helpers.charts.storms import storm
 from helpers.charts.style import blank, limit_line
+from helpers.charts.survival import survival
 from helpers.charts.sweeps import latency, throughput
 from helpers.charts.timelines import admission, floor_plan
 from helpers.charts.trips import trips
@@ -66,6 +67,7 @@ __all__ = [
     "show",
     "signals",
     "storm",
+    "survival",
     "throughput",
     "trips",
 ]
