@@ -40,7 +40,7 @@ svg {{ display: block; width: {2 * picture.WIDTH}px; }}
 
 def frames() -> list[tuple[str, str]]:
     """Run the pool. Return the text and the SVG of each frame."""
-    room = Room(rate=30, seed=4, lasts=SECONDS + 5)
+    room = Room(rate=30, seed=4, lasts=SECONDS * 4)
     room.start()
     found, before, words = [], room.snapshot(), ""
     steps = list(STEPS)
