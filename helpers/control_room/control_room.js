@@ -70,6 +70,13 @@ function render({ model, el }) {
     send(name, value);
   });
 
+  const drawn = {}; // what each picture shows now
+  function draw(name, inside) {
+    if (drawn[name] === inside) return;
+    drawn[name] = inside;
+    drawings[name].children[1].innerHTML = inside;
+  }
+
   function update() {
     const frame = model.get("frame");
     const runs = ["running", "paused"].includes(frame.state);
@@ -83,7 +90,7 @@ function render({ model, el }) {
     for (const [name, value] of [["workers", frame.min_workers], ["max_workers", frame.max_workers], ["rate", frame.rate]])
       setRange(named(name), value);
     named("mode").querySelector(`[value="${frame.mode}"]`).checked = true;
-    for (const [name, inside] of Object.entries(frame.pictures)) drawings[name].children[1].innerHTML = inside;
+    for (const [name, inside] of Object.entries(frame.pictures)) draw(name, inside);
     move(drawings.flow.lastElementChild, frame.moves);
     find(".alert").dataset.state = frame.alert;
     find(".alert").textContent = frame.alert_words;
