@@ -279,10 +279,10 @@ def test_each_control_room_of_the_chapters_starts(lab, page, tmp_path):
             run(page, cell)
         room = page.locator(".control-room").last
         room.get_by_role("button", name="Start").click()
-        room.locator("button:enabled", has_text="Pause").wait_for()
+        room.locator("button[aria-disabled=false]", has_text="Pause").wait_for()
         keep(page, f"room-{name[:2]}")
         room.get_by_role("button", name="Stop").click()
-        room.locator("button:enabled", has_text="Start").wait_for()
+        room.locator("button[aria-disabled=false]", has_text="Start").wait_for()
 
 
 def use_the_keyboard(page, room) -> None:
@@ -292,6 +292,7 @@ def use_the_keyboard(page, room) -> None:
     start.focus()
     page.keyboard.press("Enter")
     shown(room, re.compile(r"[1-4] of 4 busy"))
+    assert start.evaluate("button => button === document.activeElement"), "a button that cannot be used keeps the focus"
     page.keyboard.press("Tab")
     assert pause.evaluate("button => button === document.activeElement"), "the next control is the next stop of Tab"
     page.keyboard.press("Space")
@@ -336,7 +337,7 @@ def kill_a_worker(room) -> None:
     kill.click()
     counted(room, "failed", 1)
     room.get_by_role("button", name="Stop").click()
-    room.locator("button:enabled", has_text="Start").wait_for()
+    room.locator("button[aria-disabled=false]", has_text="Start").wait_for()
 
 
 def shown(room, words) -> None:

@@ -12,22 +12,23 @@ import sys
 import time
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageColor
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from helpers.charts.style import BLUE, GREEN, GREY, INK, PURPLE, VERMILLION
 from helpers.control_room import Room, picture
 
 GIF = Path(__file__).parents[1] / "docs" / "control_room.gif"
 FRAME = 0.2  # seconds between two frames
-COLORS = 32  # of the animation; the pictures have few
+SHADES = 9  # of each color of the pictures, from the color itself to white
 SECONDS = 15.0
 # When a control is used, in seconds; what it does; and what a reader should look at.
 STEPS = [
     (0.0, lambda room: None, "Four workers, 30 jobs per second: the queue is short."),
     (2.5, lambda room: room.set_mode("slow"), "The service becomes four times as slow: the queue fills up."),
-    (7.5, lambda room: room.resize(16), "The alert fires. Sixteen workers instead of four: the queue becomes empty."),
+    (7.5, lambda room: room.resize(16), "The alert fires. With sixteen workers, the queue becomes empty."),
     (11.0, lambda room: room.set_mode("normal"), "The service is fast again."),
     (12.5, lambda room: room.set_mode("failing"), "The service fails: so do the jobs, and the workers go on."),
 ]
@@ -40,7 +41,7 @@ svg {{ display: block; width: {2 * picture.WIDTH}px; }}
 
 def frames() -> list[tuple[str, str]]:
     """Run the pool. Return the text and the SVG of each frame."""
-    room = Room(rate=30, seed=4, lasts=SECONDS + 5)
+    room = Room(rate=30, seed=4, lasts=SECONDS + 3)
     room.start()
     found, before, words = [], room.snapshot(), ""
     steps = list(STEPS)
@@ -54,6 +55,8 @@ def frames() -> list[tuple[str, str]]:
             moving = picture.moves(before, after)
             found.append((words, picture.whole(after, room.history(), words, moving, ("flow", "waits"))))
             before = after
+        if not room.is_running():
+            raise RuntimeError("this machine was too busy to draw five frames per second: try again")
     finally:
         room.close()
     return found
@@ -78,10 +81,22 @@ def pixels(drawn: list[tuple[str, str]]) -> list[Image.Image]:
     return found
 
 
+def palette() -> Image.Image:
+    """Return a picture with the colors of the animation: those of the pictures, and their mixtures with white."""
+    found = []
+    for color in (INK, GREY, BLUE, GREEN, VERMILLION, PURPLE):
+        rgb = ImageColor.getrgb(color)
+        for step in range(SHADES):
+            found += [round(part + (255 - part) * step / (SHADES - 1)) for part in rgb]
+    picture_of_colors = Image.new("P", (1, 1))
+    picture_of_colors.putpalette(found)
+    return picture_of_colors
+
+
 def save(pictures: list[Image.Image]) -> None:
-    """Write the GIF. All frames share the colors of one of them, so that nothing flickers."""
-    palette = pictures[len(pictures) * 4 // 5].quantize(COLORS)
-    first, *others = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures]
+    """Write the GIF. All frames have the same palette, so that nothing flickers."""
+    colors = palette()
+    first, *others = [one.quantize(palette=colors, dither=Image.Dither.NONE) for one in pictures]
     first.save(GIF, save_all=True, append_images=others, duration=int(FRAME * 1000), loop=0, optimize=True)
 
 

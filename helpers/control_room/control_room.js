@@ -5,7 +5,7 @@ const STYLE = `
 .control-room .controls, .control-room .pictures { display: flex; flex-wrap: wrap; gap: 6px 14px; align-items: center; }
 .control-room .pictures { gap: 6px; margin: 6px 0; }
 .control-room button, .control-room select { font: inherit; min-height: 30px; padding: 2px 12px; }
-.control-room button:disabled { opacity: 0.5; }
+.control-room button[aria-disabled="true"] { opacity: 0.5; }
 .control-room label { display: inline-flex; align-items: center; gap: 6px; min-height: 30px; }
 .control-room input[type="range"] { width: 120px; }
 .control-room b { min-width: 1.8em; }
@@ -45,7 +45,9 @@ let views = 0; // The radio buttons of each view need a name of their own.
 function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "control-room";
-  root.dataset.lmSuppressShortcuts = "true"; // A key that is pressed here is not a command of JupyterLab.
+  // A key that is pressed here is not a command of JupyterLab, whose notebook also takes the arrow keys from a slider.
+  root.dataset.lmSuppressShortcuts = "true";
+  root.addEventListener("keydown", (event) => event.stopPropagation());
   root.innerHTML = `<style>${STYLE}</style>${CONTROLS}`;
   const find = (selector) => root.querySelector(selector);
   const named = (name) => find(`[data-do="${name}"]`);
@@ -59,7 +61,7 @@ function render({ model, el }) {
 
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button) send(button.dataset.do);
+    if (button && button.getAttribute("aria-disabled") !== "true") send(button.dataset.do);
   });
   root.addEventListener("input", (event) => {
     const name = event.target.closest("[data-do]").dataset.do;
@@ -68,19 +70,27 @@ function render({ model, el }) {
     send(name, value);
   });
 
+  const drawn = {}; // what each picture shows now
+  function draw(name, inside) {
+    if (drawn[name] === inside) return;
+    drawn[name] = inside;
+    drawings[name].children[1].innerHTML = inside;
+  }
+
   function update() {
     const frame = model.get("frame");
-    named("start").disabled = !frame.may_start;
-    named("stop").disabled = named("pause").disabled = !["running", "paused"].includes(frame.state);
+    const runs = ["running", "paused"].includes(frame.state);
+    const usable = { start: frame.may_start, pause: runs, stop: runs, kill: runs && frame.engine === "processes" };
+    // A button that cannot be used keeps the focus. With `disabled` it would lose it, and a keyboard user his place.
+    for (const [name, can] of Object.entries(usable)) named(name).setAttribute("aria-disabled", !can);
     named("pause").textContent = frame.state === "paused" ? "Resume" : "Pause";
-    named("kill").disabled = frame.engine !== "processes" || named("stop").disabled;
     named("kill").title = frame.engine === "processes" ? "" : "A thread cannot be killed: choose processes";
     named("engine").disabled = !frame.may_start;
     named("engine").value = frame.engine;
     for (const [name, value] of [["workers", frame.min_workers], ["max_workers", frame.max_workers], ["rate", frame.rate]])
       setRange(named(name), value);
     named("mode").querySelector(`[value="${frame.mode}"]`).checked = true;
-    for (const [name, inside] of Object.entries(frame.pictures)) drawings[name].children[1].innerHTML = inside;
+    for (const [name, inside] of Object.entries(frame.pictures)) draw(name, inside);
     move(drawings.flow.lastElementChild, frame.moves);
     find(".alert").dataset.state = frame.alert;
     find(".alert").textContent = frame.alert_words;

@@ -4,7 +4,7 @@ from collections import deque
 from typing import NamedTuple
 
 WINDOW = 30.0  # seconds that the charts show
-EVERY = 0.2  # seconds between two points of a chart
+EVERY = 0.25  # seconds between two points of a chart
 OVER = 1.0  # seconds over which the throughput is averaged
 
 
