@@ -15,6 +15,7 @@ from helpers.exercises import (
     Verdict,
     basic_pool,
     best_practices,
+    capacity,
     choosing,
     common_mistakes,
     dynamic_pool,
@@ -573,11 +574,49 @@ def test_a_batch_is_whole_and_no_larger_than_it_must_be(answer, why):
     assert why in engines.check_batch_size(answer).why
 
 
+def test_laws_give_a_hint_and_not_the_answer():
+    right = {case: law for case, (law, _) in capacity.HINTS.items()}
+    assert capacity.check_laws(right).right
+    assert {law for law, _ in capacity.HINTS.values()} == set(capacity.LAWS)
+    for case, (law, hint) in capacity.HINTS.items():
+        wrong = capacity.check_laws({**right, case: "limit" if law != "limit" else "USL"})
+        assert not wrong.right and hint in wrong.why and law.lower() not in hint.lower()
+    assert "has no answer so far" in capacity.check_laws({}).why
+    assert "the answer is one of limit, " in capacity.check_laws(dict.fromkeys(right, "Little")).why
+    assert "a dict is wanted" in capacity.check_laws(None).why
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda wait, service, workers: wait / service * workers, "13.333333333333334, and 13 is expected"),
+        (lambda wait, service, workers: ceil(wait * workers / service), "14, and 13 is expected"),
+        (lambda wait, service, workers: wait // service, "5, and 20 is expected"),
+        (lambda wait, service, workers: wait // service * workers, "12, and 13 is expected"),
+    ],
+)
+def test_a_queue_size_counts_all_workers_and_is_rounded_down_at_the_end(answer, why):
+    assert why in capacity.check_queue_size(answer).why
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda service, shared, places: places, "1, and 10 is expected"),
+        (lambda service, shared, places: round(places * service / shared), "2, and 3 is expected"),
+        (lambda service, shared, places: ceil(service / shared), "1, and 25 is expected"),
+        (lambda service, shared, places: places * ceil(service / shared), "32, and 27 is expected"),
+    ],
+)
+def test_the_best_number_of_workers_counts_places_and_is_rounded_up(answer, why):
+    assert why in capacity.check_best_workers(answer).why
+
+
 # What belongs to the reader
 
 
 MODULES = [basic_pool, best_practices, choosing, common_mistakes, dynamic_pool, email_pool, image_pool]
-MODULES += [engines, retrying_pool, start_here, unbounded]
+MODULES += [capacity, engines, retrying_pool, start_here, unbounded]
 CHECKS = [getattr(module, name) for module in MODULES for name in vars(module) if name.startswith("check_")]
 
 
@@ -594,7 +633,7 @@ ODD_ANSWERS = {
     "a function that returns a tuple of them": lambda: lambda *args: (hostile.Hostile(), hostile.Hostile()),
     "a dictionary of them": lambda: {
         word: hostile.Hostile()
-        for word in [*start_here.KITCHEN, *choosing.HINTS, *common_mistakes.HINTS, *engines.HINTS]
+        for word in [*start_here.KITCHEN, *choosing.HINTS, *common_mistakes.HINTS, *engines.HINTS, *capacity.HINTS]
     },
     "an error without words": lambda: raises(hostile.HostileError()),
     "an error of millions of characters": lambda: raises(hostile.LongError()),
