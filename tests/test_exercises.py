@@ -16,6 +16,7 @@ from helpers.exercises import (
     basic_pool,
     best_practices,
     beyond_one_machine,
+    capacity,
     choosing,
     common_mistakes,
     dynamic_pool,
@@ -686,6 +687,44 @@ def test_an_alert_fires_after_the_condition_held_without_a_break(answer, why):
     assert why in monitoring.check_fires(answer).why
 
 
+def test_laws_give_a_hint_and_not_the_answer():
+    right = {case: law for case, (law, _) in capacity.HINTS.items()}
+    assert capacity.check_laws(right).right
+    assert {law for law, _ in capacity.HINTS.values()} == set(capacity.LAWS)
+    for case, (law, hint) in capacity.HINTS.items():
+        wrong = capacity.check_laws({**right, case: "limit" if law != "limit" else "USL"})
+        assert not wrong.right and hint in wrong.why and law.lower() not in hint.lower()
+    assert "has no answer so far" in capacity.check_laws({}).why
+    assert "the answer is one of limit, " in capacity.check_laws(dict.fromkeys(right, "Little")).why
+    assert "a dict is wanted" in capacity.check_laws(None).why
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda wait, service, workers: wait / service * workers, "13.333333333333334, and 13 is expected"),
+        (lambda wait, service, workers: ceil(wait * workers / service), "14, and 13 is expected"),
+        (lambda wait, service, workers: wait // service, "5, and 20 is expected"),
+        (lambda wait, service, workers: wait // service * workers, "12, and 13 is expected"),
+    ],
+)
+def test_a_queue_size_counts_all_workers_and_is_rounded_down_at_the_end(answer, why):
+    assert why in capacity.check_queue_size(answer).why
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda service, shared, places: places, "1, and 10 is expected"),
+        (lambda service, shared, places: round(places * service / shared), "2, and 3 is expected"),
+        (lambda service, shared, places: ceil(service / shared), "1, and 25 is expected"),
+        (lambda service, shared, places: places * ceil(service / shared), "32, and 27 is expected"),
+    ],
+)
+def test_the_best_number_of_workers_counts_places_and_is_rounded_up(answer, why):
+    assert why in capacity.check_best_workers(answer).why
+
+
 # Objects of the reader
 
 
@@ -699,7 +738,7 @@ MODULES = [
     email_pool,
     image_pool,
 ]
-MODULES += [engines, monitoring, retrying_pool, start_here, unbounded]
+MODULES += [capacity, engines, monitoring, retrying_pool, start_here, unbounded]
 CHECKS = [getattr(module, name) for module in MODULES for name in vars(module) if name.startswith("check_")]
 
 
@@ -710,7 +749,7 @@ def raises(error):
     return answer
 
 
-WITH_HINTS = (choosing, common_mistakes, engines, monitoring, beyond_one_machine)
+WITH_HINTS = (capacity, choosing, common_mistakes, engines, monitoring, beyond_one_machine)
 ODD_ANSWERS = {
     "a hostile object": hostile.Hostile,
     "a function that returns one": lambda: lambda *args: hostile.Hostile(),

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from helpers.charts.panels import row_of_panels
-from helpers.charts.style import BLUE, ORANGE, VERMILLION, label_of, need, numbers, positive, styled
+from helpers.charts.style import BLUE, ORANGE, VERMILLION, label_of, need, numbers, plain, positive, styled
 from helpers.charts.timelines import steps
 from helpers.measure.words import describe
 
@@ -62,12 +62,13 @@ def in_pool(table: pd.DataFrame, begin: float, seconds: float) -> "pd.Series[flo
 
 def draw_panel(panel: Axes, name: str, share: "pd.Series[float]", seconds: float, top: float) -> None:
     """Draw one pool, and fill the part in which jobs wait."""
-    times, values = share.index.tolist(), share.tolist()
+    times, values = [1e3 * moment for moment in share.index], share.tolist()
     filled: dict[str, Any] = {"step": "post", "color": ORANGE, "alpha": 0.7, "linewidth": 0, "label": "_waiting"}
     panel.fill_between(times, 1.0, values, where=[value > 1 for value in values], **filled)
     panel.step(times, values, where="post", color=BLUE, linewidth=1.5, label=name)
     panel.axhline(1.0, color=VERMILLION, linestyle=(0, (6, 2)), linewidth=1.6, label="_all busy")
-    panel.set(xlim=(0, seconds), ylim=(0, top), xlabel="Time (s)")
+    panel.set(xlim=(0, 1e3 * seconds), ylim=(0, top), xlabel="Time (ms)")
+    panel.xaxis.set_major_formatter(FuncFormatter(plain))
     panel.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0))
     panel.grid(True)
     panel.set_title(name, fontsize=10.5, fontweight="normal", loc="left", pad=6)

@@ -41,7 +41,7 @@ def predictions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     Args:
         table: columns load (a name), workers, throughput and predicted (both in jobs/s), best (the predicted number
-            of workers); one row per run.
+            of workers, which may be a fraction); one row per run.
 
     Raises ValueError for a missing column, an empty table, a number that is not more than 0, or more than three loads.
     """
@@ -68,7 +68,8 @@ def draw_panel(panel: Axes, name: str, part: pd.DataFrame, top: float) -> list[A
     """Draw one load, and return the lines for the legend."""
     best, most = float(part["best"].iloc[0]), float(part["workers"].max())
     panel.axvline(best, color=VERMILLION, linestyle=(0, (3, 2)), linewidth=1.8, label="_best", zorder=1)
-    panel.annotate(f"predicted: {best:,g}", (best, 0), (5, 5), textcoords="offset points", va="bottom", fontsize=9.5)
+    words: dict[str, Any] = {"xytext": (5, -3), "textcoords": "offset points", "va": "top", "fontsize": 9.5}
+    panel.annotate(f"predicted: {best:,.0f}", (best, top), **words)
     predicted = part.groupby("workers")["predicted"].first()
     counts, shares = [0.0, *predicted.index.tolist()], [0.0, *predicted.tolist()]
     if best < most and best not in counts:  # the corner of the line

@@ -67,4 +67,5 @@ def name_line(ax: Axes, rows: pd.DataFrame, name: str, height: float) -> None:
     reached = rows[rows["wait"] >= height]
     at = rows.iloc[-1] if reached.empty else reached.iloc[0]
     place = float(at["utilization"]), 1e3 * float(at["wait"])
-    ax.annotate(name, place, (-6, 0), textcoords="offset points", ha="right", va="center")
+    back = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # so that the line of `mark` does not cross the name
+    ax.annotate(name, place, (-6, 0), textcoords="offset points", ha="right", va="center", bbox=back)
