@@ -1,4 +1,4 @@
-"""How many jobs wait in the queue while more and more jobs are submitted."""
+"""The number of jobs in the queue while jobs are submitted."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ def depths(runs: Mapping[str, Sequence[int]], *, ax: Axes | None = None) -> Axes
     """Draw the number of jobs in the queue after each submit, a line per run.
 
     Args:
-        runs: the depths under the names of their runs, at most four; the n-th is the depth after the n-th submit.
+        runs: maps the name of each run to its depths; at most four runs. The n-th depth follows the n-th submit.
 
     Raises TypeError if `runs` is not a mapping, ValueError for no run, too many, an empty one, or a bad depth.
     """
@@ -31,10 +31,12 @@ def depths(runs: Mapping[str, Sequence[int]], *, ax: Axes | None = None) -> Axes
         ends = []
         for (name, found), look in zip(runs.items(), LOOKS, strict=False):
             style: dict[str, Any] = {"color": look.colour, "linestyle": look.line, "linewidth": 2.2}
-            ends += axes.plot(range(1, len(found) + 1), list(found), label=label_of(name, 40), **style)
+            submits = range(1, len(found) + 1)
+            ends += axes.step(submits, list(found), where="post", label=label_of(name, 40), **style)
         axes.set(title="Jobs in the queue", xlabel="Jobs submitted so far", ylabel="Jobs waiting in the queue")
         axes.set_xlim(0, max(len(found) for found in runs.values()))
-        axes.set_ylim(0, 1.1 * max(1, *(max(found) for found in runs.values())))
+        top = max(1, *(max(found) for found in runs.values()))
+        axes.set_ylim(-0.04 * top, 1.1 * top)  # an empty queue is a line above the axis
         whole_numbers(axes.xaxis)
         whole_numbers(axes.yaxis)
         axes.grid(True)

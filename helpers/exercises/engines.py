@@ -7,7 +7,7 @@ from helpers.exercises.verdict import Verdict, expect, never_raises
 from helpers.pools.words import describe
 
 ENDS = ("value", "its own error", "TypeError", "WorkerDied", "JobTimedOut", "no pool")
-HINTS = {  # what happens, how it ends, and a question that leads to it
+HINTS = {  # for each case: how the job ends, and a question that leads to the answer
     "the handler raises ZeroDivisionError": ("its own error", "which error came back for the job 'many' in section 3?"),
     "the handler prints a line": ("value", "does a line of text fail a job in section 3?"),
     "the handler calls os._exit(1)": ("WorkerDied", "can a process send a reply after its end?"),
@@ -19,7 +19,7 @@ HINTS = {  # what happens, how it ends, and a question that leads to it
 
 @never_raises
 def check_ends(answer: Any) -> Verdict:
-    """How a job ends in a pool with `engine=Processes(timeout=1)`, for each of six things that can happen."""
+    """Check the dictionary that says for six cases how a job ends in a pool with `engine=Processes(timeout=1)`."""
     if not isinstance(answer, Mapping):
         return Verdict(False, f"a dict is wanted, not {describe(answer)}")
     for case, (end, hint) in HINTS.items():
@@ -35,7 +35,7 @@ def check_ends(answer: Any) -> Verdict:
 
 @never_raises
 def check_speedup(answer: Any) -> Verdict:
-    """speedup(compute_ms, trip_ms, processes, cores): how many times as fast as a loop the processes can be at best."""
+    """Check speedup(compute_ms, trip_ms, processes, cores): the maximum speed of the processes relative to a loop."""
     cases = [
         ((10, 0, 2, 2), 2.0),
         ((10, 10, 2, 2), 1.0),
@@ -48,7 +48,7 @@ def check_speedup(answer: Any) -> Verdict:
 
 @never_raises
 def check_batch_size(answer: Any) -> Verdict:
-    """batch_size(compute_ms, trip_ms, share): the smallest batch whose trip takes at most `share` of its time."""
+    """Check batch_size(compute_ms, trip_ms, share): the smallest batch whose trip takes at most `share` of its time."""
     cases = [
         ((0.5, 1.0, 0.5), 2),
         ((0.25, 1.5, 0.25), 18),
