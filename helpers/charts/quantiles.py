@@ -20,7 +20,7 @@ def histogram_view(
     estimate: float,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the share of jobs that took at most so long: the true curve, and the line that a histogram's buckets give.
+    """Draw the share of jobs that took at most a certain time: the true curve, and the line that the buckets give.
 
     Args:
         seconds:   the service time of each job.
@@ -55,7 +55,11 @@ def histogram_view(
             axes.vlines(at, 0, share, color=color, linestyle=":", linewidth=1.8, label=f"_{words}")
             place: dict[str, Any] = {"textcoords": "offset points", "rotation": 90, "ha": "left", "va": "bottom"}
             axes.annotate(f"{words}: {at:.2f} s", (at, 0.03), (4, 0), color=INK, **place)
-        axes.set(title="Quantiles from buckets", xlabel="Service time (s)", ylabel="Jobs that took at most so long")
+        axes.set(
+            title="Quantiles from buckets",
+            xlabel="Service time (s)",
+            ylabel="Share of jobs that took at most this long",
+        )
         axes.set(xlim=(0, right), ylim=(0, 1.05))
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         axes.grid(True)
