@@ -1,4 +1,4 @@
-# `make` alone lists the targets. Paths are relative, so that a checkout in a folder with spaces works too.
+# `make` without a target lists the targets. Paths are relative, so that folders with spaces in their names work too.
 PYTHON ?= python3
 BIN := .venv/bin
 FIRST := /lab/tree/notebooks/00_start_here.ipynb
@@ -6,12 +6,12 @@ FIRST := /lab/tree/notebooks/00_start_here.ipynb
 help:
 	@echo "make lab         open the series in JupyterLab (sets up .venv first)"
 	@echo "make test        check everything: style, types, tests, every notebook's outputs"
-	@echo "make test-all    the long tests too, and all of it on each supported Python that is installed"
-	@echo "make execute     run every notebook from top to bottom and write its outputs back"
-	@echo "make bench       the long measurements, written to benchmarks/"
-	@echo "make pages       the series as web pages that can be published, in pages/"
-	@echo "make rehearse    run every notebook once without a network, as a class would; what is missing"
-	@echo "make wheelhouse  all that must be installed, in wheelhouse/, for machines without a network"
+	@echo "make test-all    also run the long tests, and test on each supported Python that is installed"
+	@echo "make execute     run every notebook from top to bottom and write its outputs to the file"
+	@echo "make bench       run the long measurements and write their results to benchmarks/"
+	@echo "make pages       build web pages of the series, in pages/"
+	@echo "make rehearse    before a class: run every notebook without a network, and list what is missing"
+	@echo "make wheelhouse  download all packages to wheelhouse/, for machines without a network"
 
 lab: .venv/.ready
 	JUPYTER_CONFIG_PATH="tools/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
@@ -21,7 +21,7 @@ test: .venv/.ready-dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not long"
 	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval notebooks
 
 test-all: test
@@ -34,14 +34,14 @@ execute: .venv/.ready-dev
 bench: .venv/.ready-dev
 	$(BIN)/python -m benchmarks
 
-# REPOSITORY=https://...: where links to source files lead. The default is [project.urls] in pyproject.toml.
+# REPOSITORY=https://...: the target of links to source files. The default is [project.urls] in pyproject.toml.
 pages: .venv/.ready-pages
 	$(BIN)/python tools/pages.py $(if $(REPOSITORY),--repository "$(REPOSITORY)")
 
 rehearse: .venv/.ready
 	$(BIN)/python tools/rehearse.py
 
-# FOR="linux macos windows": for those machines too. From there on: make lab WHEELS=wheelhouse
+# FOR="linux macos windows": packages for these platforms. To install from the folder: make lab WHEELS=wheelhouse
 wheelhouse:
 	PYTHON="$(PYTHON)" sh tools/wheelhouse.sh wheelhouse $(FOR)
 

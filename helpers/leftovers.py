@@ -1,24 +1,24 @@
-"""What a notebook or a test must not leave behind: a thread of a pool, a child process, an open socket."""
+"""Find what a notebook or a test has left behind: threads of a pool, child processes, and open sockets."""
 
 import threading
 from typing import Any
 
 import psutil
 
-# What the names of the series' threads have in them.
-OURS = ("-worker-", "-scaling", "-retries", "unbounded-", "live-crew")
-TRACKER = "multiprocessing.resource_tracker"  # in the command line of the one child process that Python keeps
-# A connection that is still open at this end; CLOSE_WAIT: only the other end has closed it.
+# The names of the series' threads contain one of these.
+OURS = ("-worker-", "-scaling", "-retries", "unbounded-", "control-room")
+TRACKER = "multiprocessing.resource_tracker"  # in the command line of a child process that Python keeps until its end
+# The states of a connection that this process has not closed. CLOSE_WAIT: only the other end has closed it.
 OPEN = (psutil.CONN_ESTABLISHED, psutil.CONN_CLOSE_WAIT)
 
 
 def listening_ports() -> frozenset[int]:
-    """The ports on which this process listens. A notebook's kernel has some of its own, to talk to JupyterLab."""
+    """Return the ports on which this process listens. A notebook's kernel listens on some, to talk to JupyterLab."""
     return _listening(psutil.Process().net_connections("inet"))
 
 
 def leftovers(known_ports: frozenset[int] = frozenset()) -> list[str]:
-    """What is there now, in words, but for `known_ports`; empty if nothing is."""
+    """Return a description of each thread, child process, and socket that is left; `known_ports` are left out."""
     threads = [t.name for t in threading.enumerate() if any(name in t.name for name in OURS)]
     process = psutil.Process()
     children = [f"child process {c.name()}" for c in process.children(recursive=True) if _lives(c)]
@@ -32,17 +32,18 @@ def _listening(sockets: list[Any]) -> frozenset[int]:
 
 
 def _begun(sockets: list[Any]) -> list[str]:
-    """The connections that this process has begun and not closed: to a database, a mail server, an API."""
-    # Not begun by us: what came in at a port of ours. Nor, on Windows, the two ends with which a program wakes itself.
+    """Return the connections that this process has opened and not closed: to a database, a mail server, or an API."""
+    # Left out: connections that others opened to a port of this process, and, on Windows, pairs of sockets whose two
+    # ends are both in this process. A program wakes its event loop with such a pair.
     own, ends = _listening(sockets), {s.laddr for s in sockets}
     begun = [s for s in sockets if s.raddr and s.laddr.port not in own and s.raddr not in ends]
     return [f"connection to port {s.raddr.port}" for s in begun if s.status in OPEN]
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Return whether a child process is one that somebody forgot to end.
+    """Return whether a child process runs that should have been ended.
 
-    Python's resource tracker is not: `multiprocessing` starts it once, and it ends with the program.
+    This is never Python's resource tracker, which `multiprocessing` starts once and which ends with the program.
     """
     try:
         if TRACKER in " ".join(process.cmdline()):

@@ -17,33 +17,33 @@ from matplotlib.axes import Axes
 
 from helpers import charts
 
-WIDEST = 720  # pixels of the page: a chart is as wide as the room there is, up to this
+WIDEST = 720  # pixels on the page: a picture is as wide as the page, but not wider than this
 
 
 class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no type hints
-    """The controls in a row that wraps in a narrow window, and below them the picture.
+    """A row of controls, which wraps in a narrow window, and a picture below it.
 
     Args:
-        controls: the widgets to use.
-        caption:  a sentence that says what there is to use and to see. It is the alternative text of the picture, and
-                  it is compared when the notebook is tested.
+        controls: the widgets in the row.
+        caption:  a sentence that describes the controls and the picture. It is the alternative text of the picture, and
+                  the notebook's test compares it.
     """
 
     def __init__(self, controls: Sequence[widgets.Widget], caption: str) -> None:
         row = widgets.HBox(list(controls), layout=widgets.Layout(flex_flow="row wrap"))
-        # An image without a value would show as a broken one, so it takes no room until `show` is called.
+        # A browser shows an image without a value as a broken image, so it is hidden until `show` is called.
         hidden = widgets.Layout(width="100%", max_width=f"{WIDEST}px", display="none")
         self.picture = widgets.Image(format="png", layout=hidden)
         self.caption = caption
         super().__init__([row, self.picture])
 
-    def show(self, ax: Axes, *, tight: bool = True) -> None:
-        """Replace the picture by the chart of `ax`, and close that. `tight` as in `charts.png`."""
-        self.picture.value = charts.png(ax, self.caption, tight=tight)
+    def show(self, ax: Axes) -> None:
+        """Replace the picture with the chart of `ax`, and close its figure."""
+        self.picture.value = charts.png(ax, self.caption)
         self.picture.layout.display = None
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widgets for a notebook with a kernel; the picture and the caption for everything else."""
+        """Return the widgets, for a notebook with a kernel, and the picture and the caption, for everything else."""
         data = super()._repr_mimebundle_(**options) | {"text/plain": self.caption}
         if self.picture.value:
             data["image/png"] = b64encode(self.picture.value).decode()

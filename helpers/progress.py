@@ -1,9 +1,9 @@
-"""Progress while a pool works: a bar in a notebook, a plain line now and then everywhere else.
+"""Show the progress of a pool: as a bar in a notebook, and as lines of text everywhere else.
 
     for result in progress(sender.stream(jobs), sender, total=100):
         ...
 
-A pool itself prints nothing: who watches is the business of whoever reads its results.
+A pool itself prints nothing. The code that reads its results decides what to show.
 """
 
 import sys
@@ -21,7 +21,7 @@ from helpers.pools.words import describe
 Job = TypeVar("Job")
 Value = TypeVar("Value")
 
-EVERY = 0.5  # seconds between two lines, or two looks of the bar at the counts
+EVERY = 0.5  # seconds between two lines, or between two updates of the counts in the bar
 
 
 def progress(
@@ -31,14 +31,15 @@ def progress(
     total: int | None = None,
     file: TextIO | None = None,
 ) -> Generator[Result[Job, Value], None, None]:
-    """Yield `results` on, and show how many have come, of `total` if that is known, and what became of them.
+    """Yield the results unchanged, and show how many there are so far, out of `total` if it is given, by outcome.
 
-    In a notebook it is tqdm's bar, which goes when all is done; else a line to `file` (default: stderr) at most every
-    half second. Both leave a last line (the notebook's on stdout), also if the loop is left early.
+    In a notebook, this shows a bar of tqdm, which is removed at the end. Elsewhere, it writes a line to `file`, or to
+    stderr, at most every half second. Both write a last line at the end, also if the loop is left early. In a notebook
+    this line goes to stdout.
 
-    Raises TypeError or ValueError, at once, for an argument that is not what its name says.
+    The call itself, not the first `next`, raises TypeError or ValueError for a bad argument.
     """
-    if not issubclass(type(results), Generator):  # isinstance() may run the argument's own code
+    if not issubclass(type(results), Generator):  # isinstance() can run the argument's own code
         raise TypeError(f"results must be a generator, as stream() and results() give one, not {describe(results)}")
     if not issubclass(type(pool), WorkerPool):
         raise TypeError(f"pool must be the pool whose results these are, not {describe(pool)}")
@@ -73,19 +74,22 @@ def _watched(
         finally:
             if bar is not None:
                 bar.close()
-            # A bar lives only as long as its kernel; the line stays in the saved notebook.
+            # The bar exists only while the kernel runs. The line is part of the saved notebook.
             _line(file or (sys.stderr if bar is None else sys.stdout), read, total, pool.stats())
 
 
 def in_notebook() -> bool:
-    """True in a Jupyter kernel."""
+    """Return whether this is a Jupyter kernel."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and "IPKernelApp" in shell.config
 
 
 def outcome_counts(stats: PoolStats) -> dict[str, int]:
-    """What became of the jobs so far, in the pool's own words: {"sent": 95, "failed": 5}; only failed may be 0."""
+    """Return the outcomes so far, in the terms of the pool, such as {"sent": 95, "failed": 5}.
+
+    Apart from succeeded (or sent) and failed, outcomes with a count of 0 are left out.
+    """
     good = "sent" if hasattr(stats, "sent") else "succeeded"
     counts = {good: stats.succeeded, "failed": stats.failed, "unknown": stats.unknown, "cancelled": stats.cancelled}
     return {name: count for name, count in counts.items() if count or name in (good, "failed")}
@@ -94,8 +98,9 @@ def outcome_counts(stats: PoolStats) -> dict[str, int]:
 def _bar(total: int | None) -> "tqdm[Any]":
     from tqdm.notebook import tqdm as notebook_bar  # needs ipywidgets, which a plain script may not have
 
-    # tqdm's own lock is one between processes, for which multiprocessing starts a process that stays: its resource
-    # tracker (on macOS and Windows, and on Linux since Python 3.14). All bars of a pool are in one process.
+    # The default lock of tqdm works between processes. For such a lock multiprocessing starts its resource tracker (on
+    # macOS, and on Linux since Python 3.14), a process that then stays. All bars of a pool are in one process, so a
+    # thread lock is enough.
     if not hasattr(notebook_bar, "_lock"):
         notebook_bar.set_lock(RLock())
     return notebook_bar(total=total, unit=" jobs", leave=False)

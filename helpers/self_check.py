@@ -1,4 +1,4 @@
-"""Is this machine ready for the series? A table of yes and no, for notebook 00."""
+"""Check whether this machine is ready for the series. Notebook 00 shows the result as a table."""
 
 import importlib
 import os
@@ -91,7 +91,7 @@ CHECKS: dict[str, Callable[[], str]] = {
 
 
 def self_check() -> pd.DataFrame:
-    """Return one row per check: check, ready ("yes" or "no"), found (what was seen, or the error). Raises nothing."""
+    """Return a table with one row per check: check, ready ("yes" or "no"), and found (the finding, or the error)."""
     rows = []
     for name, check in CHECKS.items():
         try:

@@ -1,7 +1,7 @@
-"""Functions that a notebook gives to other processes.
+"""Functions that notebooks run in other processes.
 
-A child process finds a function by the name of its module. A function from a cell of a notebook has no such module, so
-a function for other processes must be in a file.
+A child process imports a function by the name of its module. A function from a notebook cell is in no module that can
+be imported, so a function for other processes must be in a file.
 """
 
 import os
@@ -13,7 +13,7 @@ from helpers.pools import current_worker
 
 
 def count_primes(limit: int) -> int:
-    """Return how many primes are less than `limit`. It computes in Python code only, and it is slow on purpose."""
+    """Return the number of primes less than `limit`. It is pure Python code, and it is slow on purpose."""
     count = 0
     for number in range(2, limit):
         if all(number % divisor for divisor in range(2, int(number**0.5) + 1)):
@@ -22,18 +22,18 @@ def count_primes(limit: int) -> int:
 
 
 def count_primes_aloud(limit: int) -> int:
-    """Print a line, and then do the same as `count_primes`."""
+    """Print a line, and then return `count_primes(limit)`."""
     print("Working", flush=True)
     return count_primes(limit)
 
 
 def length_of(data: bytes) -> int:
-    """Return the number of bytes. So a job can be large, and its result is small."""
+    """Return the number of bytes: a handler for large jobs with a small result."""
     return len(data)
 
 
 def crash_at_7(number: int) -> int:
-    """Return the number after 20 ms. But the number 7 ends the whole process at once, as a bug in C code can do."""
+    """Return the number after 20 ms. The number 7 ends the whole process at once, like a crash in C code."""
     if number == 7:
         os._exit(3)
     time.sleep(0.02)
@@ -41,7 +41,7 @@ def crash_at_7(number: int) -> int:
 
 
 def hang_at_7(number: int) -> int:
-    """Return the number after 20 ms. But the number 7 takes 3 seconds, which stands for a handler that hangs."""
+    """Return the number after 20 ms. The number 7 takes 3 s, like a handler that hangs."""
     time.sleep(3 if number == 7 else 0.02)
     return number
 

@@ -1,4 +1,4 @@
-"""A module that can be imported only once: the process that has set the variable. A child's import fails."""
+"""A module that only the process whose id is in BROKEN_HANDLERS can import. In its child processes the import fails."""
 
 import os
 

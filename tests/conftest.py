@@ -1,7 +1,8 @@
-"""Every test leaves the house as it found it: no live thread of a pool, no child process, no listening socket."""
+"""After every test, check that no thread of a pool, no child process, and no listening socket is left."""
 
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -13,31 +14,38 @@ from hypothesis import HealthCheck, settings
 from helpers.leftovers import leftovers
 from helpers.services.environment import PROXIES
 
-# The tests start many processes and clients, and compare what these say: the settings of the shell are not for them.
+# The tests start many processes and clients, and compare their outputs. Settings of the shell would change these.
 for name in [name for name in os.environ if name.startswith("PG") or name.upper() in PROXIES]:
     del os.environ[name]
 for name in ("PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONDEVMODE", "TZ"):
     os.environ.pop(name, None)
 
-# Started in the background of a script (`make test &`) we ignore Ctrl-C, and so would children that tests send it to.
+# A process that a script starts in the background (`make test &`) ignores Ctrl-C, and so would its child processes, to
+# which some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No test is judged by how fast the machine was, those that Hypothesis makes up included.
+# No test, including those that Hypothesis generates, depends on the speed of the machine.
 settings.register_profile("series", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("series")
 
-# Of all that tests/test_chaos.py draws; a run can be had again with the seed of its header.
+# The seed of all random choices in tests/test_chaos.py. The header of a run prints it, so that the run can be repeated.
 CHAOS_SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**9))
-SLOW = 20.0  # seconds until a wait in a test is given up; passing tests never wait that long
+os.environ["CHAOS_SEED"] = str(CHAOS_SEED)  # the processes among which pytest-xdist divides the tests share one seed
+SLOW = 20.0  # seconds after which a wait in a test fails; passing tests never wait that long
 
 
 def pytest_report_header() -> str:
     return f"CHAOS_SEED={CHAOS_SEED}"
 
 
+def id_of(value: object) -> str:
+    """The start of the value's repr without addresses, so that each process of pytest-xdist gives a test one name."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))[:40]
+
+
 def wait_until(condition, seconds: float = SLOW) -> None:
-    """Poll until condition() is true. Fails the test if it is not in time."""
+    """Poll until condition() is true. Fail the test if that takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not true within {seconds} s: {condition}"
@@ -45,7 +53,7 @@ def wait_until(condition, seconds: float = SLOW) -> None:
 
 
 def new_threads(before: Collection[threading.Thread]) -> list[threading.Thread]:
-    """The threads that run now and did not run `before`. A count would also change when an older thread ends."""
+    """Return the threads that run now and did not run `before`. A count would also change when an older thread ends."""
     return [thread for thread in threading.enumerate() if thread not in before]
 
 

@@ -1,9 +1,10 @@
-"""CPython's own tests of executors, run against `PoolExecutor` over one kind of pool: a script for Python 3.13 and up.
+"""Run CPython's own tests of executors against `PoolExecutor` over one kind of pool. For Python 3.13 and newer.
 
     python3.13 tests/cpython_executor_tests.py DynamicPool
 
-They are taken from the interpreter that runs this (`test.test_concurrent_futures`), as they are. Two of them start a
-program that says `from concurrent.futures import NAME`: there the name is made known first, and nothing else changed.
+The tests are those of the interpreter that runs the script (`test.test_concurrent_futures`), without changes. Two of
+them start a program that contains `from concurrent.futures import NAME`. For these, the script adds the name to
+`concurrent.futures` in that program.
 """
 
 import sys
@@ -44,9 +45,9 @@ concurrent.futures.__getattr__ = known
 
 
 def tests(kind: str) -> unittest.TestSuite:
-    """Their tests, 29 in Python 3.13, for PoolExecutor over the pool of that name."""
+    """Return CPython's tests, 29 in Python 3.13, for PoolExecutor over the pool with this name."""
 
-    # What retries is told not to here: a function that fails after 1.5 s would be done long after the test expects it.
+    # CPython's tests do not raise it, so nothing is retried. With retries, a failing function would end too late.
     policy = {"policy": pools.RetryPolicy(retry_on=ConnectionError)} if "Retrying" in kind else {}
 
     class Executor(pools.PoolExecutor):

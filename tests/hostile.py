@@ -1,6 +1,6 @@
-"""Objects of a user that raise from whatever they are asked, for tests of what must not ask them.
+"""Objects whose methods raise, for tests of code that must not call the methods of a user's objects.
 
-Never make one a parameter of a test: pytest would call its methods.
+Never make such an object a parameter of a test, because pytest would call its methods.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Hostile:
-    """Raises from every method that printing, comparing, hashing, or a table could call."""
+    """Raises from every method that a print, a comparison, a hash, or a table could call."""
 
     def _raise(self, *args: Any, **options: Any) -> Any:
         raise ZeroDivisionError("a method of the user's object was called")
@@ -21,7 +21,7 @@ class Hostile:
 
 
 class HostileError(Exception):
-    """An error that cannot be put into words."""
+    """An error that cannot be converted to text."""
 
     def __str__(self) -> str:
         raise ZeroDivisionError
@@ -30,7 +30,7 @@ class HostileError(Exception):
 
 
 class QuittingError(Exception):
-    """An error whose text ends the program."""
+    """An error whose `__str__` raises SystemExit."""
 
     def __str__(self) -> str:
         raise SystemExit(3)
@@ -48,7 +48,7 @@ class Meta(type):
 
 
 class NamelessError(Exception, metaclass=Meta):
-    """An error of such a class."""
+    """An error whose class has no readable name."""
 
 
 class LongError(Exception):
@@ -62,7 +62,7 @@ ERRORS = (HostileError, QuittingError, NamelessError, LongError)
 
 
 def odd_jobs() -> list[Any]:
-    """Jobs that a table may take for something else than one value."""
+    """Return jobs that a table could mistake for something other than a single value."""
     return [
         Hostile(),
         [1, 2],

@@ -1,18 +1,18 @@
-"""All that the tests know of the inside of a pool. `tests/README.md` lists it too.
+"""The only functions through which tests use private parts of a pool. `tests/README.md` lists them too.
 
-A test that must see more than the contract, because it forces a race or a moment, reaches in through these functions
-only. So a change of the pools' parts changes this file, and not the tests.
+Tests that force a race or an exact moment need more than the public names of a pool. They use these functions, so that
+a change of the private parts of the pools changes this file and not the tests.
 """
 
 from contextlib import contextmanager
 
 from helpers.pools import closing, intake, interrupts, parker, reading
 
-SLICE = parker.SLICE  # the longest single wait, seconds
+SLICE = parker.SLICE  # seconds: the longest single wait
 
 
 def state_of(pool):
-    """The one state that all parts of the pool share."""
+    """Return the state that all parts of the pool share."""
     return pool._state
 
 
@@ -21,23 +21,23 @@ def crew_of(pool):
 
 
 def loop_of(pool):
-    """What the workers of the pool do."""
+    """Return the loop that the workers of the pool run."""
     return pool._crew.work.__self__
 
 
 def workers_of(pool):
-    """The workers by their number."""
+    """Return the workers by number."""
     return {worker.number: worker for worker in pool._crew.members}
 
 
 def set_slice(monkeypatch, seconds):
-    """Make the longest single wait of every part that long."""
+    """Set the longest single wait of every part of the pools."""
     for module in (closing, interrupts, intake, parker, reading):
         monkeypatch.setattr(module, "SLICE", seconds)
 
 
 def interrupted_wait(monkeypatch):
-    """The next wait in a shutdown ends with the KeyboardInterrupt of a Stop button."""
+    """Make the next wait in a shutdown raise KeyboardInterrupt, as a Stop button does."""
 
     def wait(closing, until):
         raise KeyboardInterrupt
@@ -46,7 +46,7 @@ def interrupted_wait(monkeypatch):
 
 
 def outlet_of(pool):
-    """Where the results of submitted jobs go."""
+    """Return the outlet, which receives the results of submitted jobs."""
     return pool._outlet
 
 
@@ -55,30 +55,30 @@ def alarms_of(pool):
 
 
 def letters_of(pool):
-    """The dead letters by their serial number; empty for a pool that keeps none."""
+    """Return the dead letters by serial number, or an empty dict for a pool without dead letters."""
     retries = getattr(pool, "_retries", None)
     return {} if retries is None else retries.letters
 
 
 def ring_retries(pool):
-    """Do what the alarm for retries does when it rings."""
+    """Do what the alarm for retries does when it fires."""
     pool._retries._bring_back()
 
 
 def ring_scaling(pool):
-    """Do what the alarm of an elastic crew does when it rings."""
+    """Do what the alarm of an elastic crew does when it fires."""
     with pool._state.lock:
         pool._crew.alarm._when = float("inf")
     pool._crew.start_needed_workers()
 
 
 def ring_time_of(alarm):
-    """When an alarm is going to ring, in seconds on its clock; infinity if it is not set."""
+    """Return the time at which an alarm will fire, in seconds on its clock, or infinity if it is not set."""
     return alarm._when
 
 
 def threads_ended(pool):
-    """True if every thread of the pool has ended."""
+    """Return whether every thread of the pool has ended."""
     threads = [*pool._crew.threads, *(alarm.thread for alarm in alarms_of(pool))]
     return not pool._crew.members and not any(thread.is_alive() for thread in threads)
 

@@ -233,9 +233,9 @@ def at_each_moment(make_lock, scenario, in_this_thread=False, every=1):
             error.add_note(f"the action came at moment {moment}")
             raise error
         if not race.happened:
-            assert moment > 0, "the action never came, so this tests nothing"
+            assert moment > 0, "the action never ran, so the test tests nothing"
             return
-        assert moment < 2000, "the moments do not end"
+        assert moment < 2000, "the scenario never runs out of moments"
 
 
 def called_from(frame, names):

@@ -12,14 +12,14 @@ from helpers.pools import JobCancelled, OutcomeUnknown, RetryLater, current_work
 
 
 class Odd(Exception):
-    """An error that cannot be pickled and made again: its `__init__` wants two arguments."""
+    """An error that can be pickled but not unpickled, because its `__init__` takes two arguments."""
 
     def __init__(self, one, two):
         super().__init__(f"{one} and {two}")
 
 
 class Evil(Exception):
-    """An error that resists pickling, and putting it into words."""
+    """An error that can neither be pickled nor converted to text."""
 
     def __reduce__(self):
         raise RuntimeError("no")
@@ -34,7 +34,7 @@ class OddUnknown(OutcomeUnknown):
 
 
 class BreaksWhenLoaded:
-    """A value that its process can pickle, and that no process can unpickle."""
+    """A value that can be pickled but not unpickled."""
 
     def __reduce__(self):
         return (int, ("not a number",))
@@ -99,7 +99,7 @@ def die(job):
 
 
 def fork_and_die(job):
-    """Leave a forked process behind, which writes its number into a file and sleeps, and be killed."""
+    """Fork a process that writes its id into a file and sleeps, and then kill this process."""
     pid = os.fork()
     if pid == 0:
         time.sleep(60)
@@ -115,7 +115,7 @@ def sleep(seconds):
 
 
 def hold_the_lock(seconds):
-    """Sleep in C code that keeps the interpreter lock, so that no other thread of the process runs."""
+    """Sleep in C code that holds the interpreter lock, so that no other thread of the process runs."""
     ctypes.PyDLL(None).usleep(int(seconds * 1e6))
     return seconds
 
@@ -140,7 +140,7 @@ def need_memory(size):
 
 @contextmanager
 def notebook_of(path):
-    """A resource that writes into a file when it is opened and closed."""
+    """Return a resource that writes into a file when it is opened and closed."""
     with open(path, "a") as log:
         log.write(f"open {os.getpid()}\n")
     yield os.getpid()

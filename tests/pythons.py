@@ -1,4 +1,4 @@
-"""The Pythons of this machine, by version: for what must hold on all of them, or can only be run on some."""
+"""Find the Python interpreters of this machine by version, for tests that run on all or on some of them."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ ASK = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
 def find(version: str) -> str | None:
-    """The interpreter of that version: this one, one on the PATH, or one of pyenv; None if there is none."""
+    """Return an interpreter of this version: the current one, one on PATH, or one of pyenv. None if there is none."""
     pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"), reverse=True)
     on_path = shutil.which(f"python{version}")
     candidates = [sys.executable, *([on_path] if on_path else []), *map(str, pyenv)]
@@ -18,6 +18,6 @@ def find(version: str) -> str | None:
 
 
 def answers(python: str, code: str) -> str | None:
-    """What that interpreter prints; None if it cannot run the code (pyenv's stand-ins may be on the PATH)."""
+    """Return what the interpreter prints, or None if it cannot run the code, as a shim of pyenv on PATH may not."""
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60)
     return done.stdout.strip() if done.returncode == 0 else None

@@ -1,17 +1,21 @@
-"""Exceptions that resist whatever is done with them, by name, for tests of what happens to the errors of a handler.
+"""Exceptions whose methods and attributes raise or mislead, by name, for tests of the errors of handlers.
 
-Each maker in `MAKERS` returns a new exception. Never make such an exception a parameter of a test: pytest would call
-its methods.
+Each function in `MAKERS` returns a new exception. Never make such an exception a parameter of a test, because pytest
+would call its methods.
 """
 
 import asyncio
 import queue
 from dataclasses import dataclass
 
+# When this package is imported, it stores every exception class that exists in a dictionary. It calls `__hash__` of the
+# class, which the classes below refuse. So it must be imported before they are made.
+import distributed  # noqa: F401
+
 from helpers.pools import JobCancelled, OutcomeUnknown, PoolClosed, WorkerDied
 
-# Everything that Python, a pool, or a table might ask an exception for, apart from what every exception inherits as a
-# slot of its type and which therefore must be a method: see METHODS.
+# The attributes of an exception that Python, a pool, or a table might read. What every exception inherits as a slot of
+# its type must be a method, so these are in METHODS.
 ATTRIBUTES = """
     __cause__ __context__ __suppress_context__ __traceback__ __notes__ __class__ __dict__ __doc__ __module__ args
     add_note with_traceback permanent retry_after errno code exceptions
@@ -42,14 +46,14 @@ class FrozenWithSlots(Exception):
 
 
 class Unreadable(type):
-    """A metaclass that raises whatever its classes are asked."""
+    """A metaclass whose classes raise for every attribute."""
 
     __instancecheck__ = __subclasscheck__ = __eq__ = __hash__ = __bool__ = __repr__ = __len__ = refuse
     __name__ = property(refuse)
 
 
 class Everywhere(type):
-    """A metaclass whose classes say that they are a base class of everything, and equal to everything."""
+    """A metaclass whose classes claim to be a base class of everything and equal to everything."""
 
     def __instancecheck__(cls, instance):
         return True
@@ -78,14 +82,14 @@ class Dying(Exception):
 
 
 class Members(ExceptionGroup):
-    """A group that does not show its members."""
+    """An exception group whose members cannot be read."""
 
     exceptions = property(refuse)
     derive = split = subgroup = refuse
 
 
 def with_body(name, body, base=Exception):
-    """A class of exceptions with these attributes and methods."""
+    """Return a class of exceptions with these attributes and methods."""
     return type(f"{base.__name__}With{name}", (base,), body)
 
 
@@ -169,13 +173,13 @@ PLACES = ("itself", "cause", "context", "member")
 
 
 def placed(error, place):
-    """An exception that has `error` in this place, and is ready to be raised."""
+    """Return an exception that has `error` in this place, such as its cause."""
     if place == "itself":
         return error
     if place == "member":
         try:
             return BaseExceptionGroup("group", [error, ValueError("another")])
-        except ZeroDivisionError as refused:  # Python asks its class, and its class refuses
+        except ZeroDivisionError as refused:  # Python reads an attribute of the class, which raises
             return refused
     outer = ValueError("outer")
     descriptor = BaseException.__cause__ if place == "cause" else BaseException.__context__

@@ -1,6 +1,7 @@
-"""What Stop is pressed in: a part of a pool's life that would go on for ever, and the look round afterwards.
+"""The code that `test_stop_button.py` interrupts: a pool that works without an end, and a report on what is left of it.
 
-A kernel runs it in three cells (make a `Scene`, `play`, `look`), a script by `python stopped.py KIND PART PORT`.
+A kernel runs it in three cells (create a `Scene`, call `play`, call `look`). A script runs it as
+`python stopped.py KIND PART PORT`.
 """
 
 import gc
@@ -34,11 +35,11 @@ from helpers.pools import (
 )
 
 WORKERS, ROOM = 3, 4
-LATER = RetryPolicy(max_attempts=2, base=60.0, cap=60.0, jitter=False)  # what fails is delayed when Stop comes
+LATER = RetryPolicy(max_attempts=2, base=60.0, cap=60.0, jitter=False)  # failed jobs are delayed when Stop is pressed
 
 
 class Pictures(ImageProcessor):
-    """Real pictures, and what the scene plays."""
+    """An image pool that resizes real pictures and also runs the scene's handler."""
 
     def __init__(self, handler, **options):
         self.handler = handler
@@ -49,7 +50,7 @@ class Pictures(ImageProcessor):
 
 
 class Mails(BatchEmailSender):
-    """Real mails, and what the scene plays."""
+    """A mailer that sends real mails and also runs the scene's handler."""
 
     def __init__(self, handler, **options):
         self.handler = handler
@@ -60,14 +61,14 @@ class Mails(BatchEmailSender):
 
 
 class Scene:
-    """One pool of a kind, one part of its life. `port` is that of a mail server."""
+    """One kind of pool in one part of its life. `port` is the port of a mail server."""
 
     def __init__(self, kind: str, part: str, port: int) -> None:
         self.kind, self.part, self.port = kind, part, port
         self.folder = tempfile.TemporaryDirectory()
-        self.gate = threading.Event()  # who does not look at `cancelled` waits here
+        self.gate = threading.Event()  # handlers that ignore `cancelled` wait for it
         self.lock = threading.Lock()
-        self.inside: Counter[str] = Counter()  # handlers that run now
+        self.inside: Counter[str] = Counter()  # the handlers that run now
         self.pool = None
         self.ports = listening_ports()
         self.real = self.real_job()
@@ -119,11 +120,11 @@ class Scene:
         getattr(self, self.part)()
 
     def now(self) -> None:
-        """From here on Stop may be pressed."""
+        """Announce that Stop may be pressed from now on."""
         print("now", flush=True)
 
     def crowd(self) -> None:
-        """All workers are in a handler, one of which does not look at `cancelled`, and the queue is full."""
+        """Fill the queue and keep all workers busy. One handler ignores `cancelled`."""
         for job in ("fails", "deaf", "looks", "looks"):
             self.pool.submit(job)
         while self.pool.stats().running < WORKERS:
@@ -156,7 +157,7 @@ class Scene:
                 pass
 
     def loop(self) -> None:
-        """In the body of a loop over a stream, which Python closes on the way out."""
+        """Run a loop over a stream. An exception in its body makes Python close the stream."""
         with self.make() as self.pool:
             for _ in self.pool.stream(["quick", "deaf", "looks", *["quick"] * ROOM]):
                 self.now()
@@ -175,7 +176,7 @@ class Scene:
             self.now()
 
     def work(self) -> None:
-        """Nobody is deaf: a stream of real jobs, and a drain with a few that look."""
+        """Stream real jobs, and then drain a few jobs whose handlers check `cancelled`."""
         with self.make() as self.pool:
             for _ in self.pool.stream([self.real] * 5):
                 pass
@@ -196,19 +197,19 @@ class Scene:
             self.pool.shutdown(deadline=60)
 
     def forcing(self) -> None:
-        """In the half second in which a pool is forced because of another error."""
+        """Wait in the half second of a forced shutdown that another error has started."""
         with self.make() as self.pool:
             self.crowd()
             self.now()
             raise ZeroDivisionError
 
-    # -- the look round ------------------------------------------------------------------------------------------
+    # -- the report ----------------------------------------------------------------------------------------------
 
     def look(self) -> dict:
-        """What is there after Stop, and after the handlers have been let go. Takes its time; asserts nothing."""
+        """Release the handlers, wait, and return what is left after Stop. Asserts nothing."""
         ended = time.monotonic()
         gc.enable()
-        unclosed = [  # not isinstance: it asks `p.__class__`, and a test may have left an object that raises there
+        unclosed = [  # not isinstance, which reads `p.__class__`: objects of other tests may raise there
             p
             for p in gc.get_objects()
             if issubclass(type(p), WorkerPool) and hasattr(p, "_closing") and not state_of(p).closed
@@ -233,7 +234,7 @@ class Scene:
         return seen
 
     def left(self) -> list[str]:
-        """All that `leftovers` sees, and connections to the mail server that are only half closed."""
+        """Return what `leftovers` finds, and half-closed connections to the mail server."""
         connections = psutil.Process().net_connections("tcp")
         mail = [f"a connection, {c.status}" for c in connections if c.raddr and c.raddr.port == self.port]
         return [x for x in mail if "TIME_WAIT" not in x] + leftovers(self.ports)
@@ -250,7 +251,7 @@ def main(kind: str, part: str, port: str) -> None:
     try:
         scene.play()
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one that comes so late has nothing to stop
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second SIGINT that arrives this late has nothing to stop
         print(json.dumps(scene.look()), flush=True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

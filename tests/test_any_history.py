@@ -1,7 +1,7 @@
-"""Whatever is done with a pool, in whatever order: every job ends exactly once, and the accounts balance.
+"""Random sequences of calls to a pool: every job ends exactly once, and the counts always add up.
 
-Hypothesis makes up histories of a pool that is both dynamic and retrying, in virtual time, with its threads shuffled
-by a seed; what it finds it shortens to the smallest history that fails, and keeps.
+Hypothesis generates histories of a pool that is both dynamic and retrying. They run in virtual time, and a seed
+shuffles the order of the threads. Hypothesis shortens a history that fails to the smallest one, and stores it.
 """
 
 from collections import Counter
@@ -39,7 +39,7 @@ class AnyHistory(RuleBasedStateMachine):
     )
     def open(self, seed, low, more, queue_size, attempts):
         self.stage = Stage(seed).__enter__()
-        self.jobs = {}  # what each job does, by its number
+        self.jobs = {}  # by number: what each job does
         self.tries, self.running = Counter(), Counter()
         self.redriven = Counter()
         self.ended = False
@@ -117,7 +117,7 @@ class AnyHistory(RuleBasedStateMachine):
     def check_report(self, report):
         named = Counter(report.finished + report.cancelled + report.still_running)
         assert report.stats.queued == report.stats.delayed == 0
-        assert all(count <= 1 + self.redriven[job] for job, count in named.items()), "a job stands in one place"
+        assert all(count <= 1 + self.redriven[job] for job, count in named.items()), "each job is in exactly one place"
 
     @invariant()
     def the_accounts_balance(self):

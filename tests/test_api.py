@@ -1,4 +1,4 @@
-"""The API refuses as it says, on loopback alone, and is gone when it should be."""
+"""The HTTP API enforces its limits, listens on loopback only, and stops with its owner."""
 
 import asyncio
 import math
@@ -34,7 +34,7 @@ def get(api, key=None, path="/users/7"):
 
 
 def server_of(owner=None):
-    """The one child of this process (or of the process `owner`) that listens."""
+    """Return the child of this process (or of the process `owner`) that listens."""
     children = psutil.Process(owner).children()
     return next(p for p in children if any(c.status == psutil.CONN_LISTEN for c in p.net_connections("inet")))
 
@@ -68,7 +68,7 @@ def test_tokens_come_in_at_the_rate_and_never_exceed_the_burst():
 
 
 @pytest.mark.parametrize("rate", [0.3, 3, 7, 10, 99.9])
-def test_whoever_waits_as_told_is_never_refused_twice(rate):
+def test_a_client_that_waits_for_retry_after_is_not_refused_again(rate):
     tokens, now = bucket(rate=rate, burst=1, ban_after=10**9), 0.1
     for _ in range(2000):
         if tokens.request(now).status == 429:
@@ -77,12 +77,14 @@ def test_whoever_waits_as_told_is_never_refused_twice(rate):
         now += 0.01 / rate
 
 
-def test_the_ban_begins_after_so_many_refusals_and_ends_on_time():
+def test_a_ban_begins_after_ban_after_refusals_and_ends_on_time():
     tokens = bucket()
     assert [tokens.request(5.0).status for _ in range(9)] == [200] * 3 + [429] * 4 + [403] * 2
     assert tokens.request(35.0) == Verdict(403, 30.0)
-    assert tokens.request(64.999).status == 403, "asking does not lengthen a ban, nor end it"
-    assert [tokens.request(65.0).status for _ in range(8)] == [200] * 3 + [429] * 4 + [403], "counted anew"
+    assert tokens.request(64.999).status == 403, "a call neither lengthens nor ends a ban"
+    assert [tokens.request(65.0).status for _ in range(8)] == [200] * 3 + [429] * 4 + [403], (
+        "the refusals are counted from 0 again"
+    )
 
 
 # The server
@@ -99,7 +101,7 @@ def test_answers_refusals_and_counts():
         assert 90 < answers[2].json()["retry_after"] <= 100
         assert 50 < answers[6].json()["retry_after"] <= 60
         assert api.counts() == {200: 2, 429: 3, 403: 2}
-        assert api.counts() == {200: 2, 429: 3, 403: 2}, "asking is neither limited nor counted"
+        assert api.counts() == {200: 2, 429: 3, 403: 2}, "counts() is neither limited nor counted"
         assert get(api, path="/users/x").status_code == 404
 
 
@@ -143,10 +145,10 @@ def test_both_handlers_get_users_and_raise_for_refusals():
         assert 50 < int(refusal.value.response.headers["Retry-After"]) <= 100
         with pytest.raises(httpx.HTTPStatusError, match="403"):
             asyncio.run(awaited(5))
-        assert FetchUser(api.url)(6)["id"] == 6, "without a key it is another client"
+        assert FetchUser(api.url)(6)["id"] == 6, "a call without a key comes from another client"
 
 
-def test_a_crowd_is_answered_to_the_last():
+def test_each_of_many_simultaneous_requests_is_answered():
     with Api(rate=0.01, burst=20, ban_after=50, latency=0.05) as api:
 
         async def crowd():
@@ -157,7 +159,7 @@ def test_a_crowd_is_answered_to_the_last():
         assert statuses == api.counts() == {200: 20, 429: 50, 403: 330}
 
 
-def test_two_side_by_side_know_nothing_of_each_other():
+def test_two_servers_at_the_same_time_are_independent():
     with Api(rate=0.01, burst=1, latency=0) as one, Api(rate=0.01, burst=1, latency=0) as other:
         assert one.url != other.url
         assert [get(one).status_code, get(one).status_code, get(other).status_code] == [200, 429, 200]
@@ -170,14 +172,14 @@ def test_it_listens_on_loopback_only():
     assert listening == ["127.0.0.1"]
 
 
-def test_it_is_gone_after_the_with_also_when_the_body_raises():
+def test_it_stops_at_the_end_of_the_with_also_when_the_block_raises():
     for error in (None, ValueError, KeyboardInterrupt):
         threads = threading.enumerate()
         files = set(os.listdir("/proc/self/fd")) if sys.platform == "linux" else set()
         try:
             with Api() as api:
                 server, port = server_of(), int(api.url.rsplit(":", 1)[1])
-                held = api._child  # so that it is stopped, not just forgotten, which ends it too
+                held = api._child  # keep a reference, so that the `with` ends it and not the garbage collector
                 if error is not None:
                     raise error
         except (ValueError, KeyboardInterrupt) as raised:
@@ -194,7 +196,7 @@ def test_it_is_gone_after_the_with_also_when_the_body_raises():
         assert get(api).status_code == 200, "it can be started again"
         with pytest.raises(RuntimeError, match="running already"), api:
             pass
-        assert get(api).status_code == 200, "and the refusal harms nobody"
+        assert get(api).status_code == 200, "the refusal does not affect the running server"
 
 
 OWNER = """
@@ -263,7 +265,7 @@ def test_a_server_that_cannot_start_says_why():
         pass
     api._limits = limits
     with api:
-        assert get(api).status_code == 200, "the next start is not hindered by the one that failed"
+        assert get(api).status_code == 200, "a start after a failed start works"
 
 
 class BreaksWhatReadsIt:

@@ -1,7 +1,8 @@
-"""Bad input is refused at the call that received it, by an error that names the value and the rule; nothing is lost.
+"""A call refuses bad input with an error that names the value and the rule, and no job is lost.
 
-Three tables make one test. RULES: what one argument may be, and values that it may not be. TEXTS: calls, and what is
-said of them. TABLES: what the charts need of a table. What every pool must refuse alike is in test_pool_contract.
+Three tables give the cases of one test. RULES has the rule of an argument, and values that break it. TEXTS has calls
+and their error messages. TABLES has the columns that each chart needs. The rules that all pools share are tested in
+test_pool_contract.
 """
 
 import io
@@ -22,7 +23,6 @@ from conftest import wait_until
 from PIL import Image
 
 from helpers import charts
-from helpers.live import LiveCrew
 from helpers.measure import (
     attempts_frame,
     crew_frame,
@@ -81,7 +81,7 @@ from helpers.services.hold import Hold, HoldAsync
 from helpers.services.photos import BASE_SIZE
 
 NAN, INF, HUGE = math.nan, math.inf, 10**400
-NOWHERE = "postgresql://reader@127.0.0.1:9/workshop"  # nobody listens: who got as far as to connect would say so
+NOWHERE = "postgresql://reader@127.0.0.1:9/workshop"  # no server listens, so connecting raises another error
 
 
 def same(job: Any) -> Any:
@@ -92,12 +92,12 @@ async def coroutine(job: Any) -> Any:
     return job
 
 
-# --- what is called -----------------------------------------------------------------------------------------------
+# --- the functions that are called --------------------------------------------------------------------------------
 
 
 @contextmanager
 def unharmed(pool: WorkerPool[Any, Any]) -> Iterator[WorkerPool[Any, Any]]:
-    """A pool that has worked, and works after the refusal as before it: not a job more in its accounts, and open."""
+    """Yield a pool that has worked, and check that the refused call has changed neither its counts nor its state."""
     with pool:
         assert [r.value for r in pool.stream([1])] == [1]
         before = pool.stats()
@@ -116,7 +116,7 @@ POOLS: dict[str, Callable[[], WorkerPool[Any, Any]]] = {
 
 
 def of(pool: str, method: str) -> Callable[..., Any]:
-    """A method of a pool that is at work."""
+    """Return a function that calls a method of a pool that has worked."""
 
     def call(*args: Any, **options: Any) -> None:
         with unharmed(POOLS[pool]()) as one:
@@ -144,7 +144,7 @@ def receive(**options: Any) -> None:
 
 
 def image_job(**change: Any) -> None:
-    """Raises what is in the bad job's result; its neighbour is done all the same, and is the only one written."""
+    """Raise the error in the bad job's result. Check that the good job beside it succeeds and writes the only file."""
     out, photo = Path("out"), Path("photo.png")
     out.mkdir()
     Image.new("RGB", (8, 6)).save(photo)
@@ -166,7 +166,7 @@ def mail(**change: Any) -> None:
 
 
 def measure(**change: Any) -> None:
-    """A sweep whose pools are all closed again."""
+    """Run a sweep that shuts all its pools down."""
     made = []
 
     def make(workers: int, queue_size: int) -> WorkerPool[int, int]:
@@ -185,7 +185,7 @@ def watch(**change: Any) -> None:
         try:
             progress(**{"results": stream, "pool": pool, "total": 2, "file": io.StringIO()} | change)
         finally:
-            assert sorted(r.value for r in stream) == [1, 2], "the stream has been left as it was"
+            assert sorted(r.value for r in stream) == [1, 2], "the stream is still usable"
 
 
 FRAME = pd.DataFrame({"submitted": [0.0, 1.0], "finished": [1.0, 3.0], "duration": [1.0, 1.0]})
@@ -227,7 +227,7 @@ RATE = "must be a number of jobs/s, 0 or more"
 PATH = "must be a path"
 ITERABLE = "must be iterable"
 
-# called, its argument, what that may be, what is none of that kind (TypeError), what is out of bounds (ValueError)
+# function, argument, rule, values of a wrong type (TypeError), values out of bounds (ValueError)
 RULES: list[tuple[Callable[..., Any], str, str, list[Any], list[Any]]] = [
     (pool, "resource", CALL, [5, "open"], []),
     (pool, "on_result", CALL, [5, "print"], []),
@@ -350,17 +350,13 @@ RULES: list[tuple[Callable[..., Any], str, str, list[Any], list[Any]]] = [
     (watch, "pool", "must be the pool whose results these are", [None, "pool"], []),
     (watch, "total", FROM_0, ["2", 2.5], [-1]),
     (watch, "file", "must be a file that takes text", [5], []),
-    (LiveCrew, "seconds", SECONDS, ["6", None], [0, -1]),
     (curve, "limit", "must be more than 0", ["x"], [0, NAN, INF]),
     (curve, "ideal", "must be more than 0", ["x"], [-0.1]),
     (partial(charts.throughput, tables.sweep(), ideal=0.1), "cores", "must be more than 0", ["x"], [0]),
     (curve, "shared", "must be more than 0", ["x"], [0]),
     (tails, "ideal", "must be more than 0", ["x"], [0, NAN]),
     (tails, "shared", "must be more than 0", ["x"], [-1]),
-    (charts.waits, "tables", "must be tables under the names of their runs", [None, [5]], []),
-    (partial(charts.queue_depth, tables.frame()), "bound", "must be more than 0", ["x"], [0]),
     (partial(charts.admission, tables.frame()), "limit", "must be more than 0", ["x"], [-1]),
-    (partial(charts.progress, tables.frame()), "ideal", "must be more than 0", ["x"], [0, NAN]),
     (partial(charts.crew, tables.frame(), tables.CHANGES), "end", "must be more than 0", ["x"], [-1]),
     (partial(charts.crew, tables.frame(), tables.CHANGES), "zoom", "must be more than 0", ["x"], [0]),
     (requests, "bin_width", "must be more than 0", ["x", None], [0, NAN]),
@@ -390,7 +386,7 @@ def by_rule() -> Iterator[Any]:
 
 
 def words(called: Any) -> str:
-    """What a test is called by: partial or not."""
+    """Return the name of a function, also if it is a partial."""
     return words(called.func) if isinstance(called, partial) else called.__name__
 
 
@@ -415,7 +411,7 @@ NO_TIME = FRAME.assign(submitted=3.0, finished=3.0)
 NO_LATENCY = tables.sweep().drop(columns=["p50", "p95"])
 FIVE_LOADS = pd.concat([tables.sweep(str(n)) for n in range(5)])
 
-# called, with what, the error, what it says
+# function, arguments, error, a part of the message
 TEXTS: list[tuple[Callable[..., Any], dict[str, Any], type[BaseException], str]] = [
     (WorkerPool, {"handler": FetchUserAsync("http://a")}, TypeError, f"handler {ASYNC}FetchUserAsync(url='http://a'"),
     (pool, {"resource": coroutine}, TypeError, f"resource {ASYNC}<function coroutine"),
@@ -543,38 +539,29 @@ def by_text() -> Iterator[Any]:
 # --- tables of charts -----------------------------------------------------------------------------------------------
 
 
-# a chart of one table, the table, the columns it needs: of numbers that must be there, and others
+# chart, table, required columns of numbers without gaps, other required columns
 TABLES: list[tuple[Callable[[Any], Any], pd.DataFrame, list[str], list[str]]] = [
     (charts.throughput, tables.sweep(), ["workers", "throughput"], []),
-    (charts.efficiency, tables.sweep(), ["workers", "efficiency"], []),
     (charts.latency, tables.sweep(), ["workers", "p50", "p95"], []),
     (partial(charts.latency, parts=[99]), tables.three_parts(), ["p99"], []),
-    (charts.wait_and_service, tables.sweep(), ["workers", "wait_p50", "service_p50"], []),
     (charts.floor_plan, tables.frame(), ["finished"], ["job", "worker", "ok", "started"]),
-    (charts.queue_depth, tables.frame(), ["submitted", "finished"], ["started"]),
-    (lambda table: charts.waits({"one run": table}), tables.frame_of_waits(0.1), ["finished", "wait"], []),
-    (charts.progress, tables.frame(), ["finished"], ["ok"]),
     (charts.admission, tables.frame(), ["finished"], ["ok"]),
     (charts.outcomes, tables.outcome_table(), ["jobs"], ["run", "outcome"]),
-    (charts.outcome_shares, tables.shares_table(), ["jobs", "seconds"], ["run", "outcome"]),
     (partial(charts.rates, unit="jobs/s"), tables.RATES, ["rate"], ["way"]),
     (partial(charts.crew, changes=tables.CHANGES), tables.frame(), ["submitted"], ["started"]),
     (partial(charts.crew, tables.frame()), tables.CHANGES, ["time", "after"], []),
     (charts.cost, tables.COSTS, ["worker_seconds", "seconds"], ["pool"]),
     (charts.attempts, tables.ATTEMPTS, ["attempt", "due", "started", "finished"], ["job", "ok"]),
-    (charts.backoff, tables.BACKOFF, ["attempt", "ceiling", "wait"], []),
     (partial(charts.storm, bin_width=0.1), tables.ARRIVALS, ["seconds"], ["run"]),
-    (charts.advice, tables.ADVICE, ["workers", "advised", "throughput"], ["load"]),
     (charts.panels, tables.PANELS, ["workers", "advised", "throughput"], ["load"]),
     (charts.ceilings, tables.CEILINGS, ["workers", "throughput", "limit"], ["handler"]),
-    (charts.ways, tables.WAYS, ["seconds"], ["case", "way"]),
     (charts.shares, tables.SHARES, ["jobs", "succeeded"], ["place", "way", "failure"]),
     (charts.lanes, tables.LANES, ["worker", "started", "finished"], ["way", "job"]),
 ]
 
 
 def by_table() -> Iterator[Any]:
-    """What is no table, an empty one, each column missing, and a gap, words or infinity in each column of numbers."""
+    """Yield cases for each chart: no table, an empty table, a missing column; NaN, text, and infinity in a column."""
     for chart, table, numbers, others in TABLES:
         name = words(chart)
         yield pytest.param(

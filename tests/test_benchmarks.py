@@ -1,4 +1,4 @@
-"""The benchmarks: every contender does its whole work, ratios compare like with like, and every table has a place."""
+"""The benchmarks: every contender does all jobs, ratios compare equal conditions, and the README has every table."""
 
 import re
 import subprocess
@@ -30,7 +30,7 @@ def test_a_contender_gives_one_result_per_job(name):
 
 @pytest.mark.parametrize("name", ONCE)
 def test_a_pool_for_one_job_returns_its_result(name):
-    """In a process of its own: `multiprocessing` may start a resource tracker that ends only with its parent."""
+    """It runs in its own process, because `multiprocessing` may start a resource tracker that ends with its parent."""
     code = f"from benchmarks.contenders import ONCE; print(ONCE[{name!r}](str.upper, 'job', 2))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert done.stdout == "JOB\n", done.stderr

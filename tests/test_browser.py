@@ -1,7 +1,7 @@
-"""JupyterLab as a person sees it: `make lab` in a fresh profile, a laptop's window and a narrow one, and the mouse.
+"""The widgets in a real JupyterLab: `make lab` with a new profile, in windows of several sizes, used with the mouse.
 
-Of each notebook with widgets, the imports and the cells that display widgets are run; these cells need nothing else.
-SCREENSHOTS=folder keeps pictures of the windows.
+For each notebook with widgets, the test runs the cells with imports and those that display widgets; these need no other
+cells. SCREENSHOTS=folder stores pictures of the windows.
 """
 
 import os
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -22,10 +23,12 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
-TOKEN = "of-this-test"  # Jupyter's door stays locked here too
-WAIT = 120_000  # milliseconds until a wait is given up; passing tests never wait that long
+TOKEN = "of-this-test"  # Jupyter's token is required here too
+WAIT = 120_000  # milliseconds after which a wait fails; passing tests never wait that long
 LAPTOP, NARROW = {"width": 1366, "height": 768}, {"width": 800, "height": 768}
-DISPLAYED = re.compile(r"^display\((panel|\w+\.box)\)$", re.M)  # a helpers.panel.Panel
+PHONE = {"width": 390, "height": 844}
+DISPLAYED = re.compile(r"^display\(panel\)$", re.M)  # a helpers.panel.Panel
+CONTROL_ROOM = re.compile(r"\bControlRoom\(")
 
 pytestmark = [
     pytest.mark.skipif(
@@ -35,14 +38,16 @@ pytestmark = [
 ]
 
 
-def cells_to_run(path: Path) -> list[str]:
-    """The ids of the cells with the imports and of those that display widgets; none if there are no widgets."""
+def cells_to_run(path: Path, displayed: re.Pattern[str] = DISPLAYED) -> list[str]:
+    """Return the ids of the cells with imports and of those that display widgets; empty if there are no widgets."""
     code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    shown = [cell.id for cell in code if DISPLAYED.search(cell.source)]
+    shown = [cell.id for cell in code if displayed.search(cell.source)]
     return [code[0].id, *shown] if shown else []
 
 
-WITH_WIDGETS = [path.name for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if cells_to_run(path)]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+WITH_WIDGETS = [path.name for path in NOTEBOOKS if cells_to_run(path)]
+WITH_ROOMS = [path.name for path in NOTEBOOKS if cells_to_run(path, CONTROL_ROOM)]
 
 
 def free_port() -> int:
@@ -53,7 +58,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def lab(tmp_path):
-    """JupyterLab as `make lab` starts it, but on a copy of the notebooks and with a home folder that is empty."""
+    """Start JupyterLab like `make lab`, but with a copy of the notebooks and an empty home folder."""
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     (tmp_path / "home").mkdir()
     port = free_port()
@@ -62,7 +67,7 @@ def lab(tmp_path):
     command += [f"--ServerApp.root_dir={tmp_path}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
     environment |= {"HOME": str(tmp_path / "home"), "JUPYTER_CONFIG_PATH": str(ROOT / "tools" / "jupyter")}
-    environment |= {"MPLCONFIGDIR": matplotlib.get_cachedir()}  # making it anew takes long
+    environment |= {"MPLCONFIGDIR": matplotlib.get_cachedir()}  # building this cache takes long
     with (tmp_path / "lab.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env=environment)
         try:
@@ -99,11 +104,11 @@ def test_make_lab_uses_the_settings_that_are_tested_here():
     assert 'JUPYTER_CONFIG_PATH="tools/jupyter' in command
 
 
-def test_every_notebook_with_widgets_is_tried():
-    assert {"02_basic_pool.ipynb", "05_dynamic_pool.ipynb"} <= set(WITH_WIDGETS)
+def test_every_notebook_with_widgets_is_tested():
+    assert "02_basic_pool.ipynb" in WITH_WIDGETS and "05_dynamic_pool.ipynb" in WITH_ROOMS
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         text = path.read_text(encoding="utf-8")
-        assert path.name in WITH_WIDGETS or not re.search(r"import ipywidgets|helpers\.(panel|live)", text), path.name
+        assert path.name in WITH_WIDGETS or not re.search(r"import ipywidgets|helpers\.panel", text), path.name
 
 
 def test_widgets_with_the_mouse(lab, page, tmp_path):
@@ -114,9 +119,9 @@ def test_widgets_with_the_mouse(lab, page, tmp_path):
         before = file.read_bytes()
         page.set_viewport_size(LAPTOP)
         open_notebook(page, lab, name)
-        assert page.locator(".lm-TabBar-tab.jp-mod-dirty").count() == 0, "opening marked it as changed"
+        assert page.locator(".lm-TabBar-tab.jp-mod-dirty").count() == 0, "JupyterLab marks the notebook as changed"
         page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-        assert file.read_bytes() == before, "opening and saving changed the file"
+        assert file.read_bytes() == before, "opening and saving has changed the file"
         imports, *shown = cells_to_run(file)
         run(page, imports)
         for cell in shown:
@@ -124,7 +129,7 @@ def test_widgets_with_the_mouse(lab, page, tmp_path):
     assert page.locator(".Toastify__toast").count() == 0, "a pop-up"
     assert not [url for url in requests if not url.startswith((lab, "data:", "blob:"))]
     lines = (tmp_path / "lab.log").read_text().splitlines(keepends=True)
-    log = "".join(line for line in lines if "WebSocket ping timeout" not in line)  # that is a machine that is too busy
+    log = "".join(line for line in lines if "WebSocket ping timeout" not in line)  # a busy machine causes this warning
     assert not re.search(r"^\[[WE] |Traceback|warning", log, re.M | re.I), log
 
 
@@ -135,7 +140,7 @@ def open_notebook(page, lab, name) -> None:
 
 
 def show(page, cell) -> None:
-    """Scroll to the cell and make it the active one."""
+    """Scroll to the cell and make it the active cell."""
     page.evaluate(
         """async id => {
             const notebook = jupyterapp.shell.currentWidget.content;
@@ -158,7 +163,7 @@ def run(page, cell) -> None:
 def try_widgets(page, cell, name) -> None:
     output = page.locator(".jp-Cell.jp-mod-active .jp-Cell-outputArea")
     show(page, cell)
-    whole(output.locator("img"))  # the stored picture, for those who do not run the cell
+    whole(output.locator("img"))  # the stored picture, before the cell is run
     keep(page, f"{name}-before")
     run(page, cell)
     show(page, cell)
@@ -167,24 +172,16 @@ def try_widgets(page, cell, name) -> None:
         page.set_viewport_size(window)
         output.locator(".widget-slider").first.scroll_into_view_if_needed()
         size = whole(picture)
-        start = output.get_by_role("button", name="Start")
-        if start.count():
-            changes(page, picture, start.click)
-            assert whole(picture) == size, "the picture jumps"
-        else:
-            changes(page, picture, lambda: drag(page, output.locator(".widget-slider").first))
+        changes(page, picture, lambda: drag(page, output.locator(".widget-slider").first))
+        assert whole(picture) == size, "the picture changes its size"
         for slider in output.locator(".widget-slider").all():
             drag(page, slider)
         whole(picture)
         keep(page, f"{name}-{window['width']}")
-        stop = output.get_by_role("button", name="Stop")
-        if stop.count():
-            stop.click()
-            start.wait_for()
 
 
 def whole(picture) -> tuple[int, int]:
-    """Assert that the picture is no broken one, is large enough to be read, and fits in its cell. Return its size."""
+    """Assert that the picture is not broken, is large enough to be read, and fits in its cell. Return its size."""
     picture.wait_for()
     width, height, natural, room = picture.evaluate(
         """async image => {
@@ -198,17 +195,17 @@ def whole(picture) -> tuple[int, int]:
 
 
 def changes(page, picture, act) -> None:
-    """Do something, and wait until the picture is another one."""
+    """Run the block, and wait until the picture has changed."""
     before = picture.get_attribute("src")
     act()
     deadline = time.monotonic() + WAIT / 1000
     while picture.get_attribute("src") == before:
-        assert time.monotonic() < deadline, "the picture stays the same"
+        assert time.monotonic() < deadline, "the picture does not change"
         page.wait_for_timeout(50)
 
 
 def drag(page, slider) -> None:
-    """Drag the slider's handle with the mouse towards the farther end. Its number must change."""
+    """Drag the handle of the slider to the end that is farther away. Its number must change."""
     readout = slider.locator(".widget-readout")
     before = readout.inner_text()
     handle, track = slider.locator(".noUi-handle").bounding_box(), slider.locator(".slider-container").bounding_box()
@@ -229,3 +226,128 @@ def drag(page, slider) -> None:
 def keep(page, name) -> None:
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+# --- the control room ---------------------------------------------------------------------------------------------
+
+ROOM = "from helpers.control_room import ControlRoom\nControlRoom(seed=1)"
+# Note when the text for screen readers changes, in milliseconds.
+WATCH_STATUS = """element => {
+    window.spoken = [];
+    const note = () => spoken.push(performance.now());
+    new MutationObserver(note).observe(element, { childList: true, characterData: true, subtree: true });
+}"""
+# What sticks out of the window, or cannot be reached: the distances in pixels.
+OUTSIDE = """root => [...root.querySelectorAll("button, input, select, svg, p")]
+    .filter(e => e.offsetParent !== null || e.tagName === "svg")
+    .filter(e => e.getBoundingClientRect().left < 0 || e.getBoundingClientRect().right > innerWidth + 1)
+    .map(e => e.outerHTML.slice(0, 100))"""
+
+
+@pytest.mark.parametrize("window", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_the_control_room_with_the_mouse_and_the_keyboard(lab, page, tmp_path, window):
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    cell = nbformat.v4.new_code_cell(ROOM, id="room")
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
+    nbformat.write(notebook, tmp_path / "notebooks" / "room.ipynb")
+    open_notebook(page, lab, "room.ipynb")
+    if window is PHONE:
+        page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
+        page.set_viewport_size(window)
+    run(page, "room")
+    room = page.locator(".control-room")
+    room.wait_for()
+    keep(page, f"room-{window['width']}-ready")
+    use_the_keyboard(page, room)
+    use_the_mouse(page, room)
+    assert not room.evaluate(OUTSIDE), "a control or a picture is cut"
+    keep(page, f"room-{window['width']}-alert")
+    kill_a_worker(room)
+    times = page.evaluate("() => spoken")
+    gaps = [after - before for before, after in pairwise(times)]
+    assert len(gaps) >= 2 and min(gaps) > 1900, "a screen reader needs two seconds between two texts"
+    assert not [url for url in requests if not url.startswith((lab, "data:", "blob:"))]
+    assert page.locator(".jp-Notebook .jp-Cell").count() == 1, "no key was taken for a command of JupyterLab"
+
+
+def test_each_control_room_of_the_chapters_starts(lab, page, tmp_path):
+    for name in WITH_ROOMS:
+        open_notebook(page, lab, name)
+        for cell in cells_to_run(tmp_path / "notebooks" / name, CONTROL_ROOM):
+            run(page, cell)
+        room = page.locator(".control-room").last
+        room.get_by_role("button", name="Start").click()
+        room.locator("button:enabled", has_text="Pause").wait_for()
+        keep(page, f"room-{name[:2]}")
+        room.get_by_role("button", name="Stop").click()
+        room.locator("button:enabled", has_text="Start").wait_for()
+
+
+def use_the_keyboard(page, room) -> None:
+    """Start, pause, resume, and change a slider, with the keys that everybody uses."""
+    room.locator(".status").evaluate(WATCH_STATUS)
+    start, pause = (room.get_by_role("button", name=name) for name in ("Start", "Pause"))
+    start.focus()
+    page.keyboard.press("Enter")
+    shown(room, re.compile(r"[1-4] of 4 busy"))
+    page.keyboard.press("Tab")
+    assert pause.evaluate("button => button === document.activeElement"), "the next control is the next stop of Tab"
+    page.keyboard.press("Space")
+    room.get_by_role("button", name="Resume").wait_for()
+    shown(room, re.compile(r"0 of 4 busy"))
+    page.keyboard.press("Space")
+    pause.wait_for()
+    workers = room.get_by_role("slider", name="Workers")
+    workers.focus()
+    page.keyboard.press("ArrowRight")
+    shown(room, re.compile(r"\d of 5 busy"))
+    page.keyboard.press("ArrowLeft")
+    shown(room, re.compile(r"\d of 4 busy"))
+
+
+def use_the_mouse(page, room) -> None:
+    """Make the service slow until the alert fires, and drag the slider of the arrivals."""
+    room.get_by_label("slow").click()
+    alert = room.locator(".alert[data-state=firing]")
+    alert.wait_for()
+    assert "Alert firing" in alert.inner_text()
+    room.get_by_label("failing").click()
+    counted(room, "failed", 1)
+    slider = room.get_by_role("slider", name="Jobs per second")
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    assert int(slider.input_value()) > 70
+
+
+def kill_a_worker(room) -> None:
+    """Stop, choose processes, start, and kill the process of a worker."""
+    kill = room.get_by_role("button", name="Kill a worker")
+    assert kill.is_disabled(), "a thread cannot be killed"
+    room.get_by_role("button", name="Stop").click()
+    room.get_by_label("Engine").select_option("processes")
+    room.get_by_label("normal").click()
+    room.get_by_role("button", name="Start").click()
+    counted(room, "succeeded", 1)
+    kill.click()
+    counted(room, "failed", 1)
+    room.get_by_role("button", name="Stop").click()
+    room.locator("button:enabled", has_text="Start").wait_for()
+
+
+def shown(room, words) -> None:
+    """Wait until the picture of the jobs has these words in it."""
+    room.get_by_role("img", name="The way of the jobs").get_by_text(words).first.wait_for()
+
+
+def counted(room, outcome, least) -> None:
+    """Wait until the picture of the jobs, where a number stands above its name, has at least this number."""
+    script = """([outcome, least]) => {
+        const texts = [...document.querySelectorAll('.control-room svg text')].map(e => e.textContent);
+        return Number(texts[texts.indexOf(outcome) - 1]) >= least;
+    }"""
+    room.page.wait_for_function(script, arg=[outcome, least])

@@ -1,4 +1,4 @@
-"""A channel keeps its order and its bound, loses nothing, and tells everybody when it is closed."""
+"""A channel keeps the order and its bound, loses no item, and wakes all waiting threads when it is closed."""
 
 import threading
 
@@ -60,7 +60,7 @@ def test_close_releases_all_blocked_threads_and_refuses_later_items():
         t.start()
     full.close()
     empty.close()
-    empty.close()  # twice is fine
+    empty.close()  # closing twice is allowed
     for t in threads:
         t.join(20)
     assert len(errors) == 6
@@ -83,7 +83,7 @@ def test_many_producers_and_consumers_lose_nothing():
         t.join(60)
     items = [item for box in got for item in box]
     assert sorted(items) == [(n, i) for n in range(3) for i in range(500)]
-    for box in got:  # each consumer saw each producer's items in the order they were sent
+    for box in got:  # each consumer received the items of each producer in order
         for n in range(3):
             mine = [i for p, i in box if p == n]
             assert mine == sorted(mine)

@@ -1,7 +1,7 @@
-"""Chaos: whatever is raised, stopped, resized, read too slowly or killed, every job ends exactly once, in flat memory.
+"""Chaos: random errors, stops, resizes, slow readers, and kills. Every job ends exactly once, in constant memory.
 
-Everything that is drawn comes from one seed. It stands in the header of every run and in every failure; the same
-chaos again: CHAOS_SEED=… pytest tests/test_chaos.py -m "" -k … (how the threads take turns is not part of it).
+All random choices come from one seed, which is printed in the header of every run and with every failure. To repeat a
+run: CHAOS_SEED=… pytest tests/test_chaos.py -m "" -k … (the order in which the threads run is not repeated).
 """
 
 import gc
@@ -40,14 +40,14 @@ from helpers.pools.email import MailRefused, NoConnection
 from helpers.services import Database, MailServer, postgres
 from helpers.services.child import ServiceError
 
-MILLION = 1_020_000  # jobs of the long run, over all pools
+MILLION = 1_020_000  # jobs of the long run, for all pools together
 FEEDERS = 3  # threads that submit at the same time
 MIB = 2**20
 
 
 @pytest.fixture
 def seed(request):
-    """One seed a test, drawn from that of the run; a failed test says how to have it again."""
+    """Return the seed of a test, which is derived from the seed of the run. A failure prints how to repeat the test."""
     print(f"CHAOS_SEED={CHAOS_SEED}")
     return f"{CHAOS_SEED} {request.node.name}"
 
@@ -58,7 +58,7 @@ TWICE = RetryPolicy(max_attempts=2, base=0.0005, cap=0.001)
 
 
 def crew(kind, handler, *, workers, **options):
-    """A pool whose crew comes and goes as fast as it can."""
+    """Return a pool that starts and retires workers as fast as possible."""
     limits = {"min_workers": 1, "max_workers": workers, "backlog": 1, "max_wait": 0.001, "idle_timeout": 0.001}
     return kind(handler, **limits, **options)
 
@@ -71,28 +71,28 @@ POOLS = {
     "RetryingPool": partial(RetryingPool, policy=TWICE),
     "DynamicRetryingPool": partial(crew, DynamicRetryingPool, policy=TWICE),
 }
-LONG, FLAKY = 1, 2  # two of the fates: a job that takes a while, and one that fails once
+LONG, FLAKY = 1, 2  # two of the fates: a job that takes a while, and a job that fails once
 FATES = (None, None, ValueError, ValueError, SystemExit, KeyboardInterrupt, MemoryError, GeneratorExit, OutcomeUnknown)
 SHARES = (0.82, 0.01, 0.04, 0.03, 0.02, 0.02, 0.02, 0.02, 0.02)
-TRIED_AGAIN = (ValueError, MemoryError)  # the others are no `Exception`, or must not be done twice
+TRIED_AGAIN = (ValueError, MemoryError)  # the others are not an `Exception`, or their jobs must not be done twice
 
 
 class Enough(Exception):
-    """The body of a `with` has had enough."""
+    """Raised to leave the block of a `with`."""
 
 
 class Chaos:
-    """`jobs` jobs that go through one pool after the other, however each is treated, until every job has ended."""
+    """Sends `jobs` jobs through one pool after the other, each treated in a random way, until every job has ended."""
 
     def __init__(self, kind, seed, jobs):
         self.kind, self.jobs = POOLS[kind], jobs
         self.draw = random.Random(seed)
-        self.fates = bytes(self.draw.choices(range(len(FATES)), SHARES, k=jobs))  # what each job does, by its number
-        self.tries = bytearray(jobs)  # attempts at each job in the pool that has it now
-        self.ends = bytearray(jobs)  # how often each has ended
-        self.fresh, self.back = 0, deque()  # the first job that no pool has had; those that a pool gave back
+        self.fates = bytes(self.draw.choices(range(len(FATES)), SHARES, k=jobs))  # by number: what each job does
+        self.tries = bytearray(jobs)  # by number: attempts in the pool that has the job now
+        self.ends = bytearray(jobs)  # by number: how often the job has ended
+        self.fresh, self.back = 0, deque()  # the first job that no pool has had yet; the jobs that a pool did not take
         self.open = set()  # jobs that a pool may have
-        self.tally = Counter()  # how the jobs of the present pool ended
+        self.tally = Counter()  # how the jobs of the current pool ended
         self.ways = Counter()  # how the pools were treated
 
     def handle(self, job):
@@ -104,11 +104,11 @@ class Chaos:
             raise FATES[fate](job)
 
     def needed(self, job):
-        """At how many attempts this job ends in the present pool."""
+        """Return the number of attempts after which this job ends in the current pool."""
         return 2 if self.retries and FATES[self.fates[job]] in TRIED_AGAIN else 1
 
     def error_of(self, job):
-        """The type of the error it then ends with."""
+        """Return the type of the error with which this job then ends."""
         recovers = self.retries and self.fates[job] == FLAKY
         return type(None) if recovers or not FATES[self.fates[job]] else FATES[self.fates[job]]
 
@@ -135,12 +135,12 @@ class Chaos:
         self.tally["succeeded" if kind is type(None) else "unknown" if kind is OutcomeUnknown else "failed"] += 1
 
     def note(self, result):
-        """A result has been read."""
+        """Record a result that was read."""
         job, error = result.job, result.error
-        assert job in self.open, f"{result} has come out before, or was never taken"
+        assert job in self.open, f"{result} was delivered twice, or its job was never accepted"
         assert result.attempt == self.tries[job], f"{result}: {self.tries[job]} attempts were made"
         if isinstance(error, JobCancelled):
-            assert result.attempt < self.needed(job), f"{result} was done, and is called cancelled"
+            assert result.attempt < self.needed(job), f"{result} was done and is reported as cancelled"
             self.tally["cancelled"] += 1
             self.give_back(job)
         else:
@@ -149,10 +149,11 @@ class Chaos:
         if self.draw.random() < 0.0005:
             time.sleep(0.002)  # a slow consumer
 
-    # How a pool is treated. What it has taken is then in the tally, or in `open` if nobody could read it.
+    # The ways to treat a pool. Afterwards, each job that the pool has taken is in the tally, or in `open` if its result
+    # could not be read.
 
     def stream(self, pool, count):
-        """Read all, or leave early: by a break, because something raises, or because somebody stops the pool."""
+        """Read a stream to its end, or leave it early: by a break, by an exception, or because the pool is stopped."""
         way = self.draw.choice(["to the end", "break", "the body raises", "the source raises", "deadline", "force"])
         moment = count if way == "to the end" else self.draw.randint(1, count)
         self.ways[f"stream, {way}"] += 1
@@ -180,7 +181,7 @@ class Chaos:
                         stack.callback(stopper.join)
 
     def submit(self, pool, count):
-        """Several threads submit, this one reads, and another stops the pool at some moment."""
+        """Submit in several threads, read in this one, and stop the pool in another one at a random moment."""
         way = self.draw.choice(["drain", "deadline", "force", "force twice", "deadline and force"])
         moment = self.draw.randint(0, count)
         self.ways[f"submit, {way}"] += 1
@@ -209,12 +210,12 @@ class Chaos:
                 for job in feeder.result():
                     self.give_back(job)
         pool.shutdown()
-        for result in pool.results():  # what a deadline had left running
+        for result in pool.results():  # the jobs that still ran at the deadline
             self.note(result)
-        assert not self.open, f"taken and never seen again: {sorted(self.open)[:5]}"
+        assert not self.open, f"accepted and never delivered: {sorted(self.open)[:5]}"
 
     def feed(self, pool, share, seed):
-        """Submit in one of three ways. Returns the jobs that were not taken."""
+        """Submit jobs in one of three ways. Return the jobs that were not accepted."""
         draw, refused = random.Random(seed), []
         for number, job in enumerate(share):
             try:
@@ -233,7 +234,7 @@ class Chaos:
 
     @contextmanager
     def resizing(self, pool):
-        """Meanwhile somebody resizes the pool, if it can be."""
+        """Resize the pool in another thread during the block, if it is a dynamic pool."""
         draw, over = random.Random(self.draw.random()), threading.Event()
 
         def resize():
@@ -253,7 +254,7 @@ class Chaos:
                 resizer.join()
 
     def one_pool(self, treat):
-        """A new pool gets the jobs that are left. What it says of them must be what was seen of them."""
+        """Give the remaining jobs to a new pool. Its counts must equal the counts of what was read and called."""
         pool = self.kind(self.handle, workers=self.draw.randint(1, 8), queue_size=self.draw.choice([1, 5, 50, 200]))
         self.retries = retries(pool)
         self.tally.clear()
@@ -264,13 +265,13 @@ class Chaos:
             stats = pool.shutdown().stats
         finally:
             pool.force_shutdown()
-        for job in list(self.open):  # of a stream that was left: nobody has read these, but the handler knows
+        for job in list(self.open):  # of a stream that was left: no result was read, but the handler has counted
             if self.tries[job] >= self.needed(job):
                 self.has_ended(job)
             else:
                 self.tally["cancelled"] += 1
                 self.give_back(job)
-        # A stream that meets a shutdown has drawn one job that the pool has not taken.
+        # A stream that is interrupted by a shutdown has taken one job from its source that the pool has not accepted.
         self.tally["cancelled"] -= self.tally.total() - stats.submitted
         assert self.tally["cancelled"] == stats.cancelled and self.tally.total() == stats.submitted, stats
         seen = (self.tally["succeeded"], self.tally["failed"], self.tally["unknown"])
@@ -280,7 +281,7 @@ class Chaos:
             assert len(pool.dead_letters()) == stats.failed - self.discarded
 
     def long_stream(self, pool):
-        """Half of the jobs through one pool, measured on the way: it must not keep anything of what is done."""
+        """Send half of the jobs through one pool and measure its memory. The pool must not keep any finished job."""
         count, marks = self.jobs // 2, {}
         for number, result in enumerate(pool.stream(self.next_job() for _ in range(count)), 1):
             self.note(result)
@@ -292,7 +293,8 @@ class Chaos:
         kept = max(blocks for blocks, _ in later) - first[0]
         grown = max(rss for _, rss in later) - first[1]
         print(f"after the first fifth of {count} jobs: {kept:+} objects, {grown / MIB:+.1f} MiB")
-        # Were one object kept a job, it would be half of count. RSS also sees what Python's allocator does not.
+        # If the pool kept one object per job, the increase would be half of count. RSS also includes memory that
+        # Python's allocator does not manage.
         assert kept < count / 20 + 1000, f"{kept} objects more than after the first fifth of {count} jobs"
         assert grown < 32 * MIB, f"{grown / MIB:.0f} MiB more than after the first fifth of {count} jobs"
 
@@ -306,7 +308,7 @@ class Chaos:
 
 
 def memory():
-    """(objects, bytes) that this process has: blocks of Python's allocator, and resident memory."""
+    """Return (blocks of Python's allocator, bytes of resident memory) of this process."""
     gc.collect()
     return sys.getallocatedblocks(), psutil.Process().memory_info().rss
 
@@ -318,14 +320,14 @@ def pool_objects():
 
 @pytest.fixture
 def short_log(monkeypatch):
-    monkeypatch.setattr(elastic, "LOG_SIZE", 100)  # a log that fills up all the time looks like a leak
+    monkeypatch.setattr(elastic, "LOG_SIZE", 100)  # a longer log grows for a while, which looks like a leak
 
 
 @pytest.mark.parametrize("kind", POOLS)
 def test_in_chaos_every_job_ends_exactly_once(kind, seed, short_log):
     before = pool_objects()
     Chaos(kind, seed, 6_000).run()
-    assert pool_objects() == before, "what is done is not kept"
+    assert pool_objects() == before, "finished jobs are not kept"
 
 
 @pytest.mark.long
@@ -334,38 +336,38 @@ def test_in_chaos_every_job_ends_exactly_once(kind, seed, short_log):
 def test_in_chaos_each_of_a_million_jobs_ends_exactly_once(kind, seed, short_log):
     before = pool_objects()
     Chaos(kind, seed, MILLION // len(POOLS)).run()
-    assert pool_objects() == before, "what is done is not kept"
+    assert pool_objects() == before, "finished jobs are not kept"
 
 
 # --- servers that are killed ---------------------------------------------------------------------------------------
 
 
 class Killer:
-    """Kills a server at drawn moments and starts it again a little later. To be used as a context manager."""
+    """A context manager that kills a server at random moments and restarts it a little later."""
 
     def __init__(self, draw, count, kills, server):
         self.draw, self.server = draw, server
-        self.moments = set(draw.sample(range(1, count - count // 10), kills))  # at how many results
+        self.moments = set(draw.sample(range(1, count - count // 10), kills))  # numbers of results
         self.kills = 0
         self.threads = ThreadPoolExecutor(1)
         self.restart = None
 
     def see(self, number):
-        """So many results have been read."""
+        """Record that this number of results has been read, and kill the server if it is one of the moments."""
         if number in self.moments:
             self.wait()
             self.server.kill()
             self.kills += 1
             self.restart = self.threads.submit(self.come_back, self.draw.uniform(0, 0.3))
         if self.restart is not None and not self.restart.done():
-            time.sleep(0.005)  # a slow consumer: or thousands of jobs would fail while nobody is there
+            time.sleep(0.005)  # a slow consumer: otherwise thousands of jobs would fail while the server is down
 
     def come_back(self, seconds):
         time.sleep(seconds)
         self.server.restart()
 
     def wait(self):
-        """Until the server is there."""
+        """Wait until the server is up."""
         if self.restart is not None:
             self.restart.result()
 
@@ -378,7 +380,7 @@ class Killer:
 
 
 def chaos_of_servers(pool, killer, jobs, count):
-    """The results of `count` jobs while the server is killed and comes back, and of those until one succeeds then."""
+    """Return the results of `count` jobs during kills and restarts, and of further jobs until one succeeds."""
     results, jobs = {}, iter(jobs)
     for seen, result in enumerate(pool.stream(itertools.islice(jobs, count)), 1):
         results[result.job] = result
@@ -399,7 +401,7 @@ FAULTS = {"transient": 0.05, "permanent": 0.02, "lost": 0.02, "latency": (0.0, 0
 
 
 class MortalMailServer:
-    """A mail server whose mailbox outlives it: every mail is in the journal before the server says that it has it."""
+    """A mail server whose mailbox survives a kill: every mail is in the journal before the server accepts it."""
 
     def __init__(self, journal):
         self.journal = journal
@@ -467,7 +469,7 @@ def test_mails_end_as_reported_although_their_server_is_killed_twenty_times(seed
 
 
 class MortalDatabase:
-    """A PostgreSQL of which every process is killed, and which is started again on the same data."""
+    """A PostgreSQL server whose processes are killed, and which is restarted with the same data."""
 
     def __init__(self, db):
         self.place, self.programs = db._running["place"], db._running["programs"]
@@ -476,7 +478,7 @@ class MortalDatabase:
     def kill(self):
         lock_file = self.data / "postmaster.pid"
         postgres.kill(int(lock_file.read_text().split()[0]))
-        lock_file.unlink()  # or the next one would wait for whoever collects the dead process
+        lock_file.unlink()  # otherwise the next server would wait until the dead process is reaped
 
     def restart(self):
         log, deadline = self.place / "server.log", time.monotonic() + SLOW
@@ -484,13 +486,13 @@ class MortalDatabase:
             try:
                 start = ("start", "-w", "-D", str(self.data), "-l", str(log))
                 return postgres.tool(self.programs, self.place, SLOW, "pg_ctl", *start)
-            except ServiceError:  # the last process of the killed one is still on its way out
+            except ServiceError:  # the last process of the killed server has not ended yet
                 if time.monotonic() > deadline:
                     raise
 
 
 class Desk:
-    """A worker's connection, opened when there is none that works."""
+    """A worker's connection, which is opened again when it is broken."""
 
     def __init__(self, url):
         self.url, self.connection = url, None
@@ -509,7 +511,7 @@ class Desk:
 
 
 def write_down(job):
-    """One row for this job. Whether it is there if the answer to COMMIT is lost, nobody knows."""
+    """Insert a row for this job. If the answer to COMMIT is lost, the outcome is unknown."""
     connection = current_worker().resource.open()
     try:
         connection.execute("INSERT INTO done VALUES (%s)", (job,))
@@ -526,7 +528,7 @@ def write_down(job):
 def chaos_of_rows(seed, count, kills, policy):
     with Database(max_connections=20) as db:
         with db.connect() as connection:
-            connection.execute("CREATE TABLE done (job integer)")  # not unique: a job done twice is to be seen
+            connection.execute("CREATE TABLE done (job integer)")  # not unique: duplicates must be visible
         options = {"workers": 8, "queue_size": 20, "policy": policy, "resource": partial(Desk, db.url)}
         with (
             Killer(random.Random(seed), count, kills, MortalDatabase(db)) as killer,
@@ -543,7 +545,7 @@ def chaos_of_rows(seed, count, kills, policy):
             assert rows[job] == 1, f"job {job} was reported done, and has {rows[job]} rows"
         elif isinstance(result.error, OutcomeUnknown):
             ends["unknown, done" if rows[job] else "unknown, not done"] += 1
-            assert rows[job] <= 1, f"what became of job {job} was reported unknown: it was done twice"
+            assert rows[job] <= 1, f"job {job} was reported as unknown, and was done twice"
         else:
             ends["failed"] += 1
             assert isinstance(result.error, psycopg.OperationalError), result
@@ -551,14 +553,14 @@ def chaos_of_rows(seed, count, kills, policy):
     stats = pool.stats()
     unknown = ends["unknown, done"] + ends["unknown, not done"]
     assert (stats.succeeded, stats.failed, stats.unknown) == (ends["succeeded"], ends["failed"], unknown)
-    assert policy is None or not ends["failed"], "who tries again finds the server again"
-    assert policy is not None or ends["failed"], "while it was away jobs have failed"
+    assert policy is None or not ends["failed"], "retries reach the server again"
+    assert policy is not None or ends["failed"], "jobs failed while the server was down"
     print(f"{len(results)} jobs, {kills} kills: {dict(ends)}")
 
 
 @pytest.fixture
 def own_server(monkeypatch):
-    monkeypatch.delenv("DATABASE_URL", raising=False)  # nobody else's server is killed here
+    monkeypatch.delenv("DATABASE_URL", raising=False)  # so that only a server of this test is killed
 
 
 @pytest.mark.parametrize("policy", [None, PATIENT], ids=["without retries", "with retries"])

@@ -46,8 +46,8 @@ def sweep(load: str = "batch", repeats: int = 3) -> pd.DataFrame:
             rate = min(workers, 25) / 0.0995 * off
             wait, service = 4 / workers * off, 0.0995 * max(1, workers / 25) * off
             rows.append(
-                {"workers": workers, "repeat": repeat, "load": load, "throughput": rate, "efficiency": 0.9 * off}
-                | {"p50": wait + service, "p95": 2 * wait + service, "wait_p50": wait, "service_p50": service}
+                {"workers": workers, "repeat": repeat, "load": load, "throughput": rate}
+                | {"p50": wait + service, "p95": 2 * wait + service}
             )
     return pd.DataFrame(rows)
 
@@ -81,9 +81,7 @@ PICTURES = [(f"img{n:03}", Image.new("RGB", (40 + n, 30), "teal")) for n in rang
 PAIRS = [(name, picture.resize((80, 60)), picture) for name, picture in PICTURES]
 SWEEPS: dict[str, Callable[..., Axes]] = {
     "throughput": charts.throughput,
-    "efficiency": charts.efficiency,
     "latency": charts.latency,
-    "wait_and_service": charts.wait_and_service,
 }
 MARKS = {4: "4 cores"}
 SHARED = {25: "25 connections"}
@@ -92,16 +90,7 @@ COSTS = pd.DataFrame({"pool": ["fixed 2", "2 to 10"], "worker_seconds": [10.0, 1
 TRIES = [("soup", 1, False, 0.0, 0.0, 0.1), ("fish", 1, True, 0.0, 0.0, 0.2)]
 TRIES += [("soup", 2, False, 0.2, 0.3, 0.4), ("soup", 3, True, 0.8, 0.9, 1.0)]
 ATTEMPTS = pd.DataFrame(TRIES, columns=["job", "attempt", "ok", "due", "started", "finished"])
-BACKOFF = pd.DataFrame({"attempt": [1, 1, 2, 2], "ceiling": [0.1, 0.1, 0.2, 0.2], "wait": [0.05, 0.01, 0.19, 0.0]})
 ARRIVALS = pd.DataFrame({"run": ["one", "one", "two", "two"], "seconds": [0.0, 0.01, 0.0, 0.35]})
-ADVICE = pd.DataFrame(
-    {
-        "load": ["cpu", "cpu", "io", "io"],
-        "workers": [1, 2, 10, 40],
-        "advised": [2, 2, 20, 20],
-        "throughput": [50.0, 100.0, 90.0, 180.0],
-    }
-)
 CEILINGS = pd.DataFrame(
     [("a", 1, 20, 25), ("a", 1, 24, 25), ("a", 2, 40, 50), ("a", 8, 45, 50), ("b", 1, 24, 25), ("b", 8, 23, 25)],
     columns=["handler", "workers", "throughput", "limit"],
@@ -111,10 +100,6 @@ PANELS = pd.DataFrame(
     + [("a service", n, 100.0 * min(n, 8)) for n in (2, 4, 8, 32)],
     columns=["load", "workers", "throughput"],
 ).assign(advised=[1] * 4 + [8] * 4)
-WAYS = pd.DataFrame(
-    [("a few", "loop", 0.001), ("a few", "pool", 0.004), ("a crowd", "loop", 2.0), ("a crowd", "pool", 0.5)],
-    columns=["case", "way", "seconds"],
-)
 CROWD = [("a crowd", way, ms) for way, ms in (("loop", 100.0), ("pool", 20.0), ("pool", 40.0), ("pool", 30.0))]
 CHOICES = pd.DataFrame(
     [("a few", "loop", 2.0), ("a few", "pool", 40.0), ("a few", "processes", 4.0), *CROWD],
@@ -128,6 +113,10 @@ SHARES = pd.DataFrame(
     [("disk", "all at once", 400, 100, "disk full"), ("disk", "two workers", 200, 200, ""), ("net", "all", 10, 0, "")],
     columns=["place", "way", "jobs", "succeeded", "failure"],
 )
+SURVIVAL = pd.DataFrame(
+    [("pool in memory", 0.0031, 10_000, 9_001, 0), ("our table", 0.42, 10_000, 0, 12), ("package", 2.71, 10_000, 0, 9)],
+    columns=["way", "ms", "jobs", "lost", "doubled"],
+)
 TRIPS = pd.DataFrame(
     {
         "engine": ["threads"] * 3 + ["processes"] * 5,
@@ -135,15 +124,23 @@ TRIPS = pd.DataFrame(
         "ms": [0.02, 0.03, 0.03, 0.1, 1.5, 12.0, 15.0, 30.0],
     }
 )
+PREDICTED = pd.concat(
+    [
+        sweep().assign(load="25 connections", predicted=lambda t: t["workers"].clip(upper=25) * 10.0, best=25),
+        sweep().assign(load="two cores", predicted=lambda t: t["workers"].clip(upper=2) * 100.0, best=2),
+    ]
+)
+BUSY = [0.0, 0.2, 0.4, 0.6, 0.8, 0.9]
+HOCKEY = pd.DataFrame(
+    [("1 worker", busy, 0.04 * busy / (1 - busy)) for busy in BUSY]
+    + [("4 workers", busy, 0.01 * busy / (1 - busy)) for busy in BUSY],
+    columns=["pool", "utilization", "wait"],
+)
+FEW_JOBS = pd.DataFrame({"submitted": [0.0, 1.0, 1.0, 2.0], "finished": [4.0, 3.0, 2.5, 5.0]})
 LANES = pd.DataFrame(
     [("pool", 2, "b", 0.0, 0.1), ("pool", 1, "a", 0.0, 0.2), ("pool", 2, "c", 0.1, 0.3), ("loop", 1, "a", 0.0, 0.6)],
     columns=["way", "worker", "job", "started", "finished"],
 )
-
-
-def frame_of_waits(most: float) -> pd.DataFrame:
-    """Ten jobs that finish every 10 ms; their wait rises to `most` seconds."""
-    return pd.DataFrame({"finished": [0.01 * n for n in range(1, 11)], "wait": [most * n / 10 for n in range(1, 11)]})
 
 
 def three_parts() -> pd.DataFrame:
@@ -153,11 +150,8 @@ def three_parts() -> pd.DataFrame:
 ALL: dict[str, Callable[..., Axes]] = {
     **{name: lambda chart=chart, **more: chart(sweep(), **more) for name, chart in SWEEPS.items()},
     "floor_plan": lambda **more: charts.floor_plan(frame(), **more),
-    "queue_depth": lambda **more: charts.queue_depth(frame(), **more),
     "admission": lambda **more: charts.admission(frame(), limit=3, **more),
-    "outcome_shares": lambda **more: charts.outcome_shares(shares_table(), **more),
     "outcomes": lambda **more: charts.outcomes(outcome_table(), **more),
-    "progress": lambda **more: charts.progress(frame(), ideal=3, **more),
     "rates": lambda **more: charts.rates(RATES, unit="records/s", **more),
     "contact_sheet": lambda **more: charts.contact_sheet(PICTURES, **more),
     "before_and_after": lambda **more: charts.before_and_after(PAIRS, **more),
@@ -167,10 +161,6 @@ ALL: dict[str, Callable[..., Axes]] = {
         sweep(), ideal=0.1, shared=25, marks=SHARED, log=False, **more
     ),
     "linear latency": lambda **more: charts.latency(sweep(), ideal=0.1, shared=25, marks=SHARED, log=False, **more),
-    "waits": lambda **more: charts.waits(
-        {"long queue": frame_of_waits(0.2), "short queue": frame_of_waits(0.02)}, **more
-    ),
-    "ended": lambda **more: charts.ended({"best": [0.1, 0.2, 0.5], "real": [0.15, 0.3, 0.6]}, **more),
     "panels": lambda **more: charts.panels(PANELS, **more),
     "ceilings": lambda **more: charts.ceilings(CEILINGS, **more),
     "depths": lambda **more: charts.depths({"calm": [0, 1, 0, 1], "filling": [1, 2, 3, 4]}, **more),
@@ -178,44 +168,39 @@ ALL: dict[str, Callable[..., Axes]] = {
     "enlarged crew": lambda **more: charts.crew(frame(), CHANGES, zoom=0.2, **more),
     "cost": lambda **more: charts.cost(COSTS, **more),
     "attempts": lambda **more: charts.attempts(ATTEMPTS, **more),
-    "backoff": lambda **more: charts.backoff(BACKOFF, **more),
-    "advice": lambda **more: charts.advice(ADVICE, **more),
-    "ways": lambda **more: charts.ways(WAYS, **more),
     "shares": lambda **more: charts.shares(SHARES, **more),
     "lanes": lambda **more: charts.lanes(LANES, **more),
     "trips": lambda **more: charts.trips(TRIPS, **more),
+    "survival": lambda **more: charts.survival(SURVIVAL, **more),
     "shares_of_loop": lambda **more: charts.shares_of_loop(CHOICES, ["pool"], **more),
     "longest_chain": lambda **more: charts.longest_chain(CHAIN, ["water", "soup"], 30, **more),
+    "predictions": lambda **more: charts.predictions(PREDICTED, **more),
+    "laws": lambda **more: charts.laws(sweep(), {"bound": lambda n: 10 * min(n, 25)}, marks=SHARED, **more),
+    "hockey_stick": lambda **more: charts.hockey_stick(HOCKEY, top=0.2, dots=HOCKEY[:3], mark=0.8, **more),
+    "fluctuations": lambda **more: charts.fluctuations({2: FEW_JOBS, 5: FEW_JOBS}, begin=0.5, seconds=3.0, **more),
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
 UNITS = {
     "throughput": ("Workers (log scale)", "Throughput (jobs/s, log scale)"),
-    "efficiency": ("Workers (log scale)", "Share of the ideal throughput (%)"),
     "latency": ("Workers (log scale)", "Latency, submit to result (ms, log scale)"),
-    "wait_and_service": ("Workers", "Median time of a job (ms)"),
     "floor_plan": ("Time since the start (s)", "Worker"),
-    "queue_depth": ("Time since the start (s)", "Jobs"),
     "admission": ("Time since the start (s)", "Jobs"),
-    "outcome_shares": ("Share of the jobs", ""),
     "linear throughput": ("Workers", "Throughput (jobs/s)"),
     "linear latency": ("Workers", "Latency, submit to result (ms)"),
-    "waits": ("Time since the start (ms)", "Wait of each job (ms)"),
-    "ended": ("Time since the start (ms)", "Jobs that had ended"),
     "depths": ("Jobs submitted so far", "Jobs waiting in the queue"),
     "outcomes": ("Jobs", ""),
-    "progress": ("Time since the start (s)", "Jobs ended"),
     "rates": ("Records/s (a dot is a run, the diamond their median, log scale)", ""),
     "cost": ("Worker-seconds", "Burst time (s)"),
     "attempts": ("Time since the start (s)", "Job"),
-    "backoff": ("Failed attempts", "Wait before the next attempt (s)"),
-    "advice": ("Workers, as a multiple of the advice (log scale)", "Throughput, share of the best (%)"),
-    "ways": ("Time, as a multiple of the first way's (log scale)", ""),
     "shares": ("Share of the jobs that succeed (%)", ""),
     "lanes": ("Time since the start (s)", ""),
     "trips": ("Size of a job (log scale)", "Time per job (ms, log scale)"),
+    "survival": ("Time per job (ms)", ""),
     "shares_of_loop": ("Median time, in percent of the loop's", ""),
     "longest_chain": ("Time since the start (ms)", ""),
+    "laws": ("Workers", "Throughput (jobs/s)"),
+    "hockey_stick": ("Utilization of the workers", "Mean wait (ms)"),
 }
 
 
@@ -338,12 +323,12 @@ def test_throughput_draws_medians_repeats_ideal_and_limit() -> None:
     assert heights["measured"] == pytest.approx(25 / 0.0995)
 
 
-@pytest.mark.parametrize("chart", [charts.throughput, charts.latency, charts.efficiency])
+@pytest.mark.parametrize("chart", [charts.throughput, charts.latency])
 def test_a_label_stands_behind_a_piece_of_its_own_line(chart: Callable[..., Axes]) -> None:
     ax = chart(pd.concat([sweep(), sweep("stream")]))
     drawn = {name: line for name, line in lines(ax).items() if not name.startswith("_")}
     assert {name: look(line) for name, line in pieces(ax).items()} == {name: look(line) for name, line in drawn.items()}
-    assert len(drawn) == len({look(line)[1:] for line in drawn.values()}), "colour is not the only difference"
+    assert len(drawn) == len({look(line)[1:] for line in drawn.values()}), "color is not the only difference"
     assert set(drawn) <= set(words(ax))
     ax.figure.canvas.draw()
     for name, line in pieces(ax).items():
@@ -393,36 +378,6 @@ def test_the_ideal_bends_at_what_the_workers_share() -> None:
     assert "shortest mean" not in lines(charts.latency(sweep(), ideal=0.1))
 
 
-def test_waits_are_in_milliseconds_with_a_mark_per_job() -> None:
-    ax = charts.waits({"long": frame_of_waits(0.2), "short": frame_of_waits(0.02)})
-    drawn = lines(ax)
-    assert list(drawn["long"].get_xdata()) == pytest.approx([10 * n for n in range(1, 11)])
-    assert list(drawn["long"].get_ydata()) == pytest.approx([20 * n for n in range(1, 11)])
-    assert drawn["long"].get_marker() != drawn["short"].get_marker()
-    assert {"long", "short"} <= set(pieces(ax))
-
-
-@pytest.mark.parametrize("count", [0, 5])
-def test_waits_take_one_to_four_tables(count: int) -> None:
-    with pytest.raises(ValueError, match=f"tables must be from 1 to 4 tables, not {count}"):
-        charts.waits({str(n): frame_of_waits(0.1) for n in range(count)})
-
-
-def test_ended_steps_up_by_one_per_job_and_says_when_each_run_ended() -> None:
-    ax = charts.ended({"best": [0.2, 0.1, 0.5], "real": [0.15, 0.3, 0.6]})
-    drawn = lines(ax)
-    assert list(drawn["best"].get_xdata()) == pytest.approx([0, 100, 200, 500])
-    assert list(drawn["real"].get_ydata()) == [0, 1, 2, 3]
-    assert drawn["best"].get_linestyle() != drawn["real"].get_linestyle()
-    assert {"best: 500 ms", "real: 600 ms"} == set(words(ax))
-
-
-@pytest.mark.parametrize("runs", [{}, {str(n): [0.1] for n in range(5)}, {"none": []}, {"early": [-0.1]}])
-def test_ended_takes_one_to_four_runs_with_jobs(runs: dict[str, list[float]]) -> None:
-    with pytest.raises(ValueError, match="runs must be from 1 to 4|no rows|0 or more"):
-        charts.ended(runs)
-
-
 def test_latency_draws_the_parts_it_is_asked_for() -> None:
     drawn = lines(charts.latency(three_parts(), parts=(50, 99)))
     assert {name for name in drawn if not name.startswith("_")} == {"p50", "p99"}
@@ -430,27 +385,9 @@ def test_latency_draws_the_parts_it_is_asked_for() -> None:
     assert drawn["p50"].get_linestyle() != drawn["p99"].get_linestyle()
 
 
-def test_progress_steps_up_to_the_count_of_each_outcome() -> None:
-    ax = charts.progress(frame(), ideal=2)
-    drawn = lines(ax)
-    assert list(drawn["succeeded: 2"].get_xdata()) == [0, 1.0, 2.0, 2.0]
-    assert list(drawn["succeeded: 2"].get_ydata()) == [0, 1, 2, 2]
-    assert list(drawn["failed: 2"].get_xdata()) == [0, 1.02, 1.5, 2.0]
-    limit = drawn["limit: 2 jobs/s"]
-    assert list(limit.get_xdata()) == [0, 2] and list(limit.get_ydata()) == [0, 4]
-    assert drawn["succeeded: 2"].get_linestyle() != drawn["failed: 2"].get_linestyle()
-
-
-def test_progress_takes_outcomes_by_name_and_at_most_three() -> None:
-    table = frame().assign(outcome=["sent", "sent", "failed", "unknown"])
-    assert set(legend(charts.progress(table))) == {"sent: 2", "failed: 1", "unknown: 1"}
-    with pytest.raises(ValueError, match="4 kinds of outcome; a chart can tell 3 apart"):
-        charts.progress(table.assign(outcome=list("abcd")))
-
-
 def test_rates_are_medians_with_a_dot_a_repeat_and_logarithmic_if_need_be() -> None:
     ax = charts.rates(RATES, unit="records/s")
-    assert ax.get_xscale() == "log" and not ax.patches, "a bar has no start on a logarithmic axis"
+    assert ax.get_xscale() == "log" and not ax.patches, "a logarithmic axis has no zero for a bar to start at"
     assert list(ax.lines[0].get_xdata()) == [100, 9_000] and list(ax.lines[0].get_ydata()) == [0, 1]
     linear = charts.rates(RATES[:2], unit="records/s")
     assert linear.get_xscale() == "linear" and [bar.get_width() for bar in linear.patches] == [100]
@@ -520,15 +457,6 @@ def test_cost_names_each_pool_at_its_point() -> None:
         charts.cost(pd.concat([COSTS.head(1)] * 7))
 
 
-def test_advice_puts_every_knee_at_one() -> None:
-    ax = charts.advice(ADVICE)
-    drawn = {name: line.get_xydata().tolist() for name, line in lines(ax).items() if not name.startswith("_")}
-    assert drawn == {"cpu": [[0.5, 0.5], [1.0, 1.0]], "io": [[0.5, 0.5], [2.0, 1.0]]}
-    assert lines(ax)["_the advice"].get_xdata() == [1.0, 1.0] and words(ax) == ["the advice"]
-    assert ticks(ax.xaxis) == ["× 0.5", "× 1", "× 2"]
-    assert legend(ax) == ["cpu", "io"]
-
-
 def test_panels_have_one_scale_and_a_line_at_the_advice_of_each() -> None:
     first, second = charts.panels(PANELS).child_axes
     assert [panel.get_title(loc="left") for panel in (first, second)] == ["python", "a service"]
@@ -554,7 +482,7 @@ def test_ceilings_draws_the_limit_every_run_and_the_fastest_run_of_each_handler(
     assert lines(first)["a"].get_xydata().tolist() == [[0, 24], [1, 40], [2, 45]], "the fastest runs, side by side"
     assert lines(first)["_runs"].get_xydata().tolist() == [[0, 20], [0, 24], [1, 40], [2, 45]]
     heights = [bar.get_segments()[0][:, 1].tolist() for bar in first.collections]
-    assert heights == [[25, 25], [50, 50], [50, 50]], "a level bar at each limit"
+    assert heights == [[25, 25], [50, 50], [50, 50]], "a horizontal bar at each limit"
     assert words(first) == ["limit 25", "limit 50", "limit 50", "24", "40", "45"]
     assert words(second) == ["limit 25", "limit 25", "24", "23"]
     assert [label.get_text() for label in second.get_xticklabels()] == ["1", "8"]
@@ -588,17 +516,6 @@ def test_depths_draws_a_line_per_run_and_names_it_at_its_end() -> None:
 def test_depths_refuses_what_it_cannot_draw(runs: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         charts.depths(runs)
-
-
-def test_ways_measure_every_case_by_its_first_way_and_say_the_time() -> None:
-    ax = charts.ways(WAYS)
-    at = {way: [line.get_xdata()[0] for line in ax.lines if line.get_label() == way] for way in ("loop", "pool")}
-    assert at == {"loop": [1.0, 1.0], "pool": [4.0, 0.25]}
-    assert words(ax) == ["1 ms", "2 s", "4 ms", "500 ms"]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a few", "a crowd"]
-    assert legend(ax) == ["loop", "pool"]
-    with pytest.raises(ValueError, match="5 ways; a chart can tell 4 apart"):
-        charts.ways(pd.concat([WAYS.head(1).assign(way=name) for name in "abcde"]))
 
 
 def test_shares_of_the_loop_are_medians_in_percent_of_the_first_way_of_each_case() -> None:
@@ -648,13 +565,6 @@ def test_attempts_are_bars_in_the_row_of_their_job_with_lines_where_it_backed_of
         charts.attempts(many)
 
 
-def test_backoff_draws_the_ceiling_and_every_wait_under_it() -> None:
-    ceiling, dots = charts.backoff(BACKOFF).lines
-    assert list(ceiling.get_xdata()) == [1, 2] and list(ceiling.get_ydata()) == [0.1, 0.2]
-    assert list(dots.get_ydata()) == [0.05, 0.01, 0.19, 0.0]
-    assert all(abs(x - attempt) < 0.2 for x, attempt in zip(dots.get_xdata(), [1, 1, 2, 2], strict=True))
-
-
 def test_a_storm_has_a_panel_per_run_with_the_calls_in_each_piece_of_time() -> None:
     ax = charts.storm(ARRIVALS, bin_width=0.1, limit=1.5, outage=(0.1, 0.3))
     panels = ax.figure.axes
@@ -692,15 +602,6 @@ def test_ticks_leave_out_what_has_no_room_and_are_dense_on_a_short_axis() -> Non
     assert ticks(charts.throughput(few).yaxis) == ["60", "80", "100", "200", "300", "400"]
 
 
-def test_efficiency_is_in_percent_of_a_labelled_whole() -> None:
-    ax = charts.efficiency(sweep())
-    assert list(lines(ax)["measured"].get_ydata()) == pytest.approx([0.9] * len(WORKERS))
-    assert set(lines(ax)["_the ideal: workers / time that a job needs"].get_ydata()) == {1.0}
-    ax.figure.canvas.draw()
-    assert "80%" in [label.get_text() for label in ax.get_yticklabels()]
-    assert ax.get_ylim()[0] == 0
-
-
 def test_latency_is_in_milliseconds_and_tells_two_loads_apart_without_colour() -> None:
     ax = charts.latency(pd.concat([sweep(), sweep("stream").assign(p50=0.2, p95=0.3)]))
     drawn = {name: line for name, line in lines(ax).items() if not name.startswith("_")}
@@ -712,9 +613,8 @@ def test_latency_is_in_milliseconds_and_tells_two_loads_apart_without_colour() -
     assert set(drawn) <= set(words(ax))
 
 
-@pytest.mark.parametrize("chart", [charts.throughput, charts.efficiency])
-def test_two_loads_on_top_of_each_other_both_show(chart: Callable[..., Axes]) -> None:
-    ax = chart(pd.concat([sweep(), sweep("stream")]))
+def test_two_loads_on_top_of_each_other_both_show() -> None:
+    ax = charts.throughput(pd.concat([sweep(), sweep("stream")]))
     batch, stream = lines(ax)["batch"], lines(ax)["stream"]
     assert batch.get_marker() != stream.get_marker()
     assert batch.get_linestyle() != stream.get_linestyle()
@@ -726,28 +626,6 @@ def test_two_loads_on_top_of_each_other_both_show(chart: Callable[..., Axes]) ->
 
 def test_a_table_without_loads_is_one_load() -> None:
     assert "p50" in lines(charts.latency(sweep().drop(columns="load")))
-
-
-def test_wait_and_service_are_stacked_and_hatched_apart() -> None:
-    ax = charts.wait_and_service(sweep())
-    wait, service = ax.containers
-    expected = [4000 / n for n in WORKERS]
-    assert [bar.get_height() for bar in wait] == pytest.approx(expected)
-    assert [bar.get_y() for bar in service] == pytest.approx(expected)
-    assert [bar.get_height() for bar in service] == pytest.approx([99.5 * max(1, n / 25) for n in WORKERS])
-    assert {bar.get_hatch() for bar in wait} == {"//"}
-    assert {bar.get_hatch() for bar in service} == {None}
-    assert legend(ax) == ["service (upper)", "wait (lower)"]
-    assert words(ax)[-1] == "398\n40"  # 100 workers
-
-
-def test_wait_and_service_gives_each_load_its_own_panel() -> None:
-    ax = charts.wait_and_service(pd.concat([sweep(), sweep("stream").assign(wait_p50=0.002)]))
-    left, right = ax.child_axes
-    assert [panel.get_title(loc="left") for panel in (left, right)] == ["batch", "stream"]
-    assert {bar.get_height() for bar in right.containers[0]} == {2.0}
-    assert left.get_ylim()[1] > 2 * right.get_ylim()[1]
-    assert legend(ax) == ["service (upper)", "wait (lower)"]
 
 
 def test_floor_plan_has_a_bar_a_job_that_ran_and_a_hatch_for_a_failed_one() -> None:
@@ -795,21 +673,6 @@ def test_steps_count_what_is_between_begin_and_end() -> None:
     assert at_once.to_dict() == {0.0: 0}
 
 
-def test_queue_depth_counts_waiting_and_running_and_draws_the_bound() -> None:
-    ax = charts.queue_depth(frame(), bound=3)
-    waiting, running = lines(ax)["waiting in the queue"], lines(ax)["running"]
-    assert dict(zip(waiting.get_xdata(), waiting.get_ydata(), strict=True)) == {0.0: 1, 0.1: 2, 1.0: 1, 1.5: 0}
-    assert dict(zip(running.get_xdata(), running.get_ydata(), strict=True)) == {0.0: 2, 1.0: 2, 1.02: 1, 2.0: 0}
-    assert {line.get_drawstyle() for line in (waiting, running)} == {"steps-post"}
-    assert waiting.get_linestyle() != running.get_linestyle()
-    bound = lines(ax)["_bound of the queue: 3 jobs"]
-    assert set(bound.get_ydata()) == {3}
-    assert len({(line.get_color(), line.get_linestyle()) for line in (waiting, running, bound)}) == 3
-    assert len({line.get_linestyle() for line in (waiting, running, bound)}) == 3
-    assert words(ax) == ["bound of the queue: 3 jobs"]
-    assert legend(ax) == ["waiting in the queue", "running"]
-
-
 def test_admission_counts_what_succeeded_and_was_refused_and_draws_the_limit_on_top() -> None:
     ax = charts.admission(frame(), limit=3)
     succeeded, refused, limit = (lines(ax)[name] for name in ("2 succeeded", "2 refused", "_limit"))
@@ -819,37 +682,6 @@ def test_admission_counts_what_succeeded_and_was_refused_and_draws_the_limit_on_
     assert limit.get_zorder() > succeeded.get_zorder() and 3 < ax.get_ylim()[1] < 4
     assert len({line.get_linestyle() for line in (succeeded, refused, limit)}) == 3
     assert {"limit of the server: 3", "2 succeeded", "2 refused"} == set(words(ax))
-
-
-def shares_table() -> pd.DataFrame:
-    table = outcome_table().assign(seconds=[2.5, 2.5, 2.5, 141.2])
-    return table.iloc[[1, 0, 2, 3]]
-
-
-def test_outcome_shares_are_bars_of_100_percent_and_only_complete_runs_have_seconds() -> None:
-    ax = charts.outcome_shares(shares_table())
-    widths = [[round(bar.get_width(), 3) for bar in part] for part in ax.containers]
-    assert widths == [[0.117, 1.0], [0.882, 0.0], [0.001, 0.0]]
-    assert {"117 of 1,000", "1,000 of 1,000\nin 141 s", "117", "882", "1,000"} == set(words(ax))
-    assert legend(ax) == ["succeeded", ERROR, "MemoryError"]
-    assert len({part[0].get_hatch() for part in ax.containers}) == 3
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["naive", "pool"]
-
-
-def test_outcome_shares_differ_in_grey() -> None:
-    def grey(part: Any) -> float:
-        return float(np.dot(part[0].get_facecolor()[:3], [0.299, 0.587, 0.114]))
-
-    success, *failures = charts.outcome_shares(shares_table()).containers
-    assert all(grey(part) > grey(success) + 0.3 for part in failures)
-
-
-def test_outcome_shares_refuse_a_run_without_jobs_and_more_kinds_than_can_be_told_apart() -> None:
-    with pytest.raises(ValueError, match="pool has none"):
-        charts.outcome_shares(shares_table().assign(jobs=[882, 117, 1, 0]))
-    many = pd.DataFrame({"run": "naive", "outcome": [f"error {n}" for n in range(8)], "jobs": 1, "seconds": 1.0})
-    with pytest.raises(ValueError, match="8 kinds of error; a chart can tell 7 apart"):
-        charts.outcome_shares(many)
 
 
 def test_outcomes_stack_to_all_jobs_and_the_legend_counts_the_smallest() -> None:
@@ -903,6 +735,14 @@ def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_wa
     assert words(ax) == ["pool", "loop", "b", "a", "c", "a", "0.30 s", "0.60 s"]
 
 
+def test_what_survives_stands_beside_the_cost() -> None:
+    ax = charts.survival(SURVIVAL)
+    assert [bar.get_width() for bar in ax.patches] == [0.0031, 0.42, 2.71]
+    assert words(ax)[:6] == ["0.0031 ms", "9,001 of 10,000 lost", "0 twice", "0.42 ms", "0 of 10,000 lost", "12 twice"]
+    with pytest.raises(ValueError, match="lost"):
+        charts.survival(SURVIVAL.drop(columns="lost"))
+
+
 def test_trips_are_medians_per_engine_with_the_size_in_words() -> None:
     ax = charts.trips(TRIPS)
     assert lines(ax)["threads"].get_ydata().tolist() == [0.02, 0.03, 0.03]
@@ -951,9 +791,9 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, dict[str, Any]
 
 def test_show_displays_once_with_its_alt_text_and_leaves_no_figure(displayed: list[Any]) -> None:
     before = dict(mpl.rcParams)
-    charts.show(charts.efficiency(sweep()), alt="Efficiency is the same\n    for every number of workers.")
+    charts.show(charts.throughput(sweep()), alt="Throughput rises up to 25 workers\n    and is flat from there on.")
     [(data, more)] = displayed
-    alt = "Efficiency is the same for every number of workers."
+    alt = "Throughput rises up to 25 workers and is flat from there on."
     assert set(data) == {"image/png", "text/plain"}  # a text/html would be compared by nbval, picture and all
     assert data["text/plain"] == alt
     assert more["raw"] is True
@@ -1034,15 +874,15 @@ def test_a_headline_stands_above_the_chart_and_leaves_it_its_size(name: str) -> 
 def test_a_headline_leaves_the_titles_of_panels() -> None:
     figure, panels = plt.subplots(1, 2)
     for panel in panels:
-        charts.queue_depth(frame(), ax=panel)
+        charts.admission(frame(), ax=panel)
     charts.headline(panels[0], "A finding")
-    assert [panel.get_title(loc="left") for panel in panels] == ["Jobs in the pool over time"] * 2
+    assert [panel.get_title(loc="left") for panel in panels] == ["Succeeded and refused"] * 2
     assert figure.texts[-1].get_text() == "A finding"
 
 
 def test_show_writes_the_headline_into_the_picture(displayed: list[Any]) -> None:
-    charts.show(charts.efficiency(sweep()), caption="The same for every number of workers.")
-    charts.show(charts.efficiency(sweep()), "The same for every number of workers.", title=FINDING, subtitle=PLOTTED)
+    charts.show(charts.throughput(sweep()), caption="It rises up to 25 workers.")
+    charts.show(charts.throughput(sweep()), "It rises up to 25 workers.", title=FINDING, subtitle=PLOTTED)
     heights = [
         struct.unpack(">I", b64decode(data["image/png"])[20:24])[0] for data, _ in displayed if "image/png" in data
     ]
@@ -1113,11 +953,11 @@ def test_what_is_no_table_or_no_axes_is_named_even_if_it_is_hostile():
     for call in (
         lambda: charts.floor_plan(hostile.Hostile()),
         lambda: charts.floor_plan(frame(), ax=hostile.Hostile()),
-        lambda: charts.queue_depth(frame(), bound=hostile.Hostile()),
+        lambda: charts.admission(frame(), limit=hostile.Hostile()),
         lambda: charts.contact_sheet(hostile.Hostile()),
         lambda: charts.show(None, hostile.Hostile()),
-        lambda: charts.queue_depth(table_of_jobs([1, 2]).assign(finished=[[1], np.zeros(3)])),
-        lambda: charts.queue_depth(table_of_jobs([1, 2]).assign(started=[np.zeros(2), 1.0])),
+        lambda: charts.admission(table_of_jobs([1, 2]).assign(finished=[[1], np.zeros(3)])),
+        lambda: charts.crew(table_of_jobs([1, 2]).assign(started=[np.zeros(2), 1.0]), CHANGES),
     ):
         with pytest.raises((TypeError, ValueError), match="not "):
             call()

@@ -208,6 +208,57 @@ def test_a_new_connection_that_breaks_counts_as_a_refusal_and_a_proven_one_does_
     assert connections.working() == 0 and server.inside == 0
 
 
+def refused_while_used(connections: Connections[list[str]], server: Server, refusals: int) -> int:
+    """Return the refusals in a row while one worker waits for a second connection and the first one is in use."""
+    first = connections.take(NEVER)
+    waiting = threading.Thread(target=lambda: connections.give_back(connections.take(NEVER)))
+    waiting.start()
+    wait_until(lambda: server.refused > refusals)  # the last one may not be recorded yet
+    counted = connections._refusals
+    connections.give_back(first)
+    waiting.join(20)
+    return counted
+
+
+def test_a_connection_that_goes_on_working_does_not_end_the_backoff():
+    server = Server(1)
+    connections = shared(server)  # no jitter, so that the backoffs take no time and only their number counts
+    connections.give_back(connections.take(NEVER))
+    counted = [refused_while_used(connections, server, 5 * n) for n in range(1, 4)]
+    assert counted[0] >= 5 and counted == sorted(counted) and counted[2] >= 15
+
+
+@pytest.mark.parametrize("ended", ["a new connection works", "a working connection has ended"])
+def test_the_backoff_starts_again_when_the_server_has_room(ended):
+    server = Server(1)
+    connections = shared(server)
+    connections.give_back(connections.take(NEVER))
+    assert refused_while_used(connections, server, 5) >= 5
+    first = connections.take(NEVER)
+    if ended == "a new connection works":
+        server.cap = 2
+        connections.give_back(connections.take(NEVER))
+    else:
+        connections.discard(first, OSError("reset"))
+    assert connections._refusals == 0
+
+
+def test_a_connection_that_has_ended_is_replaced_before_a_long_backoff_is_over():
+    server = Server(1)
+    luck = [1e6]
+    connections = shared(server, random=lambda: luck[0])
+    first = connections.take(NEVER)
+    connections.give_back(first)
+    assert connections.take(NEVER) is first
+    waiting = threading.Thread(target=lambda: connections.give_back(connections.take(NEVER)))
+    waiting.start()
+    wait_until(lambda: server.refused == 1)  # from now on the backoff is a million times longer than usual
+    luck[0] = 1.0
+    connections.discard(first, OSError("reset"))
+    waiting.join(20)
+    assert not waiting.is_alive() and server.opened == 2
+
+
 def test_after_another_error_of_connect_the_next_worker_can_connect():
     calls = []
 

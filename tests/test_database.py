@@ -1,4 +1,4 @@
-"""The database refuses what is too much, on loopback alone, and is gone when it should be."""
+"""The PostgreSQL server enforces its connection limit, listens on loopback only, and stops with its owner."""
 
 import asyncio
 import csv
@@ -41,7 +41,7 @@ def shared():
 
 
 class Traces:
-    """What there is to see of a server: its port, its processes (the guardian included), its folder."""
+    """The traces of a server: its port, its processes (including the guardian), and its folder."""
 
     def __init__(self, url, owner=None):
         self.port = psycopg.conninfo.conninfo_to_dict(url)["port"]
@@ -50,7 +50,7 @@ class Traces:
         command = server.cmdline()
         self.place = Path(command[command.index("-D") + 1]).parent
         guardians = [p for p in psutil.Process(owner).children() if "helpers.services.postgres" in p.cmdline()]
-        self.guardian = max(guardians, key=psutil.Process.create_time)  # of the server that was started last
+        self.guardian = max(guardians, key=psutil.Process.create_time)  # the guardian of the latest server
         self.server = server
         self.processes = [self.guardian, server, *server.children(recursive=True)]
 
@@ -90,7 +90,7 @@ def test_the_readme_names_every_file_of_data():
     assert [name for name in names if f"`{name}`" not in readme] == []
 
 
-# What it serves
+# Queries and limits
 
 
 def test_the_table_is_the_file(shared):
@@ -111,14 +111,14 @@ def test_the_reader_may_use_the_database_but_not_the_machine(shared):
             psycopg.connect(shared.url.replace("//reader@", f"//{intruder}@"))
 
 
-def test_the_one_too_many_is_refused_by_the_server():
+def test_a_connection_above_the_limit_is_refused_by_the_server():
     with Database(max_connections=5) as db:
         assert (db.max_connections, db.connections()) == (5, 0)
         crowd = [db.connect() for _ in range(5)]
         for _ in range(3):
             with pytest.raises(psycopg.OperationalError, match="FATAL:  sorry, too many clients already"):
                 db.connect()
-        assert db.connections() == 5, "it can be asked when it is full, and does not count itself"
+        assert db.connections() == 5, "it works when the server is full, and does not count itself"
         assert crowd[0].execute("SHOW max_connections").fetchone() == ("5",)
         crowd.pop().close()
         wait_until(lambda: db.connections() == 4)
@@ -171,7 +171,7 @@ def test_it_listens_on_loopback_only(shared):
     assert [c for c in server.net_connections("unix") if c.laddr] == []
 
 
-def test_two_side_by_side_know_nothing_of_each_other(shared):
+def test_two_servers_at_the_same_time_are_independent(shared):
     with Database(max_connections=2) as other:
         assert other.url != shared.url
         with shared.connect() as one, other.connect() as two:
@@ -189,7 +189,7 @@ def test_two_side_by_side_know_nothing_of_each_other(shared):
 
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
-def test_it_is_gone_after_the_with_also_when_the_body_raises(error):
+def test_it_stops_at_the_end_of_the_with_also_when_the_block_raises(error):
     threads = threading.enumerate()
     files = os.listdir("/proc/self/fd") if sys.platform == "linux" else []
     try:
@@ -207,7 +207,7 @@ def test_it_is_gone_after_the_with_also_when_the_body_raises(error):
     assert len(files) == (len(os.listdir("/proc/self/fd")) if files else 0)
 
 
-def test_it_may_be_entered_again_but_once_at_a_time():
+def test_it_can_be_started_again_but_not_twice_at_the_same_time():
     db = Database(max_connections=2)
     for use in (lambda: db.url, db.connect, db.connections):
         with pytest.raises(ServiceError, match="not running"):
@@ -216,13 +216,13 @@ def test_it_may_be_entered_again_but_once_at_a_time():
         with db:
             with pytest.raises(ServiceError, match="running already"), db:
                 pass
-            assert ReadUser(db.url)(1)[0] == 1, "the refusal harms nobody"
+            assert ReadUser(db.url)(1)[0] == 1, "the refusal does not affect the running server"
         db.__exit__(None, None, None)
         db.__exit__(None, None, None)
 
 
 @posix
-def test_it_is_gone_even_if_its_guardian_was_killed():
+def test_it_stops_even_if_its_guardian_was_killed():
     with Database(max_connections=3) as db:
         traces = Traces(db.url)
         traces.guardian.kill()
@@ -246,7 +246,7 @@ except KeyboardInterrupt:
 
 @pytest.fixture
 def owner():
-    """Start a process that has a database. Its body reads lines from us."""
+    """Start a process that has a database and reads lines from this process."""
     started = []
 
     def start(body, **changes):
@@ -292,12 +292,12 @@ def test_it_dies_with_its_owner_also_when_a_fork_holds_the_pipe_open(owner):
 
 
 @posix
-def test_a_fork_that_ends_does_not_take_it_along(owner):
+def test_the_end_of_a_fork_does_not_stop_it(owner):
     process = owner("if os.fork() == 0: sys.exit()\n        print(os.wait()[1], flush=True)\n        sys.stdin.read()")
     traces = Traces(process.url, process.pid)
     assert process.stdout.readline() == "0\n"
     with pytest.raises(psutil.TimeoutExpired):
-        traces.guardian.wait(1.0)  # it would have ended by then
+        traces.guardian.wait(1.0)  # time enough to end
     assert ReadUser(process.url)(1)[0] == 1
     process.stdin.close()
     assert process.wait(30) == 0
@@ -324,7 +324,7 @@ def test_the_stop_button_ends_the_with_and_not_the_server(owner):
     assert traces.gone()
 
 
-def test_it_ends_with_an_interpreter_that_never_left_the_with():
+def test_it_ends_with_an_interpreter_that_did_not_end_the_with():
     script = (
         "from helpers.services import Database; db = Database(3); db.__enter__(); print(db.url, flush=True); input()"
     )
@@ -369,7 +369,7 @@ def test_two_first_starts_at_the_same_time_share_what_they_made():
 
 def test_a_server_that_cannot_start_says_why_and_leaves_nothing(monkeypatch):
     with tempfile.TemporaryDirectory(dir=None if os.name == "nt" else "/tmp") as base:
-        Path(base).chmod(0o755)  # a place of our own: other servers of this machine come and go in the usual one
+        Path(base).chmod(0o755)  # a folder of its own, because other servers use the usual one
         monkeypatch.setattr(tempfile, "tempdir", None)
         for name in ("TMPDIR", "TEMP", "TMP"):
             monkeypatch.setenv(name, base)
@@ -382,13 +382,13 @@ def test_a_server_that_cannot_start_says_why_and_leaves_nothing(monkeypatch):
 
 @posix
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
-def test_root_copies_the_programs_aside_when_nobody_else_can_read_them(tmp_path, monkeypatch):
+def test_root_copies_programs_that_other_users_cannot_read(tmp_path, monkeypatch):
     wheels = [folder for folder, source in programs.places() if source in programs.WHEELS]
     if not wheels:
         pytest.skip("PostgreSQL is not from a wheel here, and only a wheel is copied")
     seen = wheels[0]
     package = seen.parents[1]
-    (tmp_path / package.name).symlink_to(package)  # pytest's folders are for their owner alone
+    (tmp_path / package.name).symlink_to(package)  # only the owner can read pytest's folders
     (tmp_path / f"{package.name}.libs").symlink_to(f"{package}.libs")
     hidden = tmp_path / package.name / seen.parent.name / "bin"
     assert not postgres.everybody_reads(hidden / "postgres")
@@ -404,15 +404,15 @@ def test_root_copies_the_programs_aside_when_nobody_else_can_read_them(tmp_path,
 
 
 @posix
-def test_somebody_elses_folder_is_not_used(monkeypatch, tmp_path):
+def test_a_folder_of_another_user_is_not_used(monkeypatch, tmp_path):
     monkeypatch.setattr(postgres, "account", dict)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / f"worker-pool-notebooks-{os.geteuid()}").symlink_to(tmp_path)
-    with pytest.raises(ServiceError, match="belongs to somebody else"):
+    with pytest.raises(ServiceError, match="belongs to another user"):
         postgres.workplace()
 
 
-# A server that is there already
+# A server that runs already
 
 
 def test_database_url_names_the_server_to_use(shared, monkeypatch):
@@ -426,7 +426,9 @@ def test_database_url_names_the_server_to_use(shared, monkeypatch):
             assert connection.execute("SELECT count(*) FROM users").fetchone() == (10,)
             assert ReadUser(db.url)(7)[0] == 7
             wait_until(lambda: db.connections() == 2)
-            assert plain.execute("SELECT count(*) FROM users").fetchone() == (10_000,), "the other users are not ours"
+            assert plain.execute("SELECT count(*) FROM users").fetchone() == (10_000,), (
+                "the table of the other schema is not used"
+            )
         schemas = plain.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'worker_pool_%'").fetchone()
         assert schemas == (0,)
         plain.execute("DROP TABLE keep")
@@ -439,7 +441,7 @@ def test_options_of_database_url_are_kept(shared, monkeypatch):
         assert connection.execute("SHOW search_path").fetchone()[0].startswith("worker_pool_")
 
 
-def test_a_database_url_that_leads_nowhere_gives_psycopgs_own_error(monkeypatch):
+def test_a_database_url_without_a_server_gives_psycopgs_error(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", f"postgresql://reader@127.0.0.1:{postgres.free_port()}/workshop")
     db = Database()
     for _ in range(2):
@@ -462,12 +464,12 @@ def test_a_child_that_ends_before_it_answers_says_why():
 
 def test_a_child_that_does_not_answer_is_ended(tmp_path, monkeypatch):
     (tmp_path / "silent.py").write_text("import time; time.sleep(600)")
-    monkeypatch.syspath_prepend(tmp_path)  # what we can import it can import
+    monkeypatch.syspath_prepend(tmp_path)  # the child can import what this process can import
     child = Child("silent", None)
     with pytest.raises(ServiceError, match="before it answered"):
         child.receive(0.2)
     child.stop()
-    child = Child("this", None)  # it prints at once, which is no report
+    child = Child("this", None)  # it prints text at once, which is not a report
     with pytest.raises(ServiceError):
         child.receive(30)
     child.stop()

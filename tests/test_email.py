@@ -65,7 +65,7 @@ def test_the_message_is_what_the_job_says():
     job = EmailJob(7, "ann@example.org", 'Ann "the" Ödegård, PhD', "Grüße", "one\rtwo\r\n.three\n.\nfour")
     sent = build_message(job, "news@example.com")
     wire = sent.as_bytes()
-    assert b"\r" not in wire.replace(b"\r\n", b""), "no bare carriage return goes over the wire"
+    assert b"\r" not in wire.replace(b"\r\n", b""), "no bare carriage return is sent"
     message = message_from_bytes(wire, policy=policy.default)
     assert message["To"].addresses[0].addr_spec == "ann@example.org"
     assert message["To"].addresses[0].display_name == 'Ann "the" Ödegård, PhD'

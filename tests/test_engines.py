@@ -29,7 +29,7 @@ spawned = partial(ProcessPoolExecutor, mp_context=get_context("spawn"))
 
 @pytest.fixture(scope="module", autouse=True)
 def resource_tracker():
-    """The child process that multiprocessing keeps from the first spawn on. It must not count as left behind."""
+    """Start the child process that multiprocessing keeps after its first spawn. It must not count as a leftover."""
     tracker.ensure_running()
     yield
     tracker._resource_tracker._stop()
@@ -86,7 +86,7 @@ def test_an_error_of_the_handler_is_the_error_of_its_job(threads):
     assert type(result.error) is ValueError
 
 
-def test_a_time_out_of_the_handler_is_not_taken_for_the_wait(threads):
+def test_a_timeout_error_of_the_handler_is_the_error_of_its_job(threads):
     def too_slow(job):
         raise TimeoutError("the service did not answer")
 
@@ -95,7 +95,7 @@ def test_a_time_out_of_the_handler_is_not_taken_for_the_wait(threads):
     assert str(result.error) == "the service did not answer"
 
 
-def test_the_jobs_of_a_broken_executor_fail_and_nobody_hangs():
+def test_the_jobs_of_a_broken_executor_fail_and_nothing_hangs():
     with spawned(2) as executor, WorkerPool(handlers.die, workers=2, engine=executor) as pool:
         results = list(pool.stream(["exit", *range(10)]))
     assert len(results) == 11
@@ -144,7 +144,7 @@ def test_an_executor_on_an_executor(threads):
         assert list(executor.map(handlers.double, range(5))) == [0, 2, 4, 6, 8]
 
 
-def test_a_resource_needs_an_engine_of_ours(threads):
+def test_a_resource_cannot_be_combined_with_an_executor(threads):
     with pytest.raises(TypeError, match="an executor does not know the workers of the pool"):
         WorkerPool(handlers.double, engine=threads, resource=handlers.notebook_of)
 
@@ -173,14 +173,15 @@ executor = ProcessPoolExecutor(1)
 """
 DASK = """
 from distributed import Client, LocalCluster
-cluster = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, host="127.0.0.1")
+options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+cluster = LocalCluster(n_workers=1, threads_per_worker=2, **options)
 executor = Client(cluster).get_executor(pure=False)
 """
 
 
 @pytest.mark.parametrize(("package", "make"), [("loky", LOKY), ("distributed", DASK)])
 def test_executors_of_other_packages(package, make):
-    """In a process of its own, because these packages start helpers that live as long as their process."""
+    """It runs in its own process, because these packages start child processes that end with their parent."""
     pytest.importorskip(package)
     code = (
         f"if __name__ == '__main__':\n{indent(make, '    ')}"

@@ -1,4 +1,4 @@
-"""Our servers and clients ignore the reader's environment, and put the reader's values into bounded words."""
+"""The servers and clients ignore the reader's environment, and their errors describe values in bounded text."""
 
 import os
 import re
@@ -29,7 +29,7 @@ from helpers.services.sandbox import _outcome
 ROOT = Path(__file__).parents[1]
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
 
-# As notebooks 00 and 02 do: a pool whose workers have a connection each, and psycopg's own pool of connections.
+# As in notebooks 00 and 02: a pool with a connection per worker, and psycopg's connection pool.
 READ = """
 import os
 import psycopg
@@ -129,7 +129,7 @@ PROXY |= {"NO_PROXY": "example.com", "SSL_CERT_FILE": "/no/such/file", "SSL_CERT
 
 
 def run(script: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    # PYTHONINSPECT would read commands from stdin at the end, and finds none. UTF-8, as the script prints an umlaut.
+    # With PYTHONINSPECT, Python reads commands from stdin at the end, so stdin is empty. UTF-8, because of an umlaut.
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"} | changes
     variables.pop("DATABASE_URL", None)
     command = [sys.executable, "-c", script]
@@ -138,17 +138,17 @@ def run(script: str, **changes: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-# Every script below starts a server, which takes seconds. The default run has all variables at once, which finds
-# nearly everything; the long tests tell which of them it was. SINGLE has one variable for each way to reach libpq or an
-# interpreter.
+# Every script below starts a server, which takes seconds. The default run sets all variables at once, which finds
+# nearly every problem. The long tests find the variable that causes it. SINGLE has one variable for each way to
+# influence libpq or an interpreter.
 SINGLE = ["PGSSLMODE", "PGSERVICE", "PGOPTIONS", "PGHOSTADDR", "PGTZ", "PYTHONOPTIMIZE", "PYTHONWARNINGS"]
 KINDS = {"libpq": LIBPQ, "python": PYTHON, "language": LANGUAGE, "proxy": PROXY}
 
 
 def spoil(home: Path) -> dict[str, str]:
-    """Write files that libpq would read into a home folder; returns the variables that make libpq read them."""
+    """Write files into a home folder that libpq would read. Return the variables that make libpq read them."""
     (home / ".pgpass").write_text("*:*:*:*:wrong\n")
-    (home / ".pgpass").chmod(0o644)  # libpq would complain on stderr that others can read it
+    (home / ".pgpass").chmod(0o644)  # libpq would warn on stderr that others can read it
     (home / ".pg_service.conf").write_text("[mine]\nsslmode=require\nhost=10.255.255.1\n")
     (home / ".psqlrc").write_text("nonsense\n")
     return {"HOME": str(home), "PGSERVICE": "mine"}
@@ -230,15 +230,15 @@ def test_files_of_libpq_in_the_home_folder_are_not_read(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, READ_SAYS, "")
 
 
-def test_the_connection_string_names_all_that_libpq_would_take_from_the_environment():
+def test_the_uri_has_every_setting_that_libpq_reads_from_the_environment():
     known = {option.keyword.decode(): option.envvar for option in psycopg.pq.Conninfo.get_defaults()}
     given = psycopg.conninfo.conninfo_to_dict(environment.database_url("reader", 5432, "workshop"))
     missing = {name for name, variable in known.items() if variable and name not in given}
-    # libpq reads a file of passwords only if it has no password, and obeys PGSERVICE whatever it is told.
+    # libpq reads a password file only without a password, and no setting overrides PGSERVICE.
     assert missing == {"service", "passfile"} and given["password"]
 
 
-def test_what_libpq_cannot_be_told_is_set_aside_while_a_database_is_open(monkeypatch):
+def test_variables_that_override_the_uri_are_removed_while_a_database_is_open(monkeypatch):
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("PGSERVICE", "mine")
     monkeypatch.setenv("PGTZ", "UTC")
@@ -274,7 +274,7 @@ def test_a_child_keeps_what_python_needs_and_nothing_that_changes_it(monkeypatch
     assert not {"PYTHONOPTIMIZE", "PYTHONWARNINGS", "PGHOST", "https_proxy"} & set(kept)
 
 
-# A service that does not start says what was run, what it said, and what to do
+# The error of a service that does not start has the command, its output, and what to do
 
 
 def test_a_server_that_fails_names_its_command_and_its_output(monkeypatch):
@@ -323,7 +323,7 @@ UNREADABLE = b"chelpers.no_such_module\nThing\n."  # a pickle of something that 
 
 
 @pytest.mark.parametrize("answer", [b"", b"no pickle", UNREADABLE])
-def test_a_child_that_answers_nonsense_is_a_service_error(tmp_path, monkeypatch, answer):
+def test_a_child_with_an_unreadable_answer_is_a_service_error(tmp_path, monkeypatch, answer):
     (tmp_path / "broken_service.py").write_text(BROKEN.format(prologue="", answer=answer))
     monkeypatch.syspath_prepend(tmp_path)
     one = Child("broken_service", None)
@@ -348,11 +348,11 @@ def test_a_child_that_cannot_be_started_is_a_service_error(monkeypatch):
         pass
 
 
-# The reader's values in the words of the services
+# The reader's values in the error messages of the services
 
 
 class Hostile:
-    """Raises from whatever it is asked."""
+    """An object whose methods raise."""
 
     def __repr__(self):
         raise ZeroDivisionError
@@ -376,12 +376,12 @@ class Long:
         return "x" * 10**7
 
 
-# pytest would call the hostile values' methods, were they parameters.
+# These are not parameters of a test, because pytest would call their methods.
 VALUES = [1, "text", 10**400, "a" * 1000, b"b" * 10**6, [1] * 50, {"a": 1}, None, Hostile(), Long(), (1, 2), 2.5]
 
 
 @pytest.mark.parametrize("number", range(len(VALUES)))
-def test_services_and_pools_put_a_value_into_the_same_words(number):
+def test_services_and_pools_describe_a_value_in_the_same_way(number):
     said = service_words.describe(VALUES[number])
     assert said == pool_words.describe(VALUES[number])
     assert len(said) <= 200
@@ -405,7 +405,7 @@ def test_hostile_arguments_are_refused_in_bounded_words(make):
         assert len(str(raised.value)) < 500
 
 
-def test_an_error_that_cannot_be_put_into_words_is_one_of_its_class():
+def test_the_kind_of_an_error_without_text_is_its_class():
     class Mute(Exception):
         def __str__(self):
             raise SystemExit
@@ -417,7 +417,7 @@ def test_an_error_that_cannot_be_put_into_words_is_one_of_its_class():
     assert error_kind(Mute()) == "Mute" and error_kind(Odd()) == "Odd"
 
 
-def test_a_hostile_value_in_the_sandbox_is_no_value():
+def test_a_hostile_value_in_the_sandbox_is_reported_as_none():
     class Sized(list):
         def __len__(self):
             raise SystemExit

@@ -1,4 +1,4 @@
-"""PoolExecutor: CPython's own tests of executors, for every pool, and what ours promises beyond them."""
+"""PoolExecutor: CPython's own tests of executors, for every pool, and the promises beyond these tests."""
 
 import asyncio
 import gc
@@ -39,12 +39,12 @@ POOLS = {
     "RetryingPool": (RetryingPool, {"policy": TWICE}),
     "DynamicRetryingPool": (DynamicRetryingPool, {"policy": TWICE, "backlog": 1, "max_wait": 0.001}),
 }
-GENERAL = ["WorkerPool", "DynamicPool", "RetryingPool", "DynamicRetryingPool"]  # those that take any handler
+GENERAL = ["WorkerPool", "DynamicPool", "RetryingPool", "DynamicRetryingPool"]  # the pools that accept any handler
 
 
 @pytest.fixture(params=POOLS)
 def make(request):
-    """A maker of executors; what a failed test leaves open is forced shut."""
+    """Return a function that creates executors. Executors that a failed test leaves open are shut down by force."""
     kind, options = POOLS[request.param]
     made = []
 
@@ -59,14 +59,14 @@ def make(request):
 
 @pytest.fixture
 def gate():
-    """A function waits at it; opened for certain when the test ends."""
+    """An event on which functions wait. It is set at the end of the test."""
     gate = threading.Event()
     yield gate
     gate.set()
 
 
 def full(executor, gate, queued):
-    """One function runs in each worker, and `queued` more wait; their futures."""
+    """Keep each worker busy and queue `queued` more calls. Return the futures."""
     workers = executor._max_workers
     running = []
     for number in range(1, workers + 1):
@@ -80,7 +80,7 @@ def full(executor, gate, queued):
 
 @pytest.fixture(scope="module")
 def cpython_results():
-    """What each run of them printed, all started at once: they mostly sleep."""
+    """Return what each run printed. All runs start at once, because they mostly sleep."""
     code = "import test.test_concurrent_futures.util"  # a package from 3.13 on
     found = [sys.executable, *filter(None, map(pythons.find, pythons.SUPPORTED))]
     python = next((python for python in found if pythons.answers(python, code) is not None), None)
@@ -103,7 +103,7 @@ def cpython_results():
 def test_cpythons_own_tests_of_executors_pass(cpython_results, kind):
     output, code = cpython_results[kind]
     assert code == 0 and output.rstrip().endswith("\nOK"), output
-    assert int(re.search(r"^Ran (\d+) tests", output, re.M)[1]) >= 29, "so many has 3.13, and 3.14 has more"
+    assert int(re.search(r"^Ran (\d+) tests", output, re.M)[1]) >= 29, "3.13 has 29 tests, and 3.14 has more"
 
 
 # --- futures ---------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_a_job_is_counted_before_its_future_is_done(make):
             assert executor.pool.stats().succeeded >= done
 
 
-def test_a_future_cancelled_in_the_queue_is_never_run_and_its_waiters_are_told(make, gate):
+def test_a_future_cancelled_in_the_queue_is_never_run_and_its_waiters_are_notified(make, gate):
     ran = []
     with make(1, queue_size=5) as executor:
         full(executor, gate, 0)
@@ -173,7 +173,7 @@ def test_a_done_callback_that_raises_costs_neither_the_worker_nor_another_future
     with make(1) as executor:
         release = threading.Event()
         future = executor.submit(release.wait)
-        future.add_done_callback(callback)  # while it runs, so that it is a worker that calls it
+        future.add_done_callback(callback)  # while it runs, so that a worker calls the callback
         release.set()
         assert future.result(SLOW) is True and executor.submit(int, "7").result(SLOW) == 7
     assert "exception calling callback" in caplog.text
@@ -189,7 +189,7 @@ def test_nothing_of_a_job_is_kept(make):
         executor.submit(id, big).result(SLOW)
         del big
         wait_until(lambda: gone() is None)
-        assert outlet_of(executor.pool).empty(), "results are handed on, not kept"
+        assert outlet_of(executor.pool).empty(), "results are passed to the futures and not kept"
 
 
 # --- backpressure ----------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_submit_waits_while_the_queue_is_full(make, gate):
         assert late[0].result(SLOW) == 7
 
 
-def test_a_submit_from_inside_is_taken_if_there_is_room_and_refused_if_not(make, gate):
+def test_a_submit_from_a_handler_is_accepted_if_there_is_room_and_refused_if_not(make, gate):
     with make(1, queue_size=1) as executor:
 
         def inside():
@@ -218,10 +218,10 @@ def test_a_submit_from_inside_is_taken_if_there_is_room_and_refused_if_not(make,
             return taken
 
         assert executor.submit(inside).result(SLOW).result(SLOW) == 7
-    assert executor.pool.stats().submitted == 2, "what was refused was not taken"
+    assert executor.pool.stats().submitted == 2, "the refused call was not queued"
 
 
-def test_map_with_a_buffersize_takes_an_endless_iterable_in_constant_room_and_in_order(make):
+def test_map_with_a_buffersize_reads_an_endless_iterable_in_constant_memory_and_in_order(make):
     drawn = itertools.count()
     with make(3, queue_size=2) as executor:
         values = executor.map(lambda n: n * n, drawn, buffersize=4)
@@ -230,7 +230,7 @@ def test_map_with_a_buffersize_takes_an_endless_iterable_in_constant_room_and_in
         values.close()
 
 
-def test_map_raises_in_its_place_and_cancels_what_it_no_longer_wants(make, gate):
+def test_map_raises_the_error_in_order_and_cancels_the_remaining_calls(make, gate):
     class Broken(Exception):
         permanent = True
 
@@ -259,21 +259,21 @@ def test_map_keeps_to_its_timeout(make, gate):
 # --- the end ---------------------------------------------------------------------------------------------------
 
 
-def test_cancelling_at_the_end_tells_all_who_wait(make, gate):
+def test_cancelling_at_the_end_notifies_all_waiting_threads(make, gate):
     executor = make(2, queue_size=20)
     running, queued = full(executor, gate, 20)
     seen = []
     reader = threading.Thread(target=lambda: seen.extend(as_completed(queued)))
     reader.start()
     executor.shutdown(wait=False, cancel_futures=True)
-    reader.join(SLOW)  # ThreadPoolExecutor leaves it waiting for ever
+    reader.join(SLOW)  # with ThreadPoolExecutor it would wait forever
     assert not reader.is_alive() and len(seen) == 20 and all(f.cancelled() for f in queued)
     gate.set()
     executor.shutdown()
     assert [f.result(0) for f in running] == [True, True]
 
 
-def test_an_exception_in_the_block_forces_and_goes_on(make, gate):
+def test_an_exception_in_the_block_forces_the_shutdown_and_is_raised_again(make, gate):
     def look():
         return current_worker().cancelled.wait(SLOW)
 
@@ -282,7 +282,7 @@ def test_an_exception_in_the_block_forces_and_goes_on(make, gate):
         wait_until(first.running)
         queued = [executor.submit(gate.wait) for _ in range(9)]
         raise KeyboardInterrupt
-    assert first.result(SLOW) is True, "it has looked at cancelled"
+    assert first.result(SLOW) is True, "the handler has seen `cancelled`"
     assert all(f.cancelled() for f in queued) and wait(queued, timeout=0).not_done == set()
 
 
@@ -296,7 +296,7 @@ def test_futures_are_done_also_if_the_pool_itself_is_stopped(make, gate, stop):
     assert running.result(SLOW) is True
 
 
-def test_nothing_is_taken_after_the_shutdown(make):
+def test_no_call_is_accepted_after_the_shutdown(make):
     executor = make()
     executor.shutdown()
     executor.shutdown(wait=False, cancel_futures=True)
@@ -311,7 +311,7 @@ def test_a_function_cannot_wait_for_its_own_executors_end(make):
         executor.submit(executor.shutdown, wait=False).result(SLOW)
 
 
-def test_an_executor_that_nobody_refers_to_finishes_its_jobs_and_lets_its_threads_go(make):
+def test_an_executor_without_references_finishes_its_jobs_and_ends_its_threads(make):
     executor = PoolExecutor(2, pool=WorkerPool)
     pool, futures = executor.pool, [executor.submit(time.sleep, 0.005) for _ in range(10)]
     del executor
@@ -333,7 +333,7 @@ def test_a_program_that_ends_without_a_shutdown_still_does_what_it_has_submitted
     assert sorted(done.stdout.split()) == list("012345") and (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_program_ends_although_a_function_that_was_given_up_still_runs():
+def test_a_program_ends_although_a_function_still_runs_after_a_shutdown_without_waiting():
     done = run_script(
         "import threading; from helpers.pools import PoolExecutor; e = PoolExecutor(1)\n"
         "f = e.submit(threading.Event().wait)\n"
@@ -343,7 +343,7 @@ def test_a_program_ends_although_a_function_that_was_given_up_still_runs():
     assert done.stdout == "(Event.wait(...),)\n" and (done.returncode, done.stderr) == (0, "")
 
 
-# --- where others use it ---------------------------------------------------------------------------------------
+# --- use by other packages -------------------------------------------------------------------------------------
 
 
 def test_asyncio_runs_functions_on_it(make):
@@ -356,7 +356,7 @@ def test_asyncio_runs_functions_on_it(make):
         assert asyncio.run(main(executor)) == [2**n for n in range(30)]
 
 
-def test_asyncio_hears_of_an_error_and_of_a_cancelled_call(make, gate):
+def test_asyncio_receives_an_error_and_a_cancelled_call(make, gate):
     async def main(executor):
         loop = asyncio.get_running_loop()
         with pytest.raises(ZeroDivisionError):
@@ -366,7 +366,7 @@ def test_asyncio_hears_of_an_error_and_of_a_cancelled_call(make, gate):
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await asyncio.sleep(0)  # the loop hands it on to the future in its next round
+        await asyncio.sleep(0)  # the loop passes it to the future in its next round
         gate.set()
 
     with make(1) as executor:
@@ -386,10 +386,10 @@ def test_dask_computes_on_it(make):
     with make(3, queue_size=2) as executor:
         total = dask.delayed(sum)([square(n) for n in range(40)])
         assert total.compute(scheduler="threads", pool=executor) == sum(n * n for n in range(40))
-        assert names and all(name.startswith(executor.pool.name) for name in names), "in our workers"
+        assert names and all(name.startswith(executor.pool.name) for name in names), "it ran in the workers of the pool"
 
 
-# --- what the pool behind it adds ------------------------------------------------------------------------------
+# --- features of the pool behind it ----------------------------------------------------------------------------
 
 
 def test_a_future_is_done_when_the_last_attempt_is():
@@ -414,13 +414,13 @@ def test_a_future_that_waits_for_its_retry_ends_with_the_pool_and_says_why(how):
     executor = PoolExecutor(1, pool=RetryingPool, policy=policy)
     future = executor.submit(fail)
     wait_until(lambda: executor.pool.stats().delayed == 1)
-    assert not future.cancel(), "it has begun"
+    assert not future.cancel(), "it has started"
     executor.shutdown(cancel_futures=True) if how == "cancel_futures" else executor.pool.force_shutdown()
     error = future.exception(SLOW)
     assert isinstance(error, JobCancelled) and str(error.__cause__) == "nobody there"
 
 
-def test_a_job_redriven_runs_again_and_leaves_its_future_as_it_was(caplog):
+def test_a_redriven_job_runs_again_and_does_not_change_its_future(caplog):
     tries = itertools.count(1)
 
     def second_time():
@@ -444,7 +444,7 @@ def test_a_dynamic_crew_grows_behind_it(gate):
         assert wait(futures, timeout=SLOW, return_when=FIRST_COMPLETED).done
 
 
-def test_nobody_else_can_read_the_results(make):
+def test_only_the_executor_can_read_the_results(make):
     with make() as executor, pytest.raises(RuntimeError, match="gives its results to on_result"):
         executor.pool.results()
 
@@ -465,12 +465,12 @@ def test_nobody_else_can_read_the_results(make):
         ({"pool": DynamicPool, "min_workers": 9}, ValueError, "min_workers must be at most max_workers, not 9 to 5"),
     ],
 )
-def test_what_makes_no_executor_is_refused_with_value_and_rule(arguments, error, message):
+def test_bad_arguments_of_an_executor_are_refused_with_value_and_rule(arguments, error, message):
     with pytest.raises(error, match=re.escape(message)):
         PoolExecutor(**arguments)
 
 
-def test_what_cannot_be_called_is_refused_and_not_taken(make):
+def test_what_cannot_be_called_is_refused_and_not_queued(make):
     async def coroutine():
         pass
 
@@ -485,7 +485,7 @@ def test_what_cannot_be_called_is_refused_and_not_taken(make):
         assert executor.pool.stats().submitted == 0
 
 
-def test_cancelled_means_what_it_means_everywhere(make, gate):
+def test_cancelled_error_is_the_class_of_concurrent_futures(make, gate):
     executor = make(1, queue_size=2)
     full(executor, gate, 0)
     future = executor.submit(int)

@@ -45,7 +45,7 @@ KINDS = {"RetryingPool": retrying, "DynamicRetryingPool": dynamic}
 
 @pytest.fixture(params=KINDS)
 def make(request):
-    """A maker of retrying pools, of a number of workers and a handler."""
+    """Return a function that creates a retrying pool with a number of workers and a handler."""
     return KINDS[request.param]
 
 
@@ -53,7 +53,7 @@ def make(request):
 
 
 class ThreeMailServer:
-    """A mail server that closes each connection after three mails, `how` it does so: with or without a reply."""
+    """A mail server that closes each connection after three mails. `how`: with or without a reply."""
 
     def __init__(self, how):
         self.how, self.mails, self.connections = how, [], 0
@@ -120,7 +120,7 @@ def test_all_mails_are_sent_over_connections_that_last_for_three(make, how, work
 
 
 class Connections:
-    """Makes connections that break after some uses, and knows how many are open."""
+    """Creates connections that break after some uses, and counts the open ones."""
 
     def __init__(self, uses=3, closing_fails=False):
         self.uses, self.closing_fails = uses, closing_fails
@@ -146,11 +146,11 @@ class Connections:
 
 
 class Broken(Exception):
-    """What a client library raises that has an exception class of its own."""
+    """The exception class of a client library, which is not an OSError."""
 
 
 def use(error, discard=False):
-    """A handler that raises `error` once its connection is used up."""
+    """Return a handler that raises `error` once its connection is used up."""
 
     def handler(job):
         if current_worker().resource() is None:
@@ -174,7 +174,7 @@ BROKEN = {"class": Broken, "tuple": (Broken, KeyError), "function": says_broken,
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_what_broken_names_gives_the_next_job_a_new_resource(make, broken):
+def test_after_an_error_that_broken_names_the_next_job_gets_a_new_resource(make, broken):
     connections = Connections()
     with make(4, use(Broken), resource=connections, broken=BROKEN[broken], policy=SOON) as pool:
         assert all(result.ok for result in pool.stream(range(60)))
@@ -232,7 +232,7 @@ def test_discarding_twice_or_without_a_resource_or_and_going_on_is_harmless(make
         assert worker.discard() is None
         assert worker.resource() == 0
         assert worker.discard() is None and worker.discard() is None
-        assert worker.resource() == 0, "a new one, within the same job"
+        assert worker.resource() == 0, "a new resource within the same job"
         return job
 
     with make(2, handler, resource=connections, policy=SOON) as pool:
@@ -276,13 +276,13 @@ def test_a_dynamic_pool_never_has_more_resources_open_than_its_maximum(kind):
     assert connections.open == 0 and 0 < connections.most <= 4
 
 
-# --- case 15: delayed jobs hold up nobody --------------------------------------------------------------------------
+# --- case 15: delayed jobs do not block other jobs -----------------------------------------------------------------
 
 LONG = RetryPolicy(2, 1e-6, 1e-6, max_retry_after=2000.0)
 
 
 def delays(jobs, seconds=1000.0, released=None):
-    """A handler that asks for a wait at the first attempt of these jobs."""
+    """Return a handler that raises RetryLater at the first attempt of these jobs."""
 
     def handler(job):
         if job in jobs and current_worker().attempt == 1:
@@ -293,11 +293,11 @@ def delays(jobs, seconds=1000.0, released=None):
 
 
 @pytest.mark.parametrize("queue_size", [1, 2, 5])
-def test_jobs_of_a_stream_that_are_delayed_hold_up_no_other(make, queue_size):
+def test_delayed_jobs_of_a_stream_do_not_block_the_others(make, queue_size):
     read = []
     pool = make(2, delays(range(5)), queue_size=queue_size, policy=LONG)
     stream = pool.stream(range(20))
-    for _ in range(15):  # each comes while the five still wait for a quarter of an hour
+    for _ in range(15):  # each result arrives while the five are still delayed for a quarter of an hour
         read.append(next(stream).job)
     assert sorted(read) == list(range(5, 20))
     assert pool.stats().delayed == 5 and pool.stats().succeeded == 15
@@ -337,7 +337,7 @@ def test_the_window_counts_again_once_delayed_jobs_come_back(make):
     assert pool.stats().succeeded == 200
 
 
-def test_the_delayed_jobs_of_others_hold_up_no_stream(make):
+def test_delayed_jobs_that_were_submitted_do_not_block_a_stream(make):
     pool = make(2, delays(range(100, 120)), queue_size=5, policy=LONG)
     for job in range(100, 120):
         pool.submit(job)
@@ -364,7 +364,7 @@ def test_a_stream_at_the_bound_reads_what_comes_and_ends(make, max_delayed):
     assert sorted(result.job for result in results) == list(range(100)) and all(result.ok for result in results)
 
 
-def test_a_stream_and_submitters_at_the_bound_all_come_to_their_end(make):
+def test_a_stream_and_submitters_at_the_bound_all_finish(make):
     submitted = range(1000, 1060)
     jobs = {*range(0, 60, 2), *submitted}
     with make(3, delays(jobs, seconds=0.0001), queue_size=2, policy=LONG, max_delayed=2) as pool:
@@ -398,7 +398,7 @@ def test_submitters_wait_once_enough_jobs_are_delayed(stage, make, max_delayed):
             pool.submit(job, timeout=1.0)
             accepted += 1
     assert max_delayed <= accepted <= max_delayed + 5 + 2
-    assert stage.now < 500, "and not because the first of them were due"
+    assert stage.now < 500, "not because the first delayed jobs became due"
     stage.settle()
     assert pool.stats().delayed == accepted and pool.stats().queued == 0
     assert pool.try_submit("no") is False and pool.stats().submitted == accepted
@@ -417,7 +417,7 @@ def test_once_the_delayed_jobs_are_due_submitters_go_on(stage, make):
     pool.shutdown()
 
 
-def test_what_blocks_a_submitter_is_named(stage, make):
+def test_a_timeout_says_which_bound_blocked_the_submitter(stage, make):
     pool = make(1, always_later, queue_size=5, policy=LONG, max_delayed=1, clock=stage.clock)
     pool.submit("first")
     stage.settle()
@@ -427,7 +427,7 @@ def test_what_blocks_a_submitter_is_named(stage, make):
 
 
 @pytest.mark.parametrize("stop", [lambda pool: pool.shutdown(deadline=0), lambda pool: pool.force_shutdown()])
-def test_a_submitter_at_the_bound_is_told_of_the_end(make, stop):
+def test_a_submitter_at_the_bound_is_notified_of_a_shutdown(make, stop):
     pool = make(1, always_later, queue_size=5, policy=LONG, max_delayed=1)
     pool.submit("first")
     wait_until(lambda: pool.stats().delayed == 1)

@@ -1,7 +1,7 @@
-"""A worker that dies: its job fails with WorkerDied, a new worker takes its place, and the accounts still balance.
+"""A worker that dies: its job fails with WorkerDied, a new worker replaces it, and the counts still add up.
 
-Python injects an exception into a running thread (PyThreadState_SetAsyncExc, or no memory left) after a call, or when
-a function begins. The tests raise at each of these moments in turn, by means of a profile function.
+Python injects an exception into a running thread (with PyThreadState_SetAsyncExc, or if there is no memory) after a
+call or at the start of a function. The tests raise at each of these moments in turn, with a profile function.
 """
 
 import threading
@@ -19,7 +19,7 @@ FOLDER = str(Path(basic.__file__).parent)
 
 
 class Kill(BaseException):
-    """What kills a worker."""
+    """The exception that kills a worker."""
 
 
 class Killer:
@@ -31,7 +31,7 @@ class Killer:
     def __call__(self, frame, event, argument):
         if event not in {"call", "c_return"} or not frame.f_code.co_filename.startswith(FOLDER):
             return
-        if frame.f_code.co_name in {"run_worker", "run"}:  # before the loop begins, and the call of the handler
+        if frame.f_code.co_name in {"run_worker", "run"}:  # before the loop starts, and the call of the handler
             return
         me = threading.current_thread()
         if self.thread is None and "-worker-" in me.name:
@@ -57,7 +57,7 @@ def handler(job):
 
 
 def one_run(kind, *moments):
-    """The killer, the results of four jobs, and the pool, after a run in which a worker died at these moments."""
+    """Run four jobs while a worker dies at these moments. Return the killer, the results, and the pool."""
     with Killer(*moments) as killer:
         pool = POOLS[kind](handler, workers=1, queue_size=4)
         try:
@@ -88,10 +88,10 @@ def test_a_worker_may_die_at_any_moment(kind):
         if not killer.places and moment > quiet.count:
             break
         died += any(type(result.error) is WorkerDied for result in results)
-    assert died > 3, "some of these moments are those in which a job is in hand"
+    assert died > 3, "at some of these moments the worker has a job"
 
 
-def test_the_futures_of_a_worker_that_dies_are_done_all_the_same():
+def test_the_futures_of_a_worker_that_dies_are_done():
     moment = 0
     while True:
         moment += 1
@@ -100,15 +100,15 @@ def test_the_futures_of_a_worker_that_dies_are_done_all_the_same():
         if not killer.places:
             break
         if any(f" in {name}," in killer.places[0] for name in ("deliver", "_call", "_resolve")):
-            continue  # the callback of the executor itself was broken off: a callback is called once
-        for future in futures:  # Kill itself if it came from inside of the handler
+            continue  # the callback of the executor was interrupted, and a callback is called only once
+        for future in futures:  # the error is Kill if it was raised inside the handler
             assert type(future.exception(timeout=0)) in {type(None), ValueError, WorkerDied, Kill}, killer.places
     assert moment > 20
 
 
 @pytest.fixture
 def deadly(monkeypatch):
-    """Make the job "deadly" kill its worker, whatever the handler does."""
+    """Make the job "deadly" kill its worker, with any handler."""
     run = Result.run
 
     def run_or_die(self, *arguments):

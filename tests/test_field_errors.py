@@ -1,7 +1,7 @@
-"""Errors that resist, that bring along what belongs to others, and that are shared by all jobs: field cases 1 to 3.
+"""Errors whose methods raise, errors that refer to frames of other code, and shared errors: field cases 1 to 3.
 
-In each test the pool gets what a user's code may raise, return, or submit. What must hold: each job has one result,
-the workers live, all other jobs finish, and nothing that belongs to others is touched.
+The tests give a pool the objects that a user's code may raise, return, or submit. Each job must have one result, the
+workers must survive, all other jobs must finish, and objects that belong to other code must not be changed.
 """
 
 import gc
@@ -36,7 +36,7 @@ WORKERS = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def errors_in_del_are_expected():
-    """Some errors raise in `__del__`. pytest would put that into words, with a context that resists being put so."""
+    """Ignore errors in `__del__`. pytest would format them, and their context has methods that raise."""
     before, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
     yield
     gc.collect()
@@ -44,7 +44,7 @@ def errors_in_del_are_expected():
 
 
 class Outcome(NamedTuple):
-    """What came back for a job, from whichever way in and out."""
+    """The outcome of a job, for every way to submit jobs and to read results."""
 
     job: object
     value: object
@@ -92,7 +92,7 @@ WAYS = {
 
 @pytest.fixture(params=WAYS)
 def way(request):
-    """A function of a handler and jobs that has the jobs done and returns an Outcome for each."""
+    """Return a function that runs jobs with a handler and returns an Outcome per job."""
     return WAYS[request.param]
 
 
@@ -101,14 +101,14 @@ def fail(error):
 
 
 def raised(error):
-    """What an `except` gets when `error` is raised: Python cannot raise instances of every class."""
+    """Return what an `except` catches when `error` is raised. Python cannot raise instances of every class."""
     try:
         raise error
     except BaseException as caught:
         return caught
 
 
-# --- case 1: errors that nobody may change, and that raise whatever they are asked ---------------------------------
+# --- case 1: errors that cannot be changed, and whose methods raise ------------------------------------------------
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -129,7 +129,7 @@ def test_any_error_is_one_failed_result_and_all_other_jobs_finish(way, place):
 
 
 class Data:
-    """Stands for a picture or a page of rows: it can be seen whether it is still kept."""
+    """Large data of a job, such as a picture. A weak reference shows whether it is still kept."""
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -220,7 +220,7 @@ def test_whatever_an_attribute_raises_ends_the_retries_of_that_job(kind, attribu
         assert reason.startswith(f"{attribute} raised ") and len(reason) < 300, name
 
 
-# --- errors of everything else that belongs to the user ------------------------------------------------------------
+# --- errors from other code of the user ----------------------------------------------------------------------------
 
 
 class Resource:
@@ -262,7 +262,7 @@ def test_whatever_opening_a_resource_raises_is_the_error_of_the_job_that_asked(k
 
 
 @pytest.mark.parametrize("kind", POOLS)
-def test_what_is_no_context_manager_is_the_error_of_the_job_that_asked(kind):
+def test_a_resource_that_is_not_a_context_manager_is_the_error_of_the_job_that_asked(kind):
     bad = iter([None, 5, "text", Hostile(), Resource, object, type, lambda: None])
     with POOLS[kind](use_resource, workers=1, resource=lambda: next(bad, Resource())) as pool:
         results = list(pool.stream(range(30)))
@@ -333,7 +333,7 @@ def test_whatever_a_clock_raises_or_returns_every_job_has_a_result(kind):
         moment = next(moments)
         if moment % 2:
             error = makers[moment // 2 % len(makers)]()
-            # In the main thread a KeyboardInterrupt is that of a Stop button: see test_long_service.
+            # In the main thread a KeyboardInterrupt counts as a press of the Stop button: see test_long_service.
             if not (issubclass(type(error), KeyboardInterrupt) and may_be_interrupted()):
                 raise error
         return moment / 100 if moment % 4 else readings[moment // 4 % len(readings)]
@@ -350,7 +350,7 @@ def test_whatever_a_clock_raises_or_returns_every_job_has_a_result(kind):
 
 
 @pytest.mark.parametrize("clock", ["print", "time.ctime", "[].clear", "deque.popleft"])
-def test_a_clock_that_is_a_function_in_c_is_no_more_trusted_than_another(clock):
+def test_a_clock_that_is_a_c_function_is_checked_like_any_other(clock):
     functions = {"print": print, "time.ctime": time.ctime, "[].clear": [].clear, "deque.popleft": deque([1.0]).popleft}
     with POOLS["DynamicRetryingPool"](lambda job: 1 / job, workers=2, clock=functions[clock]) as pool:
         results = list(pool.stream(range(20)))
@@ -385,7 +385,7 @@ def test_whatever_a_policy_of_the_users_raises_or_returns_every_job_has_a_result
 
 
 @pytest.mark.parametrize("kind", ["RetryingPool", "DynamicRetryingPool"])
-def test_whatever_where_raises_comes_out_and_moves_nothing(kind):
+def test_an_error_of_where_is_raised_and_no_letter_is_moved(kind):
     def handler(job):
         raise ValueError(job)
 
@@ -400,7 +400,7 @@ def test_whatever_where_raises_comes_out_and_moves_nothing(kind):
 
 
 @pytest.mark.parametrize("kind", POOLS)
-def test_whatever_a_source_raises_comes_out_after_the_results_and_the_next_stream_works(kind):
+def test_an_error_of_a_source_is_raised_after_the_results_and_the_next_stream_works(kind):
     class Source:
         def __init__(self, error):
             self.count, self.error = 5, error
@@ -416,7 +416,7 @@ def test_whatever_a_source_raises_comes_out_after_the_results_and_the_next_strea
 
     with POOLS[kind](lambda job: job, workers=WORKERS, queue_size=20) as pool:
         for name, make in MAKERS.items():
-            if name == "StopIteration":  # that is how a source says that it has ended
+            if name == "StopIteration":  # it means that the source has ended
                 continue
             read = []
             with pytest.raises(BaseException) as caught:

@@ -1,4 +1,4 @@
-"""Frames and tracebacks that belong to others, and errors that are shared by all jobs: field cases 2 and 3."""
+"""Frames and tracebacks of other code, and errors that all jobs share: field cases 2 and 3."""
 
 import gc
 import sys
@@ -30,7 +30,7 @@ def fail(error):
 
 
 def catching(count):
-    """Yields the exceptions that it has caught itself, so that each refers to the frame of this generator."""
+    """Yield exceptions that this generator has caught, so that each refers to its frame."""
     for n in range(count):
         try:
             raise ValueError(n)
@@ -63,7 +63,7 @@ def test_errors_inside_of_others_leave_their_generators_alone(way, place):
 
 
 def list_of_suspended(count):
-    """Errors, each caught in a generator of its own that is suspended and must go on."""
+    """Return errors, each caught in a suspended generator that must be able to continue."""
     errors = []
     for generator in [catching(2) for _ in range(count)]:
         error = next(generator)
@@ -189,7 +189,7 @@ def test_the_lines_of_a_failed_handler_stay_and_its_data_goes(way):
     def middle(job):
         data = Data()
         seen.append(weakref.ref(data))
-        for _ in (deepest(n) for n in [job]):  # a generator of the handler's own, which has ended
+        for _ in (deepest(n) for n in [job]):  # a generator of the handler, which has ended
             return data
 
     def handler(job):
@@ -210,7 +210,7 @@ def test_the_lines_of_a_failed_handler_stay_and_its_data_goes(way):
         assert lines.count("in deepest") >= 2 and lines.count("in middle") >= 2 and "in handler" in lines
 
 
-# --- case 3: one and the same error, raised by all jobs ------------------------------------------------------------
+# --- case 3: all jobs raise the same error object ------------------------------------------------------------------
 
 
 def length(trace):
@@ -275,7 +275,7 @@ def test_nothing_of_a_shared_error_grows_with_the_number_of_jobs(way, raiser):
     assert len(way(raiser(shared), range(60))) == 60
     early = length(shared.__traceback__)
     assert len(way(raiser(shared), range(600))) == 600
-    # Three threads at once may each leave their last entries in the others' traceback.
+    # Each of three threads may leave its last entries in the traceback of the others.
     assert early < 200 and length(shared.__traceback__) < 200
     assert not hasattr(shared, "__notes__")
 
@@ -309,7 +309,7 @@ def test_the_last_of_4000_jobs_costs_as_many_steps_as_the_hundredth(kind, raiser
 
 
 @pytest.mark.parametrize("kind", [kind for kind in POOLS if "Retrying" in kind])
-def test_a_shared_error_is_a_reason_of_its_own_for_each_dead_letter(kind):
+def test_each_dead_letter_with_a_shared_error_has_its_own_reason(kind):
     shared = ValueError("shared by all jobs")
     with POOLS[kind](raise_shared(shared), workers=3) as pool:
         assert retries(pool) and len(list(pool.stream(range(300)))) == 300
@@ -338,6 +338,6 @@ def test_the_traceback_of_a_callback_that_raises_begins_in_the_callback(kind):
         for job in range(20):
             pool.submit(job)
     errors = pool.shutdown().errors
-    # An entry of the pool's own code in front of it would tell the user nothing.
+    # Entries of the pool's code before it would not help the user.
     lines = [[frame.name for frame in traceback.extract_tb(error.__traceback__)] for error in errors]
     assert lines == [["callback"]] * 20

@@ -1,6 +1,6 @@
-"""Copies of what a pool hands out, coroutines in disguise, and words about the user's objects: field cases 5, 6, 7, 10.
+"""Copies of results, handlers that return coroutines, and messages about the user's objects: field cases 5, 6, 7, 10.
 
-test_policy.py has the copies of RetryLater and RetryPolicy alone, test_bad_input.py the messages about bad arguments.
+test_policy.py tests copies of RetryLater and RetryPolicy alone. test_bad_input.py tests messages about bad arguments.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from helpers.pools import (
 )
 
 pytestmark = pytest.mark.timeout(60)
-LONGEST = 450  # characters of any message: an object takes at most 200 of them
+LONGEST = 450  # characters: the maximum of a message, in which an object takes at most 200
 
 
 @pytest.fixture(params=WAYS)
@@ -46,7 +46,7 @@ def way(request):
 
 
 class Busy(RetryLater):
-    """A subclass with another signature, as in a client library."""
+    """A subclass with another signature, as client libraries have."""
 
     def __init__(self, code, *, server):
         super().__init__(f"{server} says {code}", 2)
@@ -62,7 +62,7 @@ def raise_later(job):
 
 
 def finished():
-    """The results and the dead letters of a pool, of jobs that succeed, fail, and are redriven."""
+    """Return the results and the dead letters of a pool whose jobs succeed, fail, and are redriven."""
     with RetryingPool(raise_later, workers=1, policy=RetryPolicy(2, 1e-6, 1e-6, max_retry_after=1)) as pool:
         results = list(pool.stream(range(3)))
         letters = pool.dead_letters()
@@ -110,7 +110,7 @@ def test_a_result_of_a_job_that_never_ran_can_be_copied():
         assert type(duplicate.error) is type(cancelled.error) and duplicate.error.args == cancelled.error.args
 
 
-# --- case 6: coroutine functions in disguise -----------------------------------------------------------------------
+# --- case 6: callables that return a coroutine, although they are not coroutine functions --------------------------
 
 ran = []
 
@@ -166,7 +166,7 @@ class CallsMethod:
 
 
 class Unpredictable:
-    """Has every attribute that it is asked for, as the methods of xmlrpc.client.ServerProxy have."""
+    """An object that has every attribute, like the methods of xmlrpc.client.ServerProxy."""
 
     def __getattr__(self, name):
         return Unpredictable()
@@ -215,7 +215,7 @@ RUNNERS = {
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_a_handler_that_is_known_to_run_nothing_is_refused_at_once(runner):
+def test_a_handler_that_is_known_to_return_a_coroutine_is_refused_at_once(runner):
     for name, handler in {**KNOWN, "generator": generator, "partial of it": functools.partial(generator)}.items():
         with pytest.raises(TypeError, match="handler must "):
             pytest.fail(f"{name} was accepted: {RUNNERS[runner](handler)}")
@@ -223,7 +223,7 @@ def test_a_handler_that_is_known_to_run_nothing_is_refused_at_once(runner):
 
 
 @pytest.mark.parametrize("kind", [WorkerPool, RetryingPool])
-def test_an_executor_refuses_what_is_known_to_run_nothing(kind):
+def test_an_executor_refuses_a_function_that_is_known_to_return_a_coroutine(kind):
     with PoolExecutor(1, pool=kind) as executor:
         for name, function in KNOWN.items():
             with pytest.raises(TypeError, match=r"asyncio\.run"):
@@ -233,7 +233,7 @@ def test_an_executor_refuses_what_is_known_to_run_nothing(kind):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", DISGUISED)
-def test_a_coroutine_function_in_disguise_fails_its_jobs_and_says_why(name):
+def test_jobs_fail_with_the_reason_if_the_handler_returns_a_coroutine(name):
     for way in WAYS.values():
         if "cached" in name:
             DISGUISED[name].cache_clear()
@@ -244,7 +244,7 @@ def test_a_coroutine_function_in_disguise_fails_its_jobs_and_says_why(name):
             assert len(str(outcome.error)) < LONGEST and outcome.value is None
 
 
-def test_a_coroutine_that_was_closed_warns_nobody():
+def test_a_coroutine_that_was_closed_causes_no_warning():
     code = """if True:
         from helpers.pools import WorkerPool, run_bounded, PoolExecutor
         async def coroutine(job): pass
@@ -258,8 +258,8 @@ def test_a_coroutine_that_was_closed_warns_nobody():
     assert done.stderr == "" and done.returncode == 0
 
 
-def test_a_coroutine_that_somebody_else_runs_is_left_alone(way):
-    """It was started elsewhere and is suspended: to close it would end what is not the pool's."""
+def test_a_coroutine_that_other_code_runs_is_not_closed(way):
+    """It was started elsewhere and is suspended. Closing it would break the code that runs it."""
 
     @types.coroutine
     def pause():
@@ -280,7 +280,7 @@ def test_a_coroutine_that_somebody_else_runs_is_left_alone(way):
         assert end.value.value == "at its end"
 
 
-def test_a_coroutine_that_refuses_to_be_closed_fails_its_job_all_the_same(way):
+def test_a_coroutine_that_refuses_to_be_closed_still_fails_its_job(way):
     async def stubborn():
         pass
 
@@ -291,17 +291,17 @@ def test_a_coroutine_that_refuses_to_be_closed_fails_its_job_all_the_same(way):
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_handlers_that_are_no_functions_are_taken_as_they_are(runner):
+def test_handlers_that_are_not_functions_are_accepted(runner):
     for handler in (Unpredictable(), Refusing(), len, str, abs, functools.partial(int), [].append, Hostile):
         made = RUNNERS[runner](handler)
         if isinstance(made, WorkerPool):
             made.shutdown()
 
 
-def test_a_partial_of_itself_is_taken_as_well():
+def test_a_partial_of_itself_is_accepted():
     endless = functools.partial(len)
     endless.__setstate__((endless, (), {}, {}))
-    WorkerPool(endless).shutdown()  # a call of it would end the interpreter
+    WorkerPool(endless).shutdown()  # calling it would crash the interpreter
 
 
 def test_asyncio_run_inside_a_handler_works(way):
@@ -322,7 +322,7 @@ def fail_with(job):
     return Hostile()
 
 
-def test_a_table_of_results_attempts_and_letters_comes_whatever_the_errors_are():
+def test_tables_of_results_attempts_and_letters_can_be_made_with_any_errors():
     with RetryingPool(fail_with, workers=2, policy=RetryPolicy(2, 1e-6, 1e-6)) as pool:
         results = list(pool.stream(range(10)))
     tables = [measure.to_frame(results), measure.attempts_frame(results), measure.letters_frame(pool.dead_letters())]
@@ -333,7 +333,7 @@ def test_a_table_of_results_attempts_and_letters_comes_whatever_the_errors_are()
 
 
 @pytest.mark.parametrize("bad", [Hostile, HostileError, lambda: "x" * 10**7, lambda: 10**5000, lambda: [[Hostile()]]])
-def test_every_representation_of_what_a_pool_hands_out_is_bounded(bad):
+def test_every_repr_of_an_object_from_a_pool_is_bounded(bad):
     thing = bad()
     error = thing if issubclass(type(thing), Exception) else HostileError()
     attempt = Attempt(1, 1, 0.0, 0.0, 0.0, error)
@@ -349,11 +349,11 @@ def test_every_representation_of_what_a_pool_hands_out_is_bounded(bad):
     assert repr(report).startswith("ShutdownReport(") and len(repr(report)) < 4 * LONGEST
 
 
-# --- case 10: words about jobs -------------------------------------------------------------------------------------
+# --- case 10: messages about jobs ----------------------------------------------------------------------------------
 
 
 class Text(str):
-    """A str with methods of its own."""
+    """A str whose methods are overridden."""
 
     __len__ = __getitem__ = __str__ = __add__ = __format__ = lambda *_: 1 / 0
 
@@ -411,7 +411,7 @@ JOBS = {
 
 
 def says(call, error):
-    """The message of the error of this class that a call must raise."""
+    """Return the message of the error of this class, which the call must raise."""
     try:
         call()
     except BaseException as caught:
@@ -423,7 +423,7 @@ def says(call, error):
 
 
 @pytest.mark.parametrize("kind", POOLS)
-def test_a_refused_job_is_named_in_bounded_words(kind):
+def test_a_refused_job_is_named_in_bounded_text(kind):
     jobs = [make() for make in JOBS.values()]
     gate = threading.Event()
     pool = POOLS[kind](lambda job: gate.wait(20), workers=1, queue_size=1)
@@ -468,7 +468,7 @@ def test_a_blocked_submitter_gets_pool_closed_whatever_its_job_is(kind):
 
 
 @pytest.mark.parametrize("kind", ["RetryingPool", "DynamicRetryingPool"])
-def test_a_redrive_that_is_refused_names_the_job_in_bounded_words(kind):
+def test_a_redrive_that_is_refused_names_the_job_in_bounded_text(kind):
     def handler(job):
         raise ValueError
 
@@ -483,7 +483,7 @@ def test_a_redrive_that_is_refused_names_the_job_in_bounded_words(kind):
 
 
 class Named:
-    """A function whose name is no help."""
+    """A function without a useful name."""
 
     def __init__(self, name):
         self.name = name
@@ -499,7 +499,7 @@ class Named:
 
 
 @pytest.mark.parametrize("name", [lambda: "x" * 10**7, lambda: 1 / 0, lambda: Text("text"), lambda: 5, recurse])
-def test_an_executor_names_a_call_in_bounded_words(name):
+def test_an_executor_names_a_call_in_bounded_text(name):
     inside = []
 
     def fill_and_ask():

@@ -1,4 +1,4 @@
-"""Tables of attempts, dead letters and crews: what is in them, to the second."""
+"""The contents of the tables of attempts, dead letters, and changes of the number of workers."""
 
 import hostile
 import numpy as np
@@ -15,7 +15,7 @@ LOG = [
 
 
 def two_jobs():
-    """a fails twice and is given up, b succeeds the second time."""
+    """Run two jobs: "a" fails twice and becomes a dead letter, and "b" succeeds at its second attempt."""
     tries = {"a": 0, "b": 0}
 
     def handler(job):
@@ -27,7 +27,7 @@ def two_jobs():
         return list(pool.stream("ab")), pool.dead_letters()
 
 
-def test_a_row_an_attempt_in_the_order_in_which_they_were_made():
+def test_attempts_frame_has_a_row_per_attempt_in_the_order_of_the_attempts():
     results, _ = two_jobs()
     frame = attempts_frame(results)
     assert sorted(zip(frame["job"], frame["attempt"], frame["ok"], frame["error"], strict=True)) == [
@@ -41,7 +41,7 @@ def test_a_row_an_attempt_in_the_order_in_which_they_were_made():
     assert (frame["finished"] >= frame["started"]).all()
 
 
-def test_a_row_a_dead_letter():
+def test_letters_frame_has_a_row_per_dead_letter():
     _, letters = two_jobs()
     frame = letters_frame(letters)
     [row] = frame.drop(columns="seconds").to_dict("records")
@@ -51,24 +51,24 @@ def test_a_row_a_dead_letter():
     assert frame["seconds"][0] == letters[0].attempts[1].finished - letters[0].attempts[0].started
 
 
-def test_a_row_a_decision_from_the_first():
+def test_crew_frame_has_a_row_per_decision_from_the_first():
     frame = crew_frame(LOG)
     assert list(frame["time"]) == [0.0, 1.0, 3.0] and list(frame["after"]) == [2, 10, 9]
     assert list(frame["reason"]) == ["start", "queue depth", "idle"]
 
 
-def test_worker_seconds_add_up_who_was_there_how_long():
+def test_worker_seconds_add_up_how_long_each_worker_existed():
     assert worker_seconds(LOG, 14.0) == 2 * 1 + 10 * 2 + 9 * 1
 
 
-def test_nothing_makes_empty_tables_with_all_columns():
+def test_without_data_the_tables_are_empty_and_have_all_columns():
     assert list(attempts_frame([])) == [
         "job", "attempt", "worker", "ok", "error", "due", "started", "finished", "late",
     ]  # fmt: skip
     assert len(letters_frame([])) == len(crew_frame([])) == 0
 
 
-# What belongs to the user
+# Objects of the user
 
 
 def failed(job, error, number=1):
@@ -88,7 +88,7 @@ def tables_of(jobs, errors):
     return [to_frame(results), attempts_frame(results), letters_frame(letters)]
 
 
-def test_an_error_that_cannot_be_put_into_words_gets_a_placeholder_and_the_table_comes():
+def test_an_error_without_text_gets_a_placeholder_in_the_table():
     errors = [ValueError("bad order"), *(error() for error in hostile.ERRORS)]
     for frame in tables_of(range(len(errors)), errors):
         assert list(frame["error"][:2]) == [
@@ -100,7 +100,7 @@ def test_an_error_that_cannot_be_put_into_words_gets_a_placeholder_and_the_table
 
 
 @pytest.mark.parametrize("many", [1, 2, 16])
-def test_a_job_goes_into_its_cell_untouched_whatever_it_is(many):
+def test_any_job_goes_into_its_cell_unchanged(many):
     for jobs in (hostile.odd_jobs()[:many], [[1, 2]] * many, [np.zeros((2, 2)) for _ in range(many)]):
         for frame in tables_of(jobs, [None] * len(jobs)):
             assert frame["job"].dtype == object and len(frame) == len(jobs)

@@ -1,6 +1,6 @@
-"""Rules that the package's files keep: who imports whom, what an import costs, and the form of helpers/pools.
+"""Rules for the files of the package: imports between the layers, what an import loads, and the form of helpers/pools.
 
-The rules for helpers/pools have no exceptions. A file that breaks one has to be split or rewritten.
+The rules for helpers/pools have no exceptions. Split or rewrite a file that breaks one.
 """
 
 import ast
@@ -22,18 +22,24 @@ import pytest
 import helpers
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ["services", "pools", "measure", "charts"]  # the lowest one first
-MAY_IMPORT = {"services": set(), "pools": set(), "measure": {"pools"}, "charts": {"measure"}}
+LAYERS = ["services", "pools", "measure", "charts", "control_room"]  # the lowest one first
+MAY_IMPORT = {
+    "services": set(),
+    "pools": set(),
+    "measure": {"pools"},
+    "charts": {"measure"},
+    "control_room": {"pools", "charts"},
+}
 
 POOLS = sorted((ROOT / "helpers" / "pools").glob("*.py"))
 MAX_LINES_PER_FILE, MAX_METHODS, MAX_LINES_OF_CODE = 250, 20, 15
-OUTSIDE = {"PIL"}  # what helpers/pools may import besides the standard library; only the image pool needs it
+OUTSIDE = {"PIL"}  # the packages that helpers/pools may import; only the image pool needs this one
 
 # The restaurant is an analogy of the notebooks. Code uses the standard terms: job, worker, queue, start, stop.
 KITCHEN = re.compile(
     r"(?<![a-z])(kitchens?|cook(s|ed|ing)?|rails?|dish(es)?|chefs?|stoves?s?|hire[sd]?|hiring|home)(?![a-z])"
 )
-# "In the order in which they were sent" and "in this order" are fine. "An order" and "orders" would be jobs.
+# "In the order in which they were sent" and "in this order" are allowed. "An order" and "orders" would mean jobs.
 ORDERED = re.compile(r"(?<!in )\b(orders|(an|bad|each|every|new|next|no|one|other|per|this|whose) order)\b")
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -82,7 +88,7 @@ def test_importing_the_pools_imports_only_the_standard_library():
 
 
 def code_lines(path: Path) -> set[int]:
-    """The numbers of the lines that hold code: neither blank nor only a comment. Docstrings are still among them."""
+    """Return the numbers of the lines that are neither blank nor only a comment. They include docstrings."""
     no_code = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
@@ -100,7 +106,7 @@ def docstring_lines(tree: ast.AST) -> set[int]:
 
 
 def long_functions(path: Path) -> dict[str, int]:
-    """The functions with too many lines of code in their body, and how many lines they have."""
+    """Return the functions with too many lines of code in their body, and the number of these lines."""
     tree = parse(path)
     counted = code_lines(path) - docstring_lines(tree)
     found = {}
@@ -113,7 +119,7 @@ def long_functions(path: Path) -> dict[str, int]:
 
 
 def imports_at_run_time(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """All imports, those inside functions included, but not those under `if TYPE_CHECKING`."""
+    """Yield all imports, including those inside functions, but not those under `if TYPE_CHECKING`."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             for other in node.orelse:
@@ -125,7 +131,7 @@ def imports_at_run_time(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
 
 
 def imported_neighbors(path: Path) -> set[str]:
-    """The files of the same folder that this file imports. A name that is no file comes from `__init__`."""
+    """Return the files of the same folder that this file imports. A name that is not a file comes from `__init__`."""
     names = set()
     files = {file.stem for file in path.parent.glob("*.py")}
     for node in imports_at_run_time(parse(path)):
@@ -136,7 +142,7 @@ def imported_neighbors(path: Path) -> set[str]:
 
 
 def public_definitions(tree: ast.Module) -> Iterator[ast.AST]:
-    """The public functions and classes of a module, and the public methods of its public classes."""
+    """Yield the public functions and classes of a module, and the public methods of its public classes."""
     for node in tree.body:
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)) and not node.name.startswith("_"):
             yield node
@@ -248,7 +254,7 @@ def test_a_cycle_of_imports_is_found_unless_it_is_only_for_type_checkers(tmp_pat
 
 # --- what is installed --------------------------------------------------------------------------------------------
 
-# The version and the data files as setuptools reads them from pyproject.toml, without building or installing anything.
+# Print the version and the data files as setuptools reads them from pyproject.toml. It builds and installs nothing.
 READ_SETTINGS = """
 import json
 from setuptools.config.pyprojecttoml import apply_configuration
@@ -256,7 +262,7 @@ from setuptools.dist import Distribution
 found = apply_configuration(Distribution(), "pyproject.toml")
 print(json.dumps({"version": found.get_version(), "data": found.package_data}))
 """
-# The form of a release in PEP 440, without epochs and local versions, which a released package does not have.
+# A release as in PEP 440, without an epoch or a local version, which a released package does not have.
 RELEASE = r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?"
 
 

@@ -1,4 +1,4 @@
-"""Picture files as they arrive: odd or damaged metadata, gray with many bits, and bytes that are simply wrong."""
+"""Unusual picture files: odd or damaged metadata, gray with many bits, and damaged bytes."""
 
 import io
 import random
@@ -42,20 +42,20 @@ def make(tmp_path, out):
 
 
 def two_halves() -> Image.Image:
-    """80 x 40 pixels: the left half red, the right half blue."""
+    """Return a picture of 80 x 40 pixels: the left half is red, the right half blue."""
     picture = Image.new("RGB", (80, 40), RED)
     picture.paste(BLUE, (40, 0, 80, 40))
     return picture
 
 
 def exif(kind: int, count: int, cell: bytes, order: str = "<") -> bytes:
-    """EXIF with one entry, the orientation: its type, its number of values, and the four bytes of its value field."""
+    """Return EXIF with one entry, the orientation, of this type, with this number of values and this value field."""
     head = {"<": b"II*\0", ">": b"MM\0*"}[order]
     return b"Exif\0\0" + head + struct.pack(order + "IHHHI", 8, 1, 0x112, kind, count) + cell.ljust(4, b"\0") + bytes(4)
 
 
 def encoded(kind: str, entry: bytes, profile: bytes | None = None) -> bytes:
-    """Two halves in a file of this kind with this EXIF; a TIFF gets the orientation entry into its own directory."""
+    """Return two halves in a file of this kind with this EXIF. A TIFF has the orientation in its own directory."""
     file, picture = io.BytesIO(), two_halves()
     options = {"icc_profile": profile} if profile else {}
     if kind.startswith("TIFF"):
@@ -71,7 +71,7 @@ def encoded(kind: str, entry: bytes, profile: bytes | None = None) -> bytes:
 
 
 def looks_like(made: Image.Image, orientation: int) -> bool:
-    """Whether the red half is where it belongs, and the size is right. 1 and 4, for one, cannot be distinguished."""
+    """Return whether the position of the red half and the size are right. 1 and 4 cannot be distinguished."""
     size, red, blue = {
         1: ((40, 20), (5, 10), (34, 10)),
         2: ((40, 20), (34, 10), (5, 10)),
@@ -139,7 +139,7 @@ def test_big_endian_exif_counts(make, kind):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO"])
-def test_truncated_exif_does_no_harm(make, kind):
+def test_truncated_exif_is_ignored(make, kind):
     whole = exif(3, 1, b"\6")
     for length in range(6, len(whole)):
         made = make(encoded(kind, whole[:length]))
@@ -147,7 +147,7 @@ def test_truncated_exif_does_no_harm(make, kind):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_exif_that_makes_no_sense_does_no_harm(make, kind):
+def test_invalid_exif_is_ignored(make, kind):
     for content in (b"", b"II", bytes(300), bytes(range(256)), b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff"):
         assert looks_like(make(encoded(kind, b"Exif\0\0" + content)), 1), content
     big = b"Exif\0\0II\x2b\0\x08\0\0\0" + struct.pack("<Q", 2**63) + bytes(64)
@@ -175,7 +175,7 @@ def test_the_orientation_of_xmp_counts_if_exif_has_none(make):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sound_profile_is_kept(make, kind):
+def test_a_valid_profile_is_kept(make, kind):
     made = make(encoded(kind, exif(3, 1, b"\6"), SRGB))
     assert made.info["icc_profile"] == SRGB and looks_like(made, 6)
 
@@ -192,7 +192,7 @@ BAD_PROFILES = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("profile", BAD_PROFILES)
-def test_a_damaged_or_oversized_profile_counts_as_absent(make, kind, profile):
+def test_a_damaged_or_oversized_profile_is_ignored(make, kind, profile):
     made = make(encoded(kind, exif(3, 1, b"\6"), BAD_PROFILES[profile]))
     assert "icc_profile" not in made.info and looks_like(made, 6)
 
@@ -300,7 +300,7 @@ def test_nothing_is_printed_about_damaged_metadata(tmp_path, out):
 
 
 def gray(mode: str, *values: float) -> bytes:
-    """A TIFF of mode F, I, or I;16 with vertical bars of these values, each 10 pixels wide."""
+    """Return a TIFF of mode F, I, or I;16 with vertical bars of these values, each 10 pixels wide."""
     form = {"F": "<10f", "I": "<10i", "I;16": "<10H"}[mode]
     rows = b"".join(struct.pack(form, *[value] * 10) for value in values) * 10
     picture, file = Image.frombytes(mode, (10 * len(values), 10), rows), io.BytesIO()
@@ -381,11 +381,11 @@ def test_transparent_gray_with_premultiplied_alpha_is_put_on_white(make):
     assert is_near(make(content).getpixel((20, 10)), (255, 255, 255))
 
 
-# --- files that are simply wrong -----------------------------------------------------------------------------------
+# --- damaged files -------------------------------------------------------------------------------------------------
 
 
 def seeds() -> dict[str, bytes]:
-    """A small picture in every supported format, with all kinds of metadata."""
+    """Return a small picture in every supported format, with all kinds of metadata."""
     found = Image.Exif()
     found[0x112], found[0x10E], found[0x11A], found[0x128] = 6, "a picture", 72.0, 2
     text = PngInfo()
@@ -427,7 +427,7 @@ SEEDS = seeds()
 
 
 def damaged(content: bytes, random: random.Random) -> bytes:
-    """A truncated copy, or one with up to eight wrong bytes, often among the headers at the beginning or the end."""
+    """Return a truncated copy, or a copy with up to eight wrong bytes, often in the headers at its start or end."""
     if random.random() < 0.25:
         return content[: random.randrange(len(content))]
     changed = bytearray(content)
@@ -476,7 +476,7 @@ def test_damaged_bytes_lead_to_a_picture_or_to_a_permanent_error_that_names_the_
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("step", ["open", "load", "save"])
-def test_whatever_pillow_raises_is_a_permanent_image_error(tmp_path, out, monkeypatch, raised, step):
+def test_every_exception_of_pillow_is_a_permanent_image_error(tmp_path, out, monkeypatch, raised, step):
     (tmp_path / "a.png").write_bytes(SEEDS["png"])
 
     def fail(*args, **options):
@@ -512,7 +512,7 @@ def test_an_error_of_the_system_is_retried(tmp_path, out, monkeypatch, raised, s
 
 
 class Hostile:
-    """A path that cannot be used, nor put into words."""
+    """A path that can neither be used nor converted to text."""
 
     def __fspath__(self):
         raise KeyError("path")
@@ -531,6 +531,6 @@ def test_a_source_that_is_not_a_usable_path_is_an_image_error(out, source):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no /dev/zero")
-def test_a_file_without_end_is_refused(out):
+def test_an_endless_file_is_refused(out):
     with pytest.raises(ImageError, match="not a picture"):
         resize(ImageJob("a", "/dev/zero", 20, 20), out)

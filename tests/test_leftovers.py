@@ -1,4 +1,4 @@
-"""What looks for things left behind, after every test and every notebook, finds them."""
+"""`leftovers`, which runs after every test and every notebook, finds threads, processes, and sockets."""
 
 import multiprocessing
 import socket
@@ -9,7 +9,7 @@ from helpers.pools import DynamicRetryingPool
 from helpers.services import MailServer
 
 
-def test_whatever_is_left_behind_is_seen():
+def test_threads_processes_and_sockets_are_found():
     before = listening_ports()
     assert not leftovers(before)
     with (
@@ -26,7 +26,7 @@ def test_whatever_is_left_behind_is_seen():
     assert not leftovers(before)
 
 
-def test_a_process_of_an_executor_is_seen_and_python_s_own_tracker_is_not():
+def test_a_process_of_an_executor_is_found_and_pythons_resource_tracker_is_not():
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         executor.submit(abs, -1).result()
         assert sum("child process" in what for what in leftovers()) == 1

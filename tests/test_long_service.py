@@ -25,7 +25,7 @@ def resource(opened, closed):
 
 
 def fails_once(error=ValueError, before=lambda: None):
-    """A handler whose jobs fail on their first attempt."""
+    """Return a handler whose jobs fail at their first attempt."""
 
     def handler(job):
         assert current_worker().resource is not None
@@ -44,7 +44,7 @@ SOON = RetryPolicy(max_attempts=2, base=1e-6, cap=1e-6, retry_on=(ValueError, OS
 
 
 def two_workers_one_retry(error, before, broken=()):
-    """How many resources were opened by two workers, until a job that failed in one was retried by the other."""
+    """Return how many resources two workers opened until a job that failed in one was retried by the other."""
     opened, closed, gate = [], [], threading.Event()
     both = threading.Barrier(2, timeout=SLOW)
     fails = fails_once(error, before)
@@ -65,7 +65,7 @@ def two_workers_one_retry(error, before, broken=()):
         assert all(result.ok for result in pool.stream(["meet", "meet"]))
         pool.submit("fails")
         wait_until(lambda: pool.stats().delayed == 1 and len(state_of(pool).idle) == 2)
-        pool.submit("hold")  # in the worker that became idle last, which is the one whose job has failed
+        pool.submit("hold")  # it goes to the worker that became idle last, which is the worker whose job has failed
         results = pool.results()
         retried = next(results)
         gate.set()
@@ -76,7 +76,7 @@ def two_workers_one_retry(error, before, broken=()):
 
 
 def test_a_retry_after_the_handler_has_discarded_its_resource_gets_a_new_one_on_any_worker():
-    # One per worker; one for the job that holds the first worker; one for the retry in the second, in place of its own.
+    # One per worker, one for the job that holds the first worker, and one for the retry in the second worker.
     assert two_workers_one_retry(ValueError, lambda: current_worker().discard()) == 4
 
 
@@ -88,7 +88,7 @@ def test_a_retry_after_another_error_keeps_the_resources():
     assert two_workers_one_retry(ValueError, lambda: None, broken=(OSError,)) == 2
 
 
-def test_an_old_mark_does_not_cost_a_later_attempt_its_resource():
+def test_an_old_mark_does_not_discard_the_resource_of_a_later_attempt():
     opened, closed = [], []
 
     def handler(job):
@@ -127,7 +127,7 @@ def test_the_errors_of_a_year_are_not_all_kept():
     assert str(report.errors[-1]) == "1499"
 
 
-# --- no memory left ------------------------------------------------------------------------------------------------
+# --- no free memory ------------------------------------------------------------------------------------------------
 
 
 def test_a_job_that_comes_back_stays_delayed_if_there_is_no_memory_for_the_queue(monkeypatch):
@@ -160,8 +160,8 @@ def test_an_alarm_survives_an_exception_that_is_injected_into_its_thread():
 
 
 @pytest.mark.parametrize("error", [MemoryError, SystemExit])
-def test_an_alarm_whose_action_was_broken_off_fires_again(monkeypatch, error):
-    """As by an exception that is injected after the time was reset and before the action has begun."""
+def test_an_alarm_whose_action_was_interrupted_fires_again(monkeypatch, error):
+    """The exception is injected after the time was reset and before the action has started."""
     monkeypatch.setattr("helpers.pools.alarm.RETRY_WAIT", 0.01)
     calls = []
 
@@ -208,7 +208,7 @@ def test_an_interrupt_that_a_clock_raises_in_a_worker_is_an_error_of_the_clock()
         assert [result.value for result in pool.stream([1])] == ["1"]
 
 
-def test_a_submitter_that_was_notified_in_vain_keeps_its_turn():
+def test_a_submitter_that_finds_no_room_after_a_notification_keeps_its_turn():
     gate, order = threading.Event(), []
     with WorkerPool(lambda job: gate.wait(SLOW), workers=1, queue_size=1) as pool:
         state = state_of(pool)
@@ -225,7 +225,7 @@ def test_a_submitter_that_was_notified_in_vain_keeps_its_turn():
             thread.start()
             wait_until(lambda: len(state.blocked) == number)  # noqa: B023
         first = state.blocked[0]
-        for _ in range(3):  # a newcomer was quicker each time: the queue is as full as it was
+        for _ in range(3):  # each time another submitter was faster, so the queue is still full
             with state.lock:
                 state.wake_blocked()
             wait_until(lambda: len(state.blocked) == 2)
@@ -273,7 +273,7 @@ def test_a_forked_child_ends_without_waiting_for_the_executor_of_its_parent():
 
 @pytest.mark.parametrize("end", ["cancel_queued", "force_shutdown"])
 def test_a_callback_may_ask_for_its_thread_and_leaves_no_record_of_it(end):
-    """`logging` asks for the name of the current thread, which makes a lasting record for a thread without one."""
+    """`logging` reads the name of the current thread. Python then keeps a record for a thread that it did not start."""
     gate, names = threading.Event(), []
     pool = WorkerPool(
         lambda job: gate.wait(SLOW), workers=1, on_result=lambda result: names.append(threading.current_thread().name)

@@ -126,7 +126,7 @@ for number in range(300):
 
 
 def on_every_python():
-    """The supported versions. Those that do not run this test take seconds each, so they are `long`."""
+    """Return the supported versions. All but the current one take seconds each, so they are `long`."""
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     return [pytest.param(version, marks=[] if version == own else pytest.mark.long) for version in pythons.SUPPORTED]
 
@@ -173,7 +173,7 @@ GOOD = CheckedMail.of(EmailJob(1, "ann@example.com", "Ann", "Hello", "Hi\nAnn"),
         (b"Ann\r\n", b"Ann", "lines"),
     ],
 )
-def test_a_message_that_says_anything_else_is_refused_with_the_value_and_the_rule(old, new, names):
+def test_a_message_that_differs_from_its_job_is_refused_with_the_value_and_the_rule(old, new, names):
     content = encode(GOOD)
     assert old in content
     verify(content, GOOD)
@@ -182,7 +182,7 @@ def test_a_message_that_says_anything_else_is_refused_with_the_value_and_the_rul
 
 
 class Str(str):
-    """A string that says one thing to whoever checks it, and another to whoever writes it."""
+    """A string whose methods give a check another text than the text that is written."""
 
     def __str__(self) -> str:
         return "eve@example.com\r\nBcc: all@example.com"
@@ -191,7 +191,7 @@ class Str(str):
     isascii = encode = rpartition = __repr__ = None
 
 
-def test_a_subclass_of_str_is_taken_by_its_characters():
+def test_the_characters_of_a_subclass_of_str_count_and_not_its_methods():
     job = EmailJob(1, Str("ann@example.com"), Str("Ann"), Str("Hello"), Str("Hi"))
     content = OutgoingMail(job, SENDER).content(eight_bit=False)
     check(content, EmailJob(1, "ann@example.com", "Ann", "Hello", "Hi"))

@@ -1,4 +1,4 @@
-"""What goes over the wire: a mail uses only what the server offers, and no reply of any shape is misread."""
+"""The SMTP dialog: a mail uses only extensions that the server offers, and every form of reply is read correctly."""
 
 import smtplib
 import socket
@@ -11,6 +11,7 @@ from email.message import EmailMessage
 
 import pytest
 from aiosmtpd.controller import Controller
+from conftest import id_of
 
 from helpers.pools import BatchEmailSender, EmailJob, OutcomeUnknown
 from helpers.pools.email import BadMail, MailRefused, NoConnection
@@ -77,7 +78,7 @@ def longest_line(content: bytes) -> int:
 
 
 @pytest.mark.parametrize("body", [GREETINGS.body, "日本語の本文です。" * 50, "ü" * 5000])
-def test_without_8bitmime_a_mail_is_7_bit_and_says_the_same(body):
+def test_without_8bitmime_a_mail_is_7_bit_and_has_the_same_text(body):
     job = EmailJob(1, GREETINGS.address, GREETINGS.name, GREETINGS.subject, body)
     with server_without("8BITMIME") as server:
         [result] = send(server, job)
@@ -159,7 +160,7 @@ def test_the_size_is_declared_and_a_mail_over_the_limit_is_not_sent():
         assert not [option for option in server.handler.options[0] if option.startswith("SIZE")]
 
 
-# --- a server that says anything -----------------------------------------------------------------------------------
+# --- a server that sends any reply ---------------------------------------------------------------------------------
 
 GOOD = {
     "greeting": b"220 ready\r\n",
@@ -176,7 +177,7 @@ Reply = bytes | None | Callable[[socket.socket], None]
 
 
 class Talker:
-    """An SMTP server that gives the replies it is told to: bytes, None to hang up, or a function of the socket.
+    """An SMTP server that sends the given replies: bytes, None to hang up, or a function of the socket.
 
     `first` replaces replies on the first connection, `always` on every connection.
     """
@@ -270,7 +271,7 @@ UNKNOWN += [b"150 ok\r\n", b"354 go on\r\n", b"600 ok\r\n", b"250-a\r\ngarbage\r
 UNKNOWN += [None, endless, b"x" * (MAX_REPLY + 1)]
 
 
-@pytest.mark.parametrize("reply", UNKNOWN, ids=lambda reply: repr(reply)[:30])
+@pytest.mark.parametrize("reply", UNKNOWN, ids=id_of)
 def test_a_mail_is_unknown_and_not_repeated_after_any_other_reply_to_its_content(reply):
     with Talker(content=reply) as server:
         [result] = send(server, PLAIN)
@@ -371,7 +372,7 @@ def test_a_server_that_closes_idle_connections_loses_no_mail():
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt(), MemoryError()])
-def test_whatever_is_raised_after_the_content_leaves_the_mail_unknown(error):
+def test_the_outcome_is_unknown_after_any_exception_after_the_content(error):
     class Buggy(smtplib.SMTP):
         def data(self, content: bytes) -> tuple[int, bytes]:
             super().data(content)

@@ -1,4 +1,4 @@
-"""Exact figures on results made by hand; the structure, not the speed, of what is measured."""
+"""Throughput, latency, and sweeps: exact numbers for results made by hand, and the structure of measured tables."""
 
 import math
 import threading
@@ -24,7 +24,7 @@ def made(job, submitted, started, finished, worker=1, error=None):
     return result
 
 
-def test_to_frame_has_a_row_a_job_in_order_of_finish_counted_from_the_first_submit():
+def test_to_frame_has_a_row_per_job_in_the_order_of_finishing_with_times_since_the_first_submit():
     frame = to_frame(
         [
             made("b", 11.0, 14.0, 15.0, worker=2),
@@ -66,7 +66,7 @@ def test_the_number_in_the_system_over_time_sums_to_the_latencies(spans):
 
 
 class Watched:
-    """Makes pools, and remembers what it was asked for and how many jobs ran at the same time."""
+    """Creates pools, and records its arguments and the number of jobs that ran at the same time."""
 
     def __init__(self, seconds=0.0005, bad=()):
         self.seconds, self.bad = seconds, bad
@@ -94,7 +94,7 @@ def test_a_sweep_whose_time_is_up_before_anything_was_measured_waits_for_one_res
     assert table["jobs"].tolist() == [1] and table["throughput"][0] > 0
 
 
-def test_a_sweep_has_a_row_a_point_in_turns_and_closes_its_pools():
+def test_a_sweep_has_a_row_per_measurement_and_closes_its_pools():
     make = Watched()
     table = sweep(make, range(60), workers=[1, 3], repeats=2)
     assert list(zip(table["workers"], table["repeat"], strict=True)) == [(1, 1), (3, 1), (1, 2), (3, 2)]
@@ -109,18 +109,18 @@ def test_batch_keeps_as_many_jobs_inside_as_workers_and_stream_three_times_as_ma
         make = Watched()
         sweep(make, range(100), workers=[2], repeats=1, load=load)
         assert make.asked == [(2, inside)]
-        assert make.most_waiting <= inside - 1  # the one that looks is running
+        assert make.most_waiting <= inside - 1  # the job that counts is running
         if load == "stream":
-            assert make.most_waiting >= 3, "two wait for each that runs"
+            assert make.most_waiting >= 3, "two jobs wait per running job"
 
 
 def test_only_the_steady_state_is_measured():
     table = sweep(Watched(), range(50), workers=[5], repeats=1)
-    # 50 jobs: the first 5 fill the pool, and once the last is brought 4 or 5 are still inside.
+    # 50 jobs: the first 5 fill the pool, and 4 or 5 are still in the pool after the last submit.
     assert 40 <= table["jobs"][0] <= 41
 
 
-def test_with_seconds_the_jobs_start_anew():
+def test_with_seconds_the_jobs_are_repeated():
     table = sweep(Watched(), [1, 2, 3], workers=[2], repeats=1, seconds={2: 0.1})
     assert table["jobs"][0] > 3 and table["seconds"][0] <= 0.1
 
@@ -136,7 +136,7 @@ def test_jobs_that_fail_are_measured_like_others():
     assert sweep(Watched(bad=range(100)), range(40), workers=[2], repeats=1)["jobs"][0] >= 36
 
 
-def test_list_schedule_gives_each_job_to_whoever_is_free_first():
+def test_list_schedule_gives_each_job_to_the_worker_that_is_free_first():
     assert list_schedule([3, 2, 2, 1], 2) == 4  # 3 + 1 on one worker, 2 + 2 on the other
     assert list_schedule([1] * 8, 3) == 3
     assert list_schedule([5], 9) == 5
@@ -150,7 +150,7 @@ def test_list_schedule_stays_within_grahams_bounds(durations, workers):
     assert list_schedule(durations, workers) <= least * (2 - 1 / workers) * (1 + 1e-9) + 1e-9
 
 
-def test_what_is_no_table_no_pool_or_no_load_is_named_even_if_it_is_hostile():
+def test_a_bad_table_pool_or_load_is_named_even_if_it_is_hostile():
     for call, text in (
         (lambda: in_system(hostile.Hostile()), "the table must be a DataFrame, not <Hostile"),
         (lambda: sweep(lambda workers, size: hostile.Hostile(), [1]), "make_pool must return a pool, not <Hostile"),

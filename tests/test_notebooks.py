@@ -1,4 +1,4 @@
-"""The form of the notebooks: what strict nbval cannot see, and what would make it see nothing."""
+"""The form of the notebooks: rules that strict nbval does not check, and that nbval really compares outputs."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ FORBIDDEN = {
     r"\binteract\(": "its outputs do not compare",
     r"warnings\.filter": "a warning is to be cured, not hidden",
 }
-METADATA = {  # as JupyterLab writes it, or else opening a notebook would change it
+METADATA = {  # as JupyterLab writes it; otherwise opening a notebook would change it
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {
         "codemirror_mode": {"name": "ipython", "version": 3},
@@ -34,7 +34,7 @@ METADATA = {  # as JupyterLab writes it, or else opening a notebook would change
     },
 }
 MOST_LINES = 15
-MOST_CHARACTERS = 88  # of a line of code: that many are visible in JupyterLab on a laptop
+MOST_CHARACTERS = 88  # in a line of code: JupyterLab on a laptop shows this many
 MOST_BYTES = 1_500_000
 
 
@@ -74,7 +74,7 @@ def test_metadata_and_ids_are_normal(path):
     language = dict(notebook.metadata["language_info"])
     assert re.fullmatch(r"3\.\d+\.\d+", language.pop("version"))
     assert {"kernelspec": notebook.metadata["kernelspec"], "language_info": language} == METADATA
-    assert set(notebook.metadata) == set(METADATA), "no state of widgets, which would be of a kernel that has gone"
+    assert set(notebook.metadata) == set(METADATA), "no state of widgets, whose kernel has ended"
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[a-z0-9-]{3,40}", name) for name in ids)
     assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
@@ -96,7 +96,7 @@ def test_a_cell_that_is_not_compared_still_asserts(path):
 
 
 @every
-def test_cells_are_short_and_hold_nothing_that_nbval_trips_over(path):
+def test_cells_are_short_and_have_nothing_that_nbval_cannot_handle(path):
     for cell in code_cells(path):
         assert len(cell.source.splitlines()) <= MOST_LINES, cell.id
         for pattern, reason in FORBIDDEN.items():
@@ -121,7 +121,7 @@ def test_no_output_is_an_error_a_warning_or_the_address_of_an_object(path):
 
 
 @every
-def test_no_output_needs_a_kernel_that_has_gone(path):
+def test_no_output_needs_a_running_kernel(path):
     for cell in code_cells(path):
         for output in cell.outputs:
             data = output.get("data", {})
@@ -130,7 +130,7 @@ def test_no_output_needs_a_kernel_that_has_gone(path):
 
 
 @every
-def test_every_picture_says_what_it_shows(path):
+def test_every_picture_has_an_alternative_text(path):
     for cell in code_cells(path):
         for output in cell.outputs:
             if "image/png" in output.get("data", {}):
@@ -138,7 +138,7 @@ def test_every_picture_says_what_it_shows(path):
 
 
 @chapters
-def test_a_chapter_has_its_shape(path):
+def test_a_chapter_has_the_usual_sections(path):
     notebook = read(path)
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     assert re.match(r"# \d\d · .+\n\n\*\*You will\*\* .+\n\n\*\*Time\*\*: \d+ minutes\.", prose[0], re.S)
@@ -148,7 +148,7 @@ def test_a_chapter_has_its_shape(path):
 
 
 @chapters
-def test_a_chapter_says_what_it_needs_and_leads_back_and_on(path):
+def test_a_chapter_names_its_prerequisites_and_links_to_its_neighbors(path):
     prose = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
     assert "**You need**:" in prose[0]
     number = CHAPTERS.index(path)
@@ -161,14 +161,14 @@ def test_a_chapter_says_what_it_needs_and_leads_back_and_on(path):
 
 
 @chapters
-def test_every_exercise_says_what_is_asked_for(path):
+def test_every_exercise_describes_its_task(path):
     text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
     asked = re.findall(r"^\*\*(\d)\. .+\*\* \((read|change|complete|find the bug|design)\)\. ", text, re.M)
     exercises = sum("exercise" in tags(cell) for cell in code_cells(path))
     assert [int(number) for number, _ in asked] == list(range(1, exercises + 1))
 
 
-def test_the_instructors_page_has_the_exercises_where_they_are():
+def test_the_instructors_page_lists_the_exercises_of_each_chapter():
     page = (ROOT / "INSTRUCTORS.md").read_text(encoding="utf-8")
     kinds = ["read", "change", "complete", "find the bug", "design"]
     for path in CHAPTERS:
@@ -178,7 +178,7 @@ def test_the_instructors_page_has_the_exercises_where_they_are():
         assert re.sub(" +", " ", f"| {path.stem[:2]} | {row} |") in page
 
 
-def test_the_instructors_page_names_sections_that_there_are():
+def test_the_instructors_page_names_existing_sections():
     page = (ROOT / "INSTRUCTORS.md").read_text(encoding="utf-8")
     headings = {
         re.sub(r"^\d+\. |\?$", "", heading)
@@ -193,7 +193,7 @@ def test_the_instructors_page_names_sections_that_there_are():
 
 
 @every
-def test_links_lead_somewhere(path):
+def test_no_link_is_broken(path):
     for cell in read(path).cells:
         for target in re.findall(r"\]\(([^)#]+)\)", cell.source) if cell.cell_type == "markdown" else []:
             if not target.startswith(("http", "mailto")):
@@ -204,7 +204,7 @@ def test_links_lead_somewhere(path):
 
 
 def terms() -> list[tuple[str, str, str]]:
-    """The rows of the glossary: term, meaning, and the links to its chapters."""
+    """Return the rows of the glossary: term, meaning, and links to chapters."""
     text = "\n".join(cell.source for cell in read(GLOSSARY).cells)
     return re.findall(r"^\| \*\*(.+?)\*\* \| (.+?) \| (.+) \|$", text, re.M)
 
@@ -247,14 +247,14 @@ def run_nbval(path: Path) -> subprocess.CompletedProcess:
 
 
 def one_cell(path: Path, source: str, printed: str) -> None:
-    """A notebook of one cell that, according to its file, printed this."""
+    """Write a notebook with one cell and this stored output."""
     notebook = read(ROOT / "solutions" / "00_start_here.ipynb")
     output = nbformat.v4.new_output("stream", name="stdout", text=printed)
     notebook.cells = [nbformat.v4.new_code_cell(source, execution_count=1, outputs=[output])]
     nbformat.write(notebook, path)
 
 
-def test_a_changed_number_in_a_stored_output_turns_nbval_red(tmp_path):
+def test_nbval_fails_if_a_number_in_a_stored_output_is_changed(tmp_path):
     for printed, code in (("succeeded 2\n", 0), ("succeeded 3\n", 1)):
         one_cell(tmp_path / "one.ipynb", "print('succeeded', 1 + 1)", printed)
         run = run_nbval(tmp_path / "one.ipynb")
@@ -273,7 +273,7 @@ def test_a_changed_number_in_a_stored_output_turns_nbval_red(tmp_path):
         ),
     ],
 )
-def test_what_a_notebook_leaves_behind_turns_nbval_red(tmp_path, leaves, what):
+def test_nbval_fails_if_a_notebook_leaves_something_behind(tmp_path, leaves, what):
     shutil.copy(ROOT / "conftest.py", tmp_path)
     one_cell(tmp_path / "one.ipynb", f"{leaves}\nprint('done')", "done\n")
     red = run_nbval(tmp_path / "one.ipynb")
@@ -283,8 +283,8 @@ def test_what_a_notebook_leaves_behind_turns_nbval_red(tmp_path, leaves, what):
 
 
 @pytest.mark.long
-def test_the_real_notebook_turns_red_too(tmp_path):
-    """The first digit of the first compared output of 00 is altered in a copy beside nothing but the data it reads."""
+def test_nbval_fails_for_a_changed_copy_of_a_real_notebook(tmp_path):
+    """Change the first digit of the first compared output in a copy of 00, which has only the data that it reads."""
     notebook = read(ROOT / "00_start_here.ipynb")
     for cell in notebook.cells:
         if cell.cell_type == "code" and not tags(cell) & UNCOMPARED and cell.outputs:

@@ -1,7 +1,7 @@
-"""The package as others use it: the wheel, its extras and its metadata, a typed program, and the page of signatures.
+"""The package for its users: the wheel, its extras and metadata, a typed program, and the page of signatures.
 
-The wheel is built from a copy of the repository, without a network. Instead of installing it with pip, which is not in
-every environment, the tests unpack it: that is all that an installation of a wheel in pure Python does.
+The wheel is built from a copy of the repository, without a network. The tests do not install it with pip, which is not
+in every environment, but unpack it. For a wheel in pure Python, pip does the same.
 """
 
 import os
@@ -33,7 +33,7 @@ NEEDED_TO_BUILD = ("pyproject.toml", "setup.py", "MANIFEST.in", "LICENSE", "help
 
 
 def run(*command: str | Path, cwd: Path, **env: str) -> str:
-    """What the command prints. Fails the test, with what it said, if its exit status is not 0."""
+    """Return what the command prints. Fail the test with this output if the exit status is not 0."""
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run([*map(str, command)], cwd=cwd, env=clean | env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -41,7 +41,7 @@ def run(*command: str | Path, cwd: Path, **env: str) -> str:
 
 
 def copied(folder: Path) -> Path:
-    """A copy of what a wheel is built from, without what an earlier build has left in the repository."""
+    """Copy the files from which a wheel is built, without the results of earlier builds. Return the folder."""
     folder.mkdir()
     for name in NEEDED_TO_BUILD:
         if (ROOT / name).is_dir():
@@ -60,7 +60,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def user(wheel, tmp_path_factory) -> Path:
-    """The project of a user: an environment with the wheel, and with the other packages of this environment."""
+    """Return the project of a user: an environment with the wheel and the other packages of this environment."""
     project = tmp_path_factory.mktemp("user")
     venv.create(project / ".venv", with_pip=False, symlinks=os.name != "nt")
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -85,7 +85,8 @@ def test_the_wheel_holds_the_package_its_data_and_nothing_else(wheel):
     assert modules == {name for name in names if name.endswith(".py")}
     others = {name for name in names if name.startswith("helpers/") and not name.endswith(".py")}
     data = {f"helpers/services/data/photos/photo{number}.jpg" for number in range(1, 9)}
-    assert others == data | {"helpers/py.typed", "helpers/charts/series.mplstyle", "helpers/services/data/users.csv"}
+    data |= {"helpers/services/data/users.csv", "helpers/control_room/control_room.js"}
+    assert others == data | {"helpers/py.typed", "helpers/charts/series.mplstyle"}
 
 
 def test_the_metadata_is_complete_and_the_links_of_the_description_work_anywhere(wheel):
@@ -114,7 +115,7 @@ def test_the_program_of_the_description_runs_with_the_wheel_alone(user):
     text = (ROOT / "docs" / "package.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     code = f"import helpers\nassert '.venv' in helpers.__file__, helpers.__file__\n{program}"
-    # -S: without site-packages, so that nothing but the folder of the wheel and the standard library is there.
+    # -S: without site-packages, so that only the folder of the wheel and the standard library can be imported.
     site = next((user / ".venv").rglob("helpers/__init__.py")).parents[1]
     out = run(python_of(user), "-S", "-c", code, cwd=user, PYTHONPATH=str(site))
     assert sorted(out.split("\n")) == ["", "eleven 6", "one 3", "three 5"]
@@ -140,7 +141,7 @@ def test_a_checkout_reads_the_files_in_its_data_folder():
 
 
 def extra(name: str) -> set[str]:
-    """The requirements of an extra, those of the extras that it includes among them, in one spelling."""
+    """Return the requirements of an extra, including those of the extras in it, with normalized names."""
     found = set()
     for line in SETTINGS["project"]["optional-dependencies"][name]:
         requirement = Requirement(line)
@@ -161,7 +162,7 @@ def test_the_extra_for_the_notebooks_is_requirements_txt():
 
 
 def test_each_extra_names_the_packages_that_its_modules_import():
-    """Import names on the left, as far as they differ from the names of the packages."""
+    """The mapping has the import names that differ from the names of their packages."""
     packages = {"PIL": "pillow"}
     installed = set(packages_distributions()) - {"helpers"}
     for name, folder in (("image", "pools"), ("services", "services")):
@@ -195,7 +196,7 @@ from helpers.services import Api, Database, FetchUser, MailServer, ReadUser
 
 with Database(max_connections=5) as database, WorkerPool(ReadUser(database.url)) as pool:
     frame = measure.to_frame(pool.stream(range(1, 3)))
-    charts.show(charts.progress(frame), "two jobs")
+    charts.show(charts.admission(frame), "two jobs")
 """
 
 
@@ -214,10 +215,11 @@ def test_a_program_that_uses_the_pools_passes_the_strict_type_check(user):
 
 
 @pytest.mark.long
-def test_a_program_that_uses_all_the_rest_passes_the_strict_type_check(user):
+def test_a_program_that_uses_the_other_layers_passes_the_strict_type_check(user):
     assert "Success: no issues found in 1 source file" in mypy(user, TYPED_SERVICES)
 
 
+@pytest.mark.long
 def test_a_wrong_call_does_not_pass_the_type_check(user):
     with pytest.raises(AssertionError, match=r'incompatible type "str"; expected "int"'):
         mypy(user, 'from helpers.pools import WorkerPool\nWorkerPool(len, workers="two")\n')

@@ -1,4 +1,4 @@
-"""The web pages: built once, checked as files, and then read in a real browser from a server on 127.0.0.1."""
+"""The web pages: they are built once, checked as files, and opened in a real browser from a server on 127.0.0.1."""
 
 import functools
 import http.server
@@ -47,7 +47,7 @@ in_a_browser = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """The folder with all pages, built with an address of the public repository."""
+    """Build all pages with an address of the public repository, and return their folder."""
     output = tmp_path_factory.mktemp("pages") / "site"
     assert pages.build(output, REPOSITORY) == 0
     return output
@@ -55,7 +55,7 @@ def site(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def parsed(site) -> dict[str, BeautifulSoup]:
-    """Each page, by its path from the root of the site."""
+    """Return each parsed page by its path relative to the root of the site."""
     return {
         path.relative_to(site).as_posix(): BeautifulSoup(path.read_text("utf-8"), "html.parser")
         for path in sorted(site.rglob("*.html"))
@@ -96,7 +96,7 @@ def test_every_link_leads_to_a_page_and_a_place_in_it_or_to_a_file_of_the_reposi
             if url.scheme == "data":
                 continue
             if url.scheme or url.netloc:
-                assert tag.name == "a", f"{name} asks another server for {tag}"
+                assert tag.name == "a", f"{name} requests {tag} from another server"
                 if url.netloc == urlsplit(REPOSITORY).netloc and url.path.strip("/") != "series":
                     assert (ROOT / unquote(url.path).removeprefix("/series/blob/HEAD/")).exists(), f"{name}: {tag}"
                 continue
@@ -109,7 +109,7 @@ def test_every_link_leads_to_a_page_and_a_place_in_it_or_to_a_file_of_the_reposi
     assert counted > 20 * len(parsed)
 
 
-def test_no_style_sheet_asks_another_server_for_anything(site):
+def test_no_style_sheet_requests_anything_from_another_server(site):
     sheets = list(site.rglob("*.css"))
     assert len(sheets) > 3
     for sheet in sheets:
@@ -149,12 +149,12 @@ def test_solutions_are_folded(parsed):
             assert max(cell.source.splitlines(), key=len).strip() not in shown, path
 
 
-# --- small sites of our own ---------------------------------------------------------------------------------------
+# --- small sites for special cases --------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def small(tmp_path) -> Path:
-    """A repository with one chapter, which has a map, a formula, a widget, and two pictures, and one document."""
+    """Return a repository with one document and one chapter, which has a map, a formula, a widget, and two pictures."""
     picture = {"image/png": PNG}
     the_map = new_output("display_data", picture, metadata={"image/png": {"alt": "the map"}})
     chart = new_output("display_data", picture, metadata={"image/png": {"alt": "a chart", "width": 300}})
@@ -205,12 +205,12 @@ def test_a_site_without_a_public_repository(small, tmp_path):
     assert "other = 43" in second.get_text() and not second.has_attr("open")
     front = BeautifulSoup((output / "index.html").read_text("utf-8"), "html.parser")
     assert front.select_one('article a[href="docs/words.html#the-law"]'), (
-        "a link of an abstract, seen from the front page"
+        "a link of an abstract, relative to the front page"
     )
 
 
 @pytest.mark.long
-def test_a_link_that_leads_nowhere_fails_the_build_and_is_named(small, tmp_path, capfd):
+def test_a_broken_link_fails_the_build_and_is_named(small, tmp_path, capfd):
     links = ["../pool.go", "../docs/words.md#the-rule", "#nowhere"]
     text = "\n\n".join(f"[lost]({link})" for link in links)
     (small / "docs" / "more.md").write_text(f"# More\n\n{text}\n", encoding="utf-8")
@@ -231,7 +231,7 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_a_notebook_that_begins_otherwise_is_refused():
+def test_a_notebook_without_a_heading_and_an_abstract_is_refused():
     with pytest.raises(ValueError, match="must begin with a heading"):
         pages.title_and_abstract(new_notebook(cells=[new_markdown_cell("Hello.")]))
 
@@ -266,7 +266,7 @@ def browser():
         browser.close()
 
 
-# What sticks out of the window, or is cut in a box of its own. Both are measured in pixels.
+# Elements that are wider than the window, or that are cut off in a box. Both are measured in pixels.
 CUT = """() => [...document.querySelectorAll("article pre, article table, article img, article p")]
     .filter(e => e.getBoundingClientRect().right > innerWidth + 1
         || (e.matches("pre") && e.scrollWidth > e.clientWidth + 1))
@@ -275,7 +275,7 @@ CUT = """() => [...document.querySelectorAll("article pre, article table, articl
 
 @pytest.fixture(scope="module")
 def visited(address, browser, parsed) -> dict[str, dict]:
-    """Each page, opened on a phone and then printed on A4: what was requested, what failed, and what was seen."""
+    """Open each page in a phone's window and print it on A4. Return its requests, its errors, and measurements."""
     seen = {}
     page = browser.new_page()
     requests, errors = [], []
@@ -305,7 +305,7 @@ def visited(address, browser, parsed) -> dict[str, dict]:
 
 
 @in_a_browser
-def test_no_page_asks_another_server_for_anything_or_raises_an_error(visited, address):
+def test_no_page_sends_a_request_to_another_server_or_raises_an_error(visited, address):
     for name, seen in visited.items():
         assert len(seen["requests"]) > 5, name
         assert not [url for url in seen["requests"] if not url.startswith((f"{address}/", "data:"))], name
@@ -353,7 +353,7 @@ def test_the_navigation_opens_on_a_phone_and_the_search_finds_a_word_of_the_text
 
 @pytest.fixture(scope="module")
 def axe() -> str:
-    """The source of axe-core from npm, which is kept in build/ for the next run."""
+    """Return the source of axe-core from npm, which is kept in build/ for the next run."""
     folder = ROOT / "build" / AXE
     script = folder / "node_modules" / "axe-core" / "axe.min.js"
     if not script.exists():

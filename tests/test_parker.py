@@ -1,4 +1,4 @@
-"""How a thread sleeps: no wake-up is lost, and no time-out is slept through, however busy the machine is."""
+"""How a thread waits: no wake-up is lost, and every time-out ends its wait, however busy the machine is."""
 
 import threading
 import time
@@ -34,7 +34,7 @@ def test_a_sleeper_that_nobody_wakes_sleeps_for_its_time():
 
 
 def test_a_wait_of_microseconds_ends():
-    """`SimpleQueue.get(timeout=1e-6)` after a `put` and a `get` sleeps forever, sooner or later; see `parker`."""
+    """`SimpleQueue.get(timeout=1e-6)` after a `put` and a `get` sometimes waits forever; see `parker`."""
     parker, ended = Parker(), []
 
     def sleep_often():

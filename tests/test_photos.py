@@ -1,4 +1,4 @@
-"""Pictures to work on: drawn from a seed, whole or not there, and the eight that lie in data/."""
+"""The generated pictures: drawn from a seed, never incomplete; and the eight pictures in data/."""
 
 import os
 
@@ -9,7 +9,7 @@ from helpers.services import PHOTOS, load_all, make_photo, make_photos, truncate
 from helpers.services.photos import ORIENTATION
 
 
-def test_the_same_seed_draws_the_same_picture_and_another_one_another():
+def test_equal_seeds_draw_equal_pictures_and_different_seeds_different_ones():
     assert make_photo(1, 80, 60).tobytes() == make_photo(1, 80, 60).tobytes()
     assert make_photo(1, 80, 60).tobytes() != make_photo(6, 80, 60).tobytes()
 
@@ -20,7 +20,7 @@ def test_any_size(size):
     assert (picture.size, picture.mode) == (size, "RGB")
 
 
-def test_a_photo_that_lies_on_its_side_says_so(tmp_path):
+def test_a_rotated_photo_has_an_orientation_tag(tmp_path):
     with Image.open(write_photo(tmp_path / "a.jpg", 1, 60, 80, orientation=6)) as picture:
         assert picture.size == (80, 60) and picture.getexif()[ORIENTATION] == 6
     assert os.listdir(tmp_path) == ["a.jpg"]
@@ -36,7 +36,7 @@ def test_the_eight_photos_are_there_and_small_enough_for_a_checkout():
             assert (picture.getexif().get(ORIENTATION, 1) == 6) == (path.name == "photo4.jpg")
 
 
-def test_an_interrupted_folder_is_gone_on_with(tmp_path, monkeypatch):
+def test_an_interrupted_run_can_be_continued(tmp_path, monkeypatch):
     monkeypatch.setattr("helpers.services.photos.BASE_SIZE", (160, 120))
     some = make_photos(tmp_path, 5, width=80, height=60, seed=77)
     first = [next(some), next(some)]
@@ -49,13 +49,13 @@ def test_an_interrupted_folder_is_gone_on_with(tmp_path, monkeypatch):
     assert len(contents) == 5
 
 
-def test_a_bomb_is_small_and_unpacks_to_what_it_says(tmp_path):
+def test_a_bomb_is_small_and_decodes_to_the_size_in_its_header(tmp_path):
     with Image.open(write_bomb(tmp_path / "bomb.png", 1000, 500)) as picture:
         assert picture.size == (1000, 500) and picture.convert("L").getextrema() == (0, 0)
     assert (tmp_path / "bomb.png").stat().st_size < 1000
 
 
-def test_half_a_file_is_half_a_file(tmp_path):
+def test_a_truncated_file_is_the_first_part_of_the_original(tmp_path):
     source = write_photo(tmp_path / "a.jpg", 1, 80, 60)
     half = truncate(source, tmp_path / "b.jpg")
     assert source.read_bytes().startswith(half.read_bytes())

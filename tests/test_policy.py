@@ -1,4 +1,4 @@
-"""The retry policy by itself: decisions, the forms of a retry_after, the retry budget, and copies of them all."""
+"""The retry policy alone: its decisions, the forms of a retry_after, the retry budget, and copies of these objects."""
 
 import copy
 import dataclasses
@@ -20,6 +20,7 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import id_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +43,7 @@ RULE = "retry_after must be a number of seconds from 0 up, a timedelta, or a Ret
 
 
 class Asks(Exception):
-    """An error of a foreign class that has a retry_after."""
+    """An error of another package's class that has a retry_after."""
 
     def __init__(self, retry_after):
         super().__init__("busy")
@@ -148,16 +149,16 @@ BAD += [
 ]
 
 
-@pytest.mark.parametrize(("value", "kind"), BAD, ids=lambda x: repr(x)[:40])
+@pytest.mark.parametrize(("value", "kind"), BAD, ids=id_of)
 def test_what_is_not_a_time_is_refused_with_the_value_and_the_rule(value, kind):
     for refuse in (retry_after_seconds, lambda bad: RetryLater("busy", retry_after=bad)):
         with pytest.raises(kind) as refusal:
             refuse(value)
         assert refusal.type is kind and str(refusal.value).startswith(RULE) and len(str(refusal.value)) < 350
-    assert not PLAIN.retryable(refusal.value), "made in a handler, it is the job's error and not retried"
+    assert not PLAIN.retryable(refusal.value), "raised in a handler, it is the error of the job, which is not retried"
 
 
-def test_an_object_that_resists_every_question_is_refused_as_well():
+def test_an_object_whose_methods_all_raise_is_refused_as_well():
     with pytest.raises(TypeError, match=r"not <NoClass whose repr\(\) raised ZeroDivisionError>"):
         RetryLater("busy", NoClass())
 
@@ -187,7 +188,7 @@ def test_a_two_digit_year_is_at_most_50_years_in_the_future(year, meant):
     assert retry_after_seconds(f"Monday, 01-Jul-{year:02} 00:00:00 GMT", now=now) == expected
 
 
-def test_a_date_is_compared_with_the_current_time_unless_told_otherwise():
+def test_a_date_is_compared_with_the_current_time_by_default():
     soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     assert 0 < retry_after_seconds(soon) <= 3600 and 0 < RetryLater("busy", soon).retry_after <= 3600
     assert retry_after_seconds("Sun, 06 Nov 1994 08:49:37 GMT") == 0.0
@@ -272,7 +273,7 @@ def test_a_programming_error_is_retried_only_if_retry_on_names_it(kind):
     assert not RetryPolicy(give_up_on=OSError).retryable(kind("x"))
     for retry_on in (kind, base, (OSError, base), (Exception, kind), lambda error: True):
         assert RetryPolicy(retry_on=retry_on).retryable(kind("x")), retry_on
-        assert not RetryPolicy(retry_on=retry_on, give_up_on=kind).retryable(kind("x")), "give_up_on counts for more"
+        assert not RetryPolicy(retry_on=retry_on, give_up_on=kind).retryable(kind("x")), "give_up_on has precedence"
     assert not RetryPolicy(retry_on=lambda error: False).retryable(kind("x"))
 
 
@@ -335,7 +336,7 @@ class HostileKind(Exception, metaclass=HostileMeta):
 
 
 def hostile_error(problem, where):
-    """An error whose `where` is a property or method that raises `problem`."""
+    """Return an error whose `where` is a property or a method that raises `problem`."""
     special = where.startswith("__") and where != "__class__"
     attribute = raising(problem) if special else property(raising(problem))
     return type("Hostile", (Exception,), {where: attribute})("busy")
@@ -414,7 +415,7 @@ def test_only_true_is_permanent():
         assert PLAIN.wait(1, error) == wait
 
 
-def test_an_interrupt_in_a_worker_thread_ends_the_retries_but_the_stop_button_gets_through():
+def test_an_interrupt_in_a_worker_thread_ends_the_retries_and_the_stop_button_is_passed_on():
     policy = RetryPolicy(retry_on=raising(KeyboardInterrupt("from the function")))
     with pytest.raises(KeyboardInterrupt):
         policy.decide(1, ValueError())
@@ -439,7 +440,7 @@ def test_the_seeded_jitter_depends_on_the_description_of_the_job():
     assert policy.wait(1, ValueError(), job) == policy.wait(1, ValueError(), job) <= 1.0
 
 
-# --- options and words -----------------------------------------------------------------------------------------
+# --- options and texts -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -463,7 +464,7 @@ def test_a_bad_option_is_refused_by_name(option, value, kind, rule):
 
 
 @pytest.mark.parametrize("option", ["jitter", "retry_on", "give_up_on", "budget"])
-def test_an_option_that_resists_every_question_is_refused_by_name(option):
+def test_an_option_whose_methods_all_raise_is_refused_by_name(option):
     with pytest.raises(TypeError, match=rf"^{option} must be .*, not <NoClass whose repr\(\) raised"):
         RetryPolicy(**{option: NoClass()})
 
@@ -570,7 +571,7 @@ each_copy = pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
 
 
 class Throttled(RetryLater):
-    """A user's subclass with a signature of its own."""
+    """A user's subclass with another signature."""
 
     def __init__(self, service, *, calls):
         super().__init__(f"{service} refused after {calls} calls", retry_after=calls / 10)
@@ -680,7 +681,7 @@ EXAMPLES = {RetryLater: RETRY_LATERS[0], MailRefused: MailRefused(451, "try agai
 
 
 def exception_classes():
-    """Every exception class that a module of `helpers` defines, in the order of their names."""
+    """Return every exception class that a module of `helpers` defines, sorted by name."""
     found = set()
     for module in pkgutil.walk_packages(helpers.__path__, "helpers."):
         if not module.name.endswith("__main__"):

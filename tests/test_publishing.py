@@ -1,4 +1,4 @@
-"""What others need to install, fork, cite, or teach the series: the scripts, the lock file, and the files for hosts."""
+"""The files for installing, forking, citing, and teaching the series: scripts, the lock file, and files for hosts."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def text_of(name: str) -> str:
 
 
 def fake_python(folder: Path, name: str, version: str) -> None:
-    """A command that says that it is a Python of that version, and that records how it makes an environment."""
+    """Write a command that claims to be a Python of this version and records how it creates an environment."""
     major, minor = version.split(".")
     code = f"""#!{sys.executable}
 import sys, types
@@ -45,12 +45,12 @@ exec(sys.argv[2])
 
 
 def install(folder: Path, **env: str) -> tuple[str, str]:
-    """Which Python makes the environment (none: ""), and what the script says on stderr. uv is not on this PATH."""
+    """Run the script without uv on PATH. Return the Python that creates the environment ("" for none), and stderr."""
     (folder / "sh").symlink_to(shutil.which("sh") or "/bin/sh")
     environment = {"PATH": str(folder), "VENV": str(folder / "venv")} | env
     command = [str(folder / "sh"), str(ROOT / "tools" / "install.sh"), "requirements.txt"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode != 0  # no fake one can install anything
+    assert done.returncode != 0  # a fake Python cannot install anything
     made = folder / "made-by"
     return made.read_text() if made.exists() else "", done.stderr
 
@@ -111,7 +111,7 @@ def test_the_workflows_call_the_commands_of_the_readme_on_every_platform():
 
 
 @pytest.mark.skipif(not shutil.which("actionlint"), reason="actionlint is not installed")
-def test_actionlint_finds_no_fault():
+def test_actionlint_finds_no_error():
     done = subprocess.run(["actionlint"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
 
@@ -142,7 +142,7 @@ def notebook_of(folder: Path, source: str) -> Path:
         ("from helpers.services import Api, FetchUser\nwith Api() as api: FetchUser(api.url)(7)", ""),
     ],
 )
-def test_a_rehearsal_has_no_network_but_the_own_machine(source, outcome, tmp_path):
+def test_a_rehearsal_has_no_network_except_to_its_own_machine(source, outcome, tmp_path):
     path = notebook_of(tmp_path, source)
     before = path.read_bytes()
     found = rehearse.rehearse(path, rehearse.offline(tmp_path))

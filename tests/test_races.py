@@ -1,4 +1,4 @@
-"""Races, forced: at every moment at which another thread can act, one does.
+"""Forced races: at every moment at which another thread can act, the test lets it act.
 
 A thread must make a check and the act that depends on it in one step: "there is room, so add the job", "nobody needs
 me, so I end". Each such pair in helpers/pools has a test here. The test lets another thread act at every moment that
@@ -112,8 +112,8 @@ LATER = RetryPolicy(max_attempts=2, base=1000.0, cap=1000.0, jitter=False)  # a 
 
 @pytest.fixture
 def lying(monkeypatch):
-    """A maker of locks. The latest one is used by every pool, channel, and set of connections made from then on."""
-    # With such a long slice no thread looks again by itself in time, so a lost notification fails the test.
+    """Return a function that creates locks. Pools, channels, and connections that are created later use the newest."""
+    # With such a long slice, no thread checks again in time without a notification, so a lost one fails the test.
     for module in (intake, reading, closing, interrupts, connections, channel):
         monkeypatch.setattr(module, "SLICE", 60.0)
     for module in (closing, basic, executor):
@@ -328,7 +328,7 @@ def test_a_worker_makes_room_as_a_submitter_is_about_to_wait(lying):
 
 
 def inject(thread):
-    """Make Python raise Injected in a thread as soon as the thread runs Python code again."""
+    """Make Python raise Injected in a thread when the thread next runs Python code."""
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Injected)) == 1
 
 
@@ -816,8 +816,8 @@ def test_the_reader_leaves_as_the_last_worker_wakes_it(lying):
     reading_of_pool = pool.results()
     reads = state_of(pool).reads
     pool.shutdown()
-    assert state_of(pool).reads > reads, "the last worker looks whether there is a reader"
-    assert outlet.get(timeout=LIMIT) is None, "and wakes the reader that it has seen"
+    assert state_of(pool).reads > reads, "the last worker checks whether there is a reader"
+    assert outlet.get(timeout=LIMIT) is None, "it wakes the reader that it has found"
     reading_of_pool.close()
     ends_once(pool)
 
@@ -905,7 +905,7 @@ def test_the_last_worker_ends_as_two_shutdowns_and_a_reader_wait_for_it(lying):
     closed.set()
     for thread, reports in shutdowns:
         thread.join(LIMIT)
-        assert not thread.is_alive(), "the last worker wakes everybody who waits for the end"
+        assert not thread.is_alive(), "the last worker wakes all threads that wait for the end"
         assert reports[0].finished == ("first",)
     assert not state_of(pool).watchers
 
@@ -1132,13 +1132,13 @@ def test_a_call_comes_as_the_threads_of_reserved_workers_cannot_start(lying, sho
             call(pool)
         race.over()
         assert not wrong
-        assert list(workers_of(pool)) == [1] and pool.worker_count == 1, "a worker without a thread keeps no place"
+        assert list(workers_of(pool)) == [1] and pool.worker_count == 1, "a worker without a thread does not count"
         refused.clear()
         if not state_of(pool).closed and crew_of(pool).limits.max_workers > 1:
             assert pool.decisions()[-1].reason == scaling.NO_THREAD
             below_the_minimum = pool.worker_count < crew_of(pool).limits.min_workers
             again = elastic.RETRY_WAIT if below_the_minimum else 1000.0  # the second one is max_wait
-            assert ring_time_of(crew_of(pool).alarm) <= now[0] + again, "the crew asks again by itself"
+            assert ring_time_of(crew_of(pool).alarm) <= now[0] + again, "the crew tries again by itself"
             now[0] += 10.0
             ring_scaling(pool)
             assert pool.worker_count in (2, 3), "it has found the threads that it needs"
@@ -1184,7 +1184,7 @@ def test_the_alarm_rings_as_a_job_finds_it_set(lying):
         race.meanwhile(lambda: ring_scaling(pool))
         pool.submit("second")
         race.over()
-        assert crew_of(pool).alarm.is_set, "time alone may change the need for workers, so there is a later look"
+        assert crew_of(pool).alarm.is_set, "the need for workers can change with time alone, so there is a later check"
         gate.set()
         ends_once(pool)
 
@@ -1568,9 +1568,9 @@ def test_a_time_is_asked_for_as_the_alarm_rings(lying, delay):
         wait_until(lambda: rings and "the-alarm" in race.lock.asleep, LIMIT)
         race.over()
         if race.happened and delay:
-            assert one.is_set or asked[0][1] == 0, "a later time may only be dropped before the ring"
+            assert one.is_set or asked[0][1] == 0, "a later time may be dropped only before the alarm fires"
         elif race.happened:
-            assert len(rings) > asked[0][1], "it rings after that"
+            assert len(rings) > asked[0][1], "it fires after that time"
         one.stop()
         one.thread.join(LIMIT)
         assert not one.thread.is_alive()

@@ -1,4 +1,4 @@
-"""A rate limiter never lets more calls through than it promises, in the order of arrival, and nobody waits forever."""
+"""A rate limiter never exceeds its rate, keeps the order of arrival, and lets no caller wait forever."""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SLOW, new_threads, wait_until
+from conftest import SLOW, id_of, new_threads, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Clock:
-    """A clock that goes only when the test says so."""
+    """A clock that only the test moves."""
 
     def __init__(self, now=0.0):
         self.now = now
@@ -40,12 +40,12 @@ class Clock:
 
 
 def waiting(limiter):
-    """How many callers are in the queue."""
+    """Return the number of callers in the queue."""
     return len(limiter._schedule._queue)
 
 
 class Caller(threading.Thread):
-    """A thread that makes one call of `acquire`; started and in the queue when the constructor returns."""
+    """A thread that calls `acquire` once. It is in the queue when the constructor returns."""
 
     def __init__(self, limiter, *args, **options):
         super().__init__(daemon=True)
@@ -71,7 +71,7 @@ def used_up(limiter):
 
 
 def most_above_the_rate(times, rate):
-    """The largest value, over all intervals [t_i, t_j], of calls - rate * (t_j - t_i), exactly.
+    """Return the exact maximum, over all intervals [t_i, t_j], of calls - rate * (t_j - t_i).
 
     There are j - i + 1 calls. With f(i) = i - rate * t_i the value is f(j) - f(i) + 1, so one pass that knows the
     smallest f is enough.
@@ -101,8 +101,8 @@ def test_no_interval_has_more_calls_than_promised_and_no_time_is_lost(rate, burs
             clock.now += draw.random() / rate / 2
     most = most_above_the_rate(times, rate)
     assert most <= burst + Fraction(1, 10**9)
-    assert most > burst - 1, "a limiter that lets too few through is no better"
-    # A caller that is never more than half an interval late loses no turn, if the burst allows for that.
+    assert most > burst - 1, "a limiter that lets too few calls through is wrong, too"
+    # A caller that is never more than half an interval late loses no turn, if the burst is large enough.
     if burst > 1:
         assert float(Fraction(times[-1]) - Fraction(start)) * rate < (calls - burst) + 1
 
@@ -116,7 +116,7 @@ def test_a_caller_that_keeps_to_the_rate_is_never_refused_because_of_rounding(ra
         assert limiter.try_acquire(), number
 
 
-def test_a_clock_of_fractions_is_taken_exactly():
+def test_readings_of_a_clock_that_are_fractions_are_used_exactly():
     clock = Clock(Fraction(0))
     limiter = RateLimiter(3, clock=clock)
     for number in range(1000):
@@ -126,7 +126,7 @@ def test_a_clock_of_fractions_is_taken_exactly():
         assert not limiter.try_acquire()
 
 
-def test_the_burst_is_spent_at_once_and_comes_back_at_the_rate():
+def test_the_burst_can_be_used_at_once_and_refills_at_the_rate():
     clock = Clock()
     limiter = RateLimiter(2, burst=3, clock=clock)
     assert [limiter.try_acquire() for _ in range(4)] == [True, True, True, False]
@@ -137,9 +137,10 @@ def test_the_burst_is_spent_at_once_and_comes_back_at_the_rate():
 
 
 class Line:
-    """Callers of a `Schedule` that do what threads do, in virtual time: ask at their slot, and whenever they are woken.
+    """Callers of a `Schedule` in virtual time. Like threads, they ask at their slot and whenever they are woken.
 
-    Beside it the textbook's GCRA with its theoretical arrival time, in seconds. Rate 1, so an interval is a second.
+    For comparison, it has GCRA as in textbooks, with the theoretical arrival time in seconds. The rate is 1, so an
+    interval is a second.
     """
 
     def __init__(self, burst):
@@ -164,17 +165,17 @@ class Line:
         self.settle()
 
     def settle(self):
-        """Let all ask that have been woken or whose slot has come; each turn must be the first one's, and due now."""
+        """Let each caller ask that was woken or whose slot is due. Only the first may get a turn, and only now."""
         while asking := [w for w in self.waiting if w in self.woken or w.slot <= ticks(self.now)]:
             self.woken = [w for w in self.woken if w is not asking[0]]
             if self.schedule.ask(asking[0], ticks(self.now), None):
-                assert asking[0] is self.waiting.pop(0), "somebody was overtaken"
-                assert self.earliest() == self.now, "let through too early"
+                assert asking[0] is self.waiting.pop(0), "a caller was overtaken"
+                assert self.earliest() == self.now, "a caller went too early"
                 self.tat = max(self.tat, self.now) + 1
                 self.gone.append(self.now)
         if self.waiting:
             first = min(caller.slot for caller in self.waiting)
-            assert first == ticks(self.earliest()), "nobody wakes up when the next turn comes"
+            assert first == ticks(self.earliest()), "no caller wakes up for the next turn"
 
     def pass_time(self, quarters):
         end = self.now + Fraction(quarters, 4)
@@ -206,23 +207,23 @@ STEPS = st.one_of(
 
 @settings(max_examples=300)
 @given(burst=st.integers(1, 3), steps=st.lists(STEPS, max_size=40))
-def test_whatever_happens_each_turn_goes_to_the_first_in_the_queue_at_the_earliest_time(burst, steps):
+def test_each_turn_goes_to_the_first_in_the_queue_at_the_earliest_possible_time(burst, steps):
     line = Line(burst)
     for name, *args in steps:
         getattr(line, name)(*args)
     count = len(line.waiting)
     line.pass_time(4 * (count + 100))
-    assert not line.waiting, "somebody waits forever"
+    assert not line.waiting, "a caller waits forever"
     assert most_above_the_rate(line.gone, 1) <= burst
 
 
-def test_a_late_caller_keeps_its_slot_but_a_suspended_program_makes_up_for_nothing():
+def test_a_late_caller_keeps_its_slot_but_a_suspended_program_does_not_catch_up():
     schedule, first, second, third = Schedule(100.0, 1, 0), *(WaitingCaller(list) for _ in range(3))
     assert schedule.take(0)
     assert not any(schedule.ask(caller, 0, None) for caller in (first, second, third))
     late = ticks(0.0201)  # the slots are 0.01, 0.02 and 0.03; the first thread has not woken up yet
     assert schedule.ask(second, late, None) and first.granted and not third.granted
-    assert schedule.ask(third, ticks(0.03) + 2, None), "the lateness of the others cost it time"
+    assert schedule.ask(third, ticks(0.03) + 2, None), "the lateness of other callers delayed it"
     callers = [WaitingCaller(list) for _ in range(20)]
     for caller in callers:
         assert not schedule.ask(caller, ticks(0.03) + 2, None)
@@ -238,7 +239,7 @@ def test_callers_go_in_the_order_in_which_they_came():
     limiter = used_up(RateLimiter(1, clock=clock))
     callers = [Caller(limiter) for _ in range(5)]
     for number, caller in enumerate(callers, 1):
-        assert not limiter.try_acquire(), "overtakes those that wait"
+        assert not limiter.try_acquire(), "it overtakes waiting callers"
         clock.now = float(number)
         wait_until(caller.ended)
         assert caller.error is None
@@ -262,7 +263,7 @@ def test_those_behind_a_caller_that_is_cancelled_move_up(leaver):
     assert limiter.try_acquire()
 
 
-def test_a_caller_that_is_cancelled_beforehand_uses_nothing_up():
+def test_a_caller_that_is_already_cancelled_uses_no_turn():
     cancelled = threading.Event()
     cancelled.set()
     limiter = RateLimiter(0.001, clock=Clock())
@@ -271,7 +272,7 @@ def test_a_caller_that_is_cancelled_beforehand_uses_nothing_up():
     assert limiter.try_acquire()
 
 
-def test_a_turn_that_cannot_come_in_time_is_refused_at_once_and_uses_nothing_up():
+def test_a_turn_that_would_be_too_late_is_refused_at_once_and_not_used():
     clock = Clock()
     limiter = used_up(RateLimiter(1, clock=clock))
     caller = Caller(limiter)  # it has the slot 1.0, so the next one is 2.0
@@ -286,7 +287,7 @@ def test_a_turn_that_cannot_come_in_time_is_refused_at_once_and_uses_nothing_up(
 
 
 @pytest.mark.parametrize("timeout", [None, math.inf, 1e300, 10**400 // 10**100])
-def test_a_timeout_may_be_as_long_as_one_likes(timeout):
+def test_a_timeout_can_have_any_length(timeout):
     clock = Clock()
     limiter = used_up(RateLimiter(1e-300, clock=clock))
     caller = Caller(limiter, timeout=timeout)
@@ -295,7 +296,7 @@ def test_a_timeout_may_be_as_long_as_one_likes(timeout):
     assert caller.error is None
 
 
-def test_a_pause_holds_everybody_back_and_is_never_shortened():
+def test_a_pause_delays_all_callers_and_is_never_shortened():
     clock = Clock()
     limiter = used_up(RateLimiter(1, burst=2, clock=clock))
     limiter.acquire()
@@ -304,7 +305,7 @@ def test_a_pause_holds_everybody_back_and_is_never_shortened():
     limiter.penalize(timedelta(seconds=0.5))
     limiter.penalize(0)
     clock.now = 4.999
-    time.sleep(0.2)  # a thread that went too early would do so within this time; no thread is expected to
+    time.sleep(0.2)  # a thread that did not wait for the pause would go within this time
     assert waiting(limiter) == 2 and not limiter.try_acquire()
     for now, caller in zip((5.0, 6.0), callers, strict=True):
         clock.now = now
@@ -345,7 +346,7 @@ def test_two_pools_share_one_rate():
             one.submit(job)
             other.submit(job)
     assert len(times) == 60
-    # Slots are 1/200 s apart, and nobody goes before its slot, however slow this machine is.
+    # Slots are 1/200 s apart, and no caller goes before its slot, however slow this machine is.
     assert max(times) - min(times) >= 58 / 200
 
 
@@ -368,15 +369,16 @@ def test_the_stop_button_ends_a_wait_and_leaves_the_limiter_usable():
     with pytest.raises(KeyboardInterrupt):
         limiter.acquire()
     thread.join()
-    clock.now = 1.0  # the slot of the one that was interrupted
+    clock.now = 1.0  # the slot of the interrupted caller
     wait_until(behind[0].ended)
     assert behind[0].error is None
 
 
 def interrupted_at(number, call):
-    """Call with a KeyboardInterrupt at the `number`-th place where Python looks for signals; False if there is none.
+    """Call with a KeyboardInterrupt at the `number`-th point at which Python checks for signals.
 
-    Those places are the entry of a Python function and the return of a C function.
+    These points are the entry of a Python function and the return of a C function. Returns False if there is no such
+    point.
     """
     left = number
 
@@ -399,7 +401,7 @@ def interrupted_at(number, call):
 
 
 @pytest.mark.parametrize("what", ["try_acquire", "acquire", "wait", "penalize"])
-def test_an_interrupt_at_any_point_stops_nobody_else(what):
+def test_an_interrupt_at_any_point_does_not_block_other_callers(what):
     number, before = 1, threading.enumerate()
     while True:
         clock = Clock()
@@ -427,7 +429,7 @@ def test_an_interrupt_at_any_point_stops_nobody_else(what):
         if not hit:
             break
         number += 1
-    assert number > 10, "the interrupts hit nothing"
+    assert number > 10, "no interrupt had an effect"
 
 
 # asyncio
@@ -467,7 +469,7 @@ def test_tasks_and_threads_wait_in_one_queue_and_the_loop_goes_on():
     assert len(beats) > 3
 
 
-def test_a_cancelled_task_gives_its_turn_back():
+def test_a_cancelled_task_returns_its_turn():
     clock = Clock()
     limiter = used_up(RateLimiter(1, clock=clock))
 
@@ -492,7 +494,7 @@ def test_a_cancelled_task_gives_its_turn_back():
     asyncio.run(main())
 
 
-def test_a_task_whose_loop_is_gone_stops_nobody():
+def test_a_task_whose_loop_is_closed_does_not_block_other_callers():
     clock = Clock()
     limiter = used_up(RateLimiter(1, clock=clock))
     loop = asyncio.new_event_loop()
@@ -503,7 +505,7 @@ def test_a_task_whose_loop_is_gone_stops_nobody():
     loop.close()
     task._log_destroy_pending = False
     for clock.now in (1.0, 2.0, 3.0):
-        time.sleep(0.06)  # the thread behind sees each time at least once; if not, it sees the last one
+        time.sleep(0.06)  # enough for the next thread to see each time; if not, it sees the last one
     wait_until(behind.ended)
     assert behind.error is None
 
@@ -524,19 +526,19 @@ class Broken(Fraction):
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, *NOT_FINITE, 0, -1, 0.0, Decimal("sNaN"), Broken(1)], ids=type)
-def test_a_rate_that_is_no_positive_number_is_refused(value):
+def test_a_rate_that_is_not_a_positive_number_is_refused(value):
     with pytest.raises((TypeError, ValueError), match="rate must be a finite number of calls per second, more"):
         RateLimiter(value)
 
 
 @pytest.mark.parametrize("value", [None, True, "5", 2.5, 1.0, Decimal(2), 0, -1, math.nan, math.inf], ids=repr)
-def test_a_burst_that_is_no_whole_number_from_1_is_refused(value):
+def test_a_burst_that_is_not_a_whole_number_from_1_is_refused(value):
     with pytest.raises((TypeError, ValueError), match="burst must be a whole number of at least 1, not "):
         RateLimiter(1, value)
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, *NOT_FINITE, -1, -1e-9, timedelta(seconds=-1)], ids=type)
-def test_a_pause_that_is_no_time_is_refused(value):
+def test_a_bad_pause_is_refused(value):
     limiter = RateLimiter(1, clock=Clock())
     with pytest.raises((TypeError, ValueError), match="seconds must be a finite number, 0 or more, not "):
         limiter.penalize(value)
@@ -544,7 +546,7 @@ def test_a_pause_that_is_no_time_is_refused(value):
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS[1:], math.nan, -1, -math.inf, timedelta(seconds=-1)], ids=type)
-def test_a_timeout_that_is_no_time_is_refused(value):
+def test_a_bad_timeout_is_refused(value):
     limiter = RateLimiter(1, clock=Clock())
     with pytest.raises((TypeError, ValueError), match="timeout must be None or a number of seconds, 0 or more, not "):
         limiter.acquire(timeout=value)
@@ -553,19 +555,19 @@ def test_a_timeout_that_is_no_time_is_refused(value):
     assert limiter.try_acquire()
 
 
-@pytest.mark.parametrize("value", [5, True, "event", object()], ids=repr)
-def test_what_is_no_event_is_refused(value):
+@pytest.mark.parametrize("value", [5, True, "event", object()], ids=id_of)
+def test_an_object_that_is_not_an_event_is_refused(value):
     with pytest.raises(TypeError, match="cancelled must be a threading.Event or None, not "):
         RateLimiter(1).acquire(value)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "noon", None], ids=repr)
-def test_a_clock_that_shows_no_time_is_refused(value):
+def test_a_clock_that_does_not_return_a_number_is_refused(value):
     with pytest.raises(TypeError, match="clock must return a finite number of seconds, not "):
         RateLimiter(1, clock=lambda: value)
 
 
-def test_a_clock_that_breaks_during_a_wait_ends_that_wait_alone():
+def test_a_clock_that_breaks_during_a_wait_ends_only_that_wait():
     clock = Clock()
     limiter = used_up(RateLimiter(1, clock=clock))
     caller = Caller(limiter)

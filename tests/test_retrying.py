@@ -1,4 +1,4 @@
-"""The pool that tries again: its policy as numbers, its moments in virtual time, its letters, and real mails."""
+"""The retrying pool: its policy as numbers, the times of its retries in virtual time, dead letters, and real mails."""
 
 import copy
 import random
@@ -40,16 +40,16 @@ class Permanent(Exception):
 # --- the policy alone ------------------------------------------------------------------------------------------
 
 
-def test_the_backoff_doubles_up_to_the_cap_for_ever():
+def test_the_backoff_doubles_up_to_the_cap_and_stays_there():
     policy = RetryPolicy(max_attempts=10**9, base=0.1, cap=5.0, jitter=False)
     waits = [policy.wait(n, ValueError()) for n in range(1, 9)]
     assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
-    # The article's doubling overflows at attempt 38, and from then on mostly waits less than nothing.
+    # The article's version overflows at attempt 38. From then on, most of its waits are negative.
     assert all(policy.wait(n, ValueError()) == 5.0 for n in (38, 64, 65, 1000, 1024, 10**8))
 
 
 @given(st.integers(1, 10**6), st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.integers(0, 99))
-def test_full_jitter_lies_between_nothing_and_the_ceiling(attempt, base, cap, seed):
+def test_full_jitter_is_between_zero_and_the_ceiling(attempt, base, cap, seed):
     policy = RetryPolicy(10**7, base, cap, seed=seed)
     wait = policy.wait(attempt, ValueError(), "job")
     assert 0 <= wait <= policy.ceiling(attempt) <= cap
@@ -84,7 +84,7 @@ def test_full_jitter_is_spread_evenly():
         ({"give_up_on": lambda error: error.args == (7,)}, ValueError(7), False),
     ],
 )
-def test_what_is_tried_again(options, error, again):
+def test_which_errors_are_retried(options, error, again):
     policy = RetryPolicy(**options)
     assert policy.retryable(error) is again
     assert (policy.wait(1, error) is not None) is again
@@ -109,7 +109,7 @@ def stage():
 
 
 def failing(stage, times, service=0.05):
-    """A handler whose jobs fail that often before they succeed. times: a number, or a function of the job."""
+    """Return a handler whose jobs fail `times` times before they succeed. times: a number, or a function of the job."""
     tries = {}
 
     def handler(job):
@@ -127,7 +127,7 @@ def make(stage, handler, workers=3, policy=PLAIN, **options):
     return RetryingPool(handler, workers=workers, queue_size=1000, policy=policy, clock=stage.clock, **options)
 
 
-def test_every_attempt_is_on_record_and_made_exactly_when_it_is_due(stage):
+def test_every_attempt_is_recorded_and_starts_exactly_when_it_is_due(stage):
     with make(stage, failing(stage, 2)) as pool:
         pool.submit("a")
         stage.run(0.06)
@@ -175,8 +175,8 @@ def test_each_job_that_succeeds_refills_the_retry_budget_of_its_pool(stage):
     assert available == [15, 16, 16]
 
 
-def test_nobody_waits_behind_the_backoff_of_another(stage):
-    """The article's hundred jobs that all fail once: there a job with 0.1 s of backoff waited 8.3 s."""
+def test_no_job_waits_for_the_backoff_of_another_job(stage):
+    """A hundred jobs fail once. In the article's version, a job with a backoff of 0.1 s waited 8.3 s."""
     with make(stage, failing(stage, 1), workers=100) as pool:
         for job in range(100):
             pool.submit(job)
@@ -213,17 +213,17 @@ def test_an_earlier_retry_wakes_the_alarm_that_sleeps_for_a_later_one(stage):
 
 
 def test_retries_bypass_the_bound_of_the_queue(stage):
-    """The article deadlocks with 1,000 jobs: all queues full, and everybody waits to put something into another."""
+    """The article's version deadlocks with 1,000 jobs: all queues are full, and all threads wait for room."""
     pool = RetryingPool(failing(stage, 2), workers=3, queue_size=10, policy=PLAIN, clock=stage.clock)
     with pool:
         for job in range(1000):
-            pool.submit(job)  # waits for room, in virtual time
+            pool.submit(job)  # waits for room in virtual time
         stage.run(stop=lambda: pool.stats().finished == 1000)
     assert pool.stats().succeeded == 1000 and sum(r.attempt for r in pool.results()) == 3000
 
 
 def test_there_are_never_more_than_max_delayed_and_queue_size_and_workers_delayed_jobs(stage):
-    """Jobs that were accepted before there were too many delayed jobs may still fail: here a full queue of them."""
+    """Jobs that were accepted before the bound was reached can still fail. Here a full queue of them does."""
     policy = RetryPolicy(2, 100.0, 100.0, jitter=False)
     options = {"workers": 2, "queue_size": 3, "max_delayed": 4, "policy": policy, "clock": stage.clock}
     with RetryingPool(failing(stage, 1), **options) as pool:
@@ -251,7 +251,7 @@ def test_without_room_for_delayed_jobs_nothing_is_accepted(stage):
     assert pool.stats().succeeded == pool.stats().submitted == 2
 
 
-def test_delayed_jobs_do_not_hold_up_the_other_jobs_of_their_stream():
+def test_delayed_jobs_do_not_block_the_other_jobs_of_their_stream():
     """The window of the stream is 5 + 2 jobs. If the five delayed jobs counted, all would wait for an hour."""
 
     def handler(job):
@@ -288,7 +288,7 @@ def pool_ok_at_3(pool):
 
 
 def test_a_graceful_shutdown_waits_for_the_retries(stage):
-    """The article panics here in 49 of 50 runs."""
+    """The article's version panics here in 49 of 50 runs."""
     handler = failing(stage, 2)
     pool = make(stage, handler)
     for job in range(10):
@@ -300,14 +300,14 @@ def test_a_graceful_shutdown_waits_for_the_retries(stage):
 
 
 @pytest.mark.parametrize("at", [0.0, 0.06, 0.2, 0.5, 1.0, 2.0])
-def test_a_deadline_returns_the_waiting_retries_by_name(stage, at):
-    """The moments at which the article was shut down."""
+def test_a_deadline_cancels_and_reports_the_delayed_jobs(stage, at):
+    """The same moments as in the measurement of the article's version."""
     pool = make(stage, failing(stage, lambda job: job % 4), workers=3, policy=RetryPolicy(4, 0.5, 5.0, jitter=False))
     for job in range(10):
         pool.submit(job)
     stage.run(at)
     report = pool.shutdown(deadline=0.3)
-    stage.advance(1.0)  # who was running finishes, and is not tried again
+    stage.advance(1.0)  # running jobs finish and are not retried
     stats, results = pool.stats(), list(pool.results())
     assert stats.submitted == stats.finished == 10 and stats.delayed == stats.queued == stats.running == 0
     assert sorted(r.job for r in results) == list(range(10)), "each exactly once"
@@ -319,7 +319,7 @@ def test_a_deadline_returns_the_waiting_retries_by_name(stage, at):
             assert isinstance(r.error.__cause__, ValueError) and len(r.attempts) == r.attempt
 
 
-def test_a_forced_shutdown_cancels_what_waits_and_what_fails_afterwards_is_not_tried_again(stage):
+def test_a_forced_shutdown_cancels_delayed_jobs_and_later_failures_are_not_retried(stage):
     handler = failing(stage, 2, service=1.0)
     pool = make(stage, handler, workers=2)
     for job in range(4):
@@ -330,12 +330,12 @@ def test_a_forced_shutdown_cancels_what_waits_and_what_fails_afterwards_is_not_t
     assert sorted(report.cancelled) == [0, 1] and sorted(report.still_running) == [2, 3]
     stage.advance(5.0)
     assert pool.stats().cancelled == 4 and set(handler.tries.values()) == {1}
-    assert not pool.dead_letters(), "they were not given up: nobody wanted them any more"
+    assert not pool.dead_letters(), "cancelled jobs are not dead letters"
     late = [r for r in pool.results() if r.job in (2, 3)]
-    assert [r.waiting_since for r in late] == pytest.approx([2.0, 2.0]), "ready for a retry that nobody wanted"
+    assert [r.waiting_since for r in late] == pytest.approx([2.0, 2.0]), "cancelled jobs are not retried"
 
 
-def test_what_is_not_given_is_what_the_docs_say():
+def test_the_defaults_are_those_of_the_docs():
     with RetryingPool(len) as pool:
         assert (pool.stats().workers, pool.queue_size) == (5, 100)
         assert repr(pool.policy) == "RetryPolicy(max_attempts=3, base=0.1, cap=5)"
@@ -354,13 +354,13 @@ def test_each_job_has_a_jitter_of_its_own_by_the_seed(stage):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_a_retry_that_comes_due_in_the_moment_of_the_shutdown_ends_once(seed):
+def test_a_retry_that_becomes_due_at_the_moment_of_the_shutdown_ends_once(seed):
     with Stage(seed) as stage:
         pool = make(stage, failing(stage, 1))
         for job in range(5):
             pool.submit(job)
         stage.run(0.14)
-        assert stage.expire(), "the alarm's time has come, and it has not moved yet"
+        assert stage.expire(), "the time of the alarm has come, and its thread has not run yet"
         report = pool.shutdown(0.0) if seed % 2 else pool.force_shutdown()
         stage.advance(1.0)
         assert sorted(r.job for r in pool.results()) == list(range(5))
@@ -368,7 +368,7 @@ def test_a_retry_that_comes_due_in_the_moment_of_the_shutdown_ends_once(seed):
         assert len(report.finished + report.cancelled + report.still_running) <= 5
 
 
-def test_leaving_a_stream_takes_its_retries_with_it(stage):
+def test_leaving_a_stream_cancels_its_retries(stage):
     handler = failing(stage, lambda job: 0 if job == 0 else 2)
     with make(stage, handler) as pool:
         stream = pool.stream(range(6))
@@ -378,7 +378,7 @@ def test_leaving_a_stream_takes_its_retries_with_it(stage):
     assert pool.stats().finished == pool.stats().submitted
 
 
-def test_results_does_not_end_while_something_is_delayed():
+def test_results_does_not_end_while_a_job_is_delayed():
     with RetryingPool(fail_once(), workers=2, policy=RetryPolicy(2, 0.05, 0.05, jitter=False)) as pool:
         for job in range(4):
             pool.submit(job)
@@ -399,7 +399,7 @@ def fail_once():
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit])
-def test_a_decision_that_raises_costs_neither_the_job_nor_the_worker(stage, kind):
+def test_a_decision_that_raises_loses_neither_the_job_nor_the_worker(stage, kind):
     def broken(error):
         raise kind("in retry_on")
 
@@ -411,7 +411,7 @@ def test_a_decision_that_raises_costs_neither_the_job_nor_the_worker(stage, kind
     assert [letter.job for letter in pool.dead_letters()] == ["a", "b"]
 
 
-def test_an_error_that_breaks_whatever_is_done_with_it_costs_neither_the_job_nor_the_worker(stage):
+def test_an_error_whose_methods_raise_loses_neither_the_job_nor_the_worker(stage):
     class Broken(Exception):
         __notes__ = "no list"
 
@@ -430,13 +430,13 @@ def test_an_error_that_breaks_whatever_is_done_with_it_costs_neither_the_job_nor
     assert [letter.job for letter in pool.dead_letters()] == ["a"]
 
 
-def test_without_a_policy_nothing_is_tried_again_and_nothing_is_kept(stage):
+def test_without_a_policy_no_job_is_retried_and_no_letter_is_kept(stage):
     with make(stage, failing(stage, 9), policy=None) as pool:
         pool.submit("a")
     assert pool.stats().failed == 1 and pool.dead_letters() == [] and alarms_of(pool) == []
 
 
-def test_unknown_outcomes_are_not_tried_again_and_are_no_dead_letters(stage):
+def test_unknown_outcomes_are_not_retried_and_do_not_become_dead_letters(stage):
     def handler(job):
         raise OutcomeUnknown("no answer")
 
@@ -470,7 +470,7 @@ def test_permanent_errors_are_letters_after_one_attempt(stage):
     assert letter.reason == "not to be retried" and len(letter.attempts) == 1
 
 
-def test_whoever_reads_a_failed_result_finds_its_letter():
+def test_the_dead_letter_exists_when_its_failed_result_is_read():
     def handler(job):
         raise ValueError(job)
 
@@ -480,10 +480,10 @@ def test_whoever_reads_a_failed_result_finds_its_letter():
 
 
 def test_redrive_is_a_new_submission_with_fresh_attempts_that_names_its_letter(stage):
-    mended = []
+    fixed = []
 
     def handler(job):
-        if job not in mended:
+        if job not in fixed:
             raise ValueError(job)
 
     with make(stage, handler) as pool:
@@ -491,7 +491,7 @@ def test_redrive_is_a_new_submission_with_fresh_attempts_that_names_its_letter(s
             pool.submit(job)
         stage.run(stop=lambda: pool.stats().failed == 3)
         letters = pool.dead_letters()
-        mended += "ab"
+        fixed += "ab"
         assert pool.redrive(where=lambda letter: letter.job in "ac") == 2
         assert [letter.job for letter in pool.dead_letters()] == ["b"]
         stage.run(stop=lambda: pool.stats().finished == 5)
@@ -578,7 +578,7 @@ def test_two_redrives_at_once_take_each_letter_once():
     assert sorted(r.job for r in pool.results()) == list(range(500))
 
 
-def test_discarded_letters_are_handed_over(stage):
+def test_discarded_letters_are_returned(stage):
     with make(stage, failing(stage, 9), policy=RetryPolicy(1)) as pool:
         for job in range(4):
             pool.submit(job)
@@ -586,10 +586,10 @@ def test_discarded_letters_are_handed_over(stage):
     assert [letter.job for letter in pool.dead_letters()] == [0, 2]
 
 
-# --- both, and the pools that do one kind of work --------------------------------------------------------------
+# --- dynamic and retrying, mails, and pictures -----------------------------------------------------------------
 
 
-def test_a_pool_can_be_both(stage):
+def test_a_pool_can_be_dynamic_and_retrying(stage):
     pool = DynamicRetryingPool(
         failing(stage, 1, service=0.1), min_workers=2, max_workers=10, queue_size=1000, idle_timeout=5.0,
         policy=PLAIN, clock=stage.clock,
@@ -599,14 +599,14 @@ def test_a_pool_can_be_both(stage):
             pool.submit(job)
         assert pool.worker_count == 10
         stage.run(stop=lambda: pool.stats().finished == 100)
-        assert stage.now == pytest.approx(2.0, abs=0.15), "two hundred attempts of 0.1 s by ten"
+        assert stage.now == pytest.approx(2.0, abs=0.15), "two hundred attempts of 0.1 s on ten workers"
         stage.advance(60)
         assert pool.worker_count == 2
         assert len([t for t in threading.enumerate() if "-retries" in t.name]) == 1
     assert pool.stats().succeeded == 100
 
 
-def test_retries_that_come_due_all_at_once_hire_what_they_need(stage):
+def test_retries_that_become_due_at_once_start_the_workers_that_they_need(stage):
     def handler(job):
         if tries.setdefault(job, 0) == 0:
             tries[job] = 1
@@ -625,7 +625,7 @@ def test_retries_that_come_due_all_at_once_hire_what_they_need(stage):
         assert pool.worker_count == 20
 
 
-def test_mails_refused_for_now_are_tried_again_and_those_refused_for_ever_are_not():
+def test_temporarily_refused_mails_are_retried_and_permanently_refused_ones_are_not():
     jobs = [EmailJob(n, f"user{n}@example.com", f"User {n}", "Hello", "Hi") for n in range(60)]
     with MailServer(transient=0.3, permanent=0.1, seed=4, latency=(0, 0)) as server:
         with BatchEmailSender(
@@ -634,14 +634,14 @@ def test_mails_refused_for_now_are_tried_again_and_those_refused_for_ever_are_no
             results = {r.job.user_id: r for r in sender.stream(jobs)}
         arrived = sorted(m.recipient for m in server.mailbox())
     codes = {r.error.code for r in results.values() if not r.ok}
-    assert codes == {554}, "every 451 gave way in the end"
+    assert codes == {554}, "every mail with a 451 was sent in the end"
     assert all(r.attempt == 1 for r in results.values() if not r.ok)
     assert max(r.attempt for r in results.values()) >= 2
     assert arrived == sorted(r.job.address for r in results.values() if r.ok), "each exactly once"
     assert [letter.error.code for letter in sender.dead_letters()] == [554] * (60 - len(arrived))
 
 
-def test_mails_without_a_server_are_tried_again_once_it_is_there():
+def test_mails_without_a_server_are_retried_until_it_is_up():
     with MailServer(latency=(0, 0)) as server:
         up = threading.Event()
 
@@ -661,7 +661,7 @@ def test_mails_without_a_server_are_tried_again_once_it_is_there():
     assert result.ok and result.attempt > 1 and sender.stats().sent == 1
 
 
-def test_a_picture_that_is_not_there_yet_is_tried_again_and_one_that_is_too_wide_is_not(tmp_path):
+def test_a_missing_picture_is_retried_and_a_picture_that_is_too_wide_is_not(tmp_path):
     from PIL import Image
 
     late = tmp_path / "late.png"
@@ -689,7 +689,7 @@ def test_real_retries_are_never_early_and_the_alarm_ends_with_the_pool():
 
 
 def storm(seed, jobs):
-    """Many jobs, random faults, a crew that is resized all the time. Every job ends exactly once."""
+    """Run many jobs with random faults while the pool is resized all the time. Every job must end exactly once."""
     draw = random.Random(seed)
     weights, tries = [0.9, 0.05, 0.02, 0.01, 0.01, 0.01], [0] * jobs
 
@@ -734,7 +734,7 @@ def test_nothing_is_lost_in_a_storm_of_a_hundred_thousand(seed):
 
 
 def test_a_redrive_whose_letter_is_discarded_meanwhile_leaves_the_line():
-    """Or a notification about room would go to it, and not to a submitter that waits for room."""
+    """Otherwise a notification about room would go to it, and not to a submitter that waits for room."""
     gate = threading.Event()
 
     def handler(job):
@@ -753,6 +753,6 @@ def test_a_redrive_whose_letter_is_discarded_meanwhile_leaves_the_line():
         redriver.start()
         wait_until(lambda: len(state_of(pool).blocked) == 1)
         assert len(pool.discard_letters()) == 1
-        redriver.join(20)  # it looks again after half a second at the latest
+        redriver.join(20)  # it checks again after at most half a second
         assert moved == [0] and not state_of(pool).blocked
         gate.set()

@@ -1,4 +1,4 @@
-"""The sandbox holds its limits, tells what happened, and leaves nothing behind."""
+"""The sandbox enforces its limits, reports the outcome, and leaves nothing behind."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces 
 HERE = Path(__file__).parent
 
 
-# What runs in the sandbox: it gets the name of this module and imports it
+# Functions that run in the sandbox, which imports this module by name
 
 
 def nap(job):
@@ -65,7 +65,7 @@ def make_unpicklable():
 
 
 class Stays:
-    """Can be pickled, but cannot be unpickled."""
+    """An object that can be pickled but not unpickled."""
 
     def __reduce__(self):
         return int, ("x",)
@@ -170,7 +170,7 @@ def when_written(path):
     return int(path.read_text())
 
 
-# What comes back
+# The report
 
 
 def test_results_are_counted_and_stay_in_the_child():
@@ -188,7 +188,7 @@ def test_a_generator_of_results_is_counted_and_works_under_the_limits():
         assert run_in_sandbox(results_one_by_one, 10, files=64).error == "LookupError: limited"
 
 
-def test_values_come_back_if_they_can():
+def test_values_are_returned_if_they_can_be_pickled():
     report = run_in_sandbox(echo, 1, "two", key=[3])
     assert report.value == ((1, "two"), {"key": [3]})
     assert (report.jobs, report.errors, report.error) == (0, {}, None)
@@ -197,7 +197,7 @@ def test_values_come_back_if_they_can():
         assert (report.value, report.error) == (None, None)
 
 
-def test_an_exception_is_told_by_its_kind():
+def test_an_exception_is_reported_as_its_kind():
     report = run_in_sandbox(fail_if_odd, 7)
     assert (report.error, report.jobs, report.value) == ("ValueError: job N failed", 0, None)
     assert run_in_sandbox(interrupt).error == "KeyboardInterrupt"
@@ -210,7 +210,7 @@ def test_what_the_child_prints_is_not_shown(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_child_that_crashes_is_told_with_its_last_words(capfd):
+def test_a_crash_of_the_child_is_reported_with_the_end_of_its_stderr(capfd):
     report = run_in_sandbox(die, "exit")
     assert report.error == "exited with status 3\nthese were its last words"
     if os.name != "nt":
@@ -219,11 +219,11 @@ def test_a_child_that_crashes_is_told_with_its_last_words(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_threads_that_go_on_do_not_hold_up_the_report():
+def test_running_threads_do_not_delay_the_report():
     began = time.monotonic()
     report = run_in_sandbox(leave_a_thread_running, timeout=30)
     assert (report.value, report.error) == ("done", None)
-    assert time.monotonic() - began < 30, "it was not waited for"
+    assert time.monotonic() - began < 30, "the report did not wait for it"
 
 
 def test_the_report_is_frozen_and_starts_empty():
@@ -269,7 +269,7 @@ def test_memory_is_limited():
 
 
 @linux
-def test_the_way_back_survives_when_there_is_not_a_byte_left():
+def test_the_child_can_report_even_without_a_free_byte():
     for size in (1, 60, 1000):
         report = run_in_sandbox(take_in_small_pieces_and_keep_them, size, memory=256 * MIB)
         assert report.error == "MemoryError"
@@ -304,8 +304,8 @@ def test_time_is_limited_also_for_what_the_function_started(tmp_path):
     note = tmp_path / "pids"
     report = run_in_sandbox(hang_with_a_child_of_its_own, str(note), timeout=4)
     assert report.error == "killed: timed out after 4 s"
-    assert 0 < report.seconds < 20, "it hangs for 60"
-    assert report.samples, "what was seen until then is kept"
+    assert 0 < report.seconds < 20, "the function hangs for 60 s"
+    assert report.samples, "the samples until then are kept"
     pid, its_child = map(int, note.read_text().split())
     assert gone(pid)
     if os.name != "nt":
@@ -316,10 +316,10 @@ def test_what_the_child_cannot_import_is_refused_at_once(monkeypatch):
     def inner():
         pass
 
-    monkeypatch.setattr("subprocess.Popen", None)  # no child is started for any of these
+    monkeypatch.setattr("subprocess.Popen", None)  # no child process is started for these
     monkeypatch.setattr(nap, "__module__", "__main__")
     for function, args in [(lambda: 1, ()), (inner, ()), (nap, ()), (run_unbounded, (nap, [1])), (echo, (inner,))]:
-        with pytest.raises(ValueError, match="must live in an importable module"):
+        with pytest.raises(ValueError, match="must be in an importable module"):
             run_in_sandbox(function, *args)
     with pytest.raises(TypeError, match=r"picklable.*lock"):
         run_in_sandbox(echo, threading.Lock())
@@ -329,16 +329,16 @@ def test_what_the_child_cannot_import_is_refused_at_once(monkeypatch):
         run_in_sandbox(nap_async, 1)
 
 
-def test_what_cannot_be_imported_there_is_told(monkeypatch):
+def test_an_import_error_in_the_child_is_reported(monkeypatch):
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(HERE)])
     monkeypatch.chdir(HERE.parent)
     assert run_in_sandbox(nap, 1).error == "ModuleNotFoundError: No module named 'test_sandbox'"
 
 
-# What the parent sees
+# The samples
 
 
-def test_threads_and_samples_are_seen():
+def test_threads_are_counted_in_samples():
     report = run_in_sandbox(run_unbounded, nap, range(30), burst=True)
     assert report.peak_threads == 31
     assert report.samples
@@ -355,21 +355,21 @@ def test_tasks_need_no_threads():
     assert report.peak_threads <= 2
 
 
-def test_memory_is_seen():
-    ballast = bytearray(os.urandom(MIB)) * 300  # ours, which is no business of the child
+def test_memory_is_measured():
+    ballast = bytearray(os.urandom(MIB)) * 300  # memory of the parent, which must not count
     small, large = run_in_sandbox(take_and_keep, 1), run_in_sandbox(take_and_keep, 200)
     assert large.peak_memory - small.peak_memory == pytest.approx(199 * MIB, abs=20 * MIB)
     assert small.peak_memory < 200 * MIB < len(ballast)
     assert max(sample.memory for sample in large.samples) > 200 * MIB
 
 
-def test_connections_are_seen():
+def test_connections_are_counted():
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
         report = run_in_sandbox(hold_connections, server.getsockname()[1], 25)
     assert (report.value, report.peak_connections) == (25, 25)
 
 
-# What is left behind
+# The end
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
@@ -385,7 +385,7 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupting_the_parent_kills_the_child_and_goes_on(tmp_path, monkeypatch):
+def test_interrupting_the_parent_kills_the_child_and_raises_the_interrupt_again(tmp_path, monkeypatch):
     note = tmp_path / "pid"
 
     def stop_button(watch, now):
@@ -452,7 +452,7 @@ def http_error(status):
 
 
 class OperationalError(Exception):
-    """Named as psycopg's and sqlite3's are."""
+    """A class with the same name as in psycopg and sqlite3."""
 
 
 class Broken(Exception):
@@ -517,7 +517,7 @@ def test_error_kind(error, kind):
     assert error_kind(error) == kind
 
 
-def test_a_long_message_makes_a_short_kind_in_no_time():
+def test_a_long_message_quickly_gives_a_short_kind():
     for text in ("word " * 100_000, "a" * 500_000, "1" * 500_000, "::" * 200_000, "'" * 200_000, "x@" * 200_000):
         began = time.process_time()
         assert len(error_kind(ValueError(text))) < 140

@@ -1,4 +1,4 @@
-"""The pool that grows and shrinks: its decisions as numbers, its races in virtual time, and a little real time."""
+"""The dynamic pool: its decisions as numbers, its races in virtual time, and two tests in real time."""
 
 import threading
 import time
@@ -23,14 +23,14 @@ LIMITS = Limits(min_workers=2, max_workers=10, idle_timeout=30.0, backlog=5, max
 @pytest.mark.parametrize(
     ("load", "crew", "reason"),
     [
-        (Load(2, 0, 10, 0.0), 2, ""),  # five a worker is what they are trusted with
+        (Load(2, 0, 10, 0.0), 2, ""),  # five queued jobs per worker are allowed
         (Load(2, 0, 11, 0.0), 3, "queue depth"),  # ceil(11 / 5)
-        (Load(2, 0, 98, 0.0), 10, "queue depth"),  # a burst: all it needs at once, and not one a tick
+        (Load(2, 0, 98, 0.0), 10, "queue depth"),  # a burst: all needed workers at once, not one per check
         (Load(2, 0, 10_000, 0.0), 10, "queue depth"),
         (Load(2, 0, 1, 0.0999), 2, ""),
-        (Load(2, 0, 1, 0.1), 3, "oldest wait"),  # a short queue that does not move
-        (Load(2, 0, 10, 0.1), 10, "oldest wait"),  # the article's twelve jobs of a second
-        (Load(4, 4, 3, 0.5), 4, ""),  # three have been called and are on their way
+        (Load(2, 0, 1, 0.1), 3, "oldest wait"),  # a short queue whose jobs wait too long
+        (Load(2, 0, 10, 0.1), 10, "oldest wait"),  # the article's twelve jobs of 1 s
+        (Load(4, 4, 3, 0.5), 4, ""),  # three workers are notified and will take the three jobs
         (Load(4, 1, 3, 0.5), 6, "oldest wait"),
         (Load(10, 0, 500, 9.0), 10, ""),
         (Load(2, 2, 0, 0.0), 2, ""),
@@ -46,7 +46,7 @@ def test_the_crew_that_a_load_needs(load, crew, reason):
     st.integers(0, 50), st.integers(0, 50), st.integers(0, 10_000), st.floats(0, 1e6), st.integers(1, 20),
     st.integers(0, 30), st.integers(1, 9), st.floats(1e-3, 1e3),
 )  # fmt: skip
-def test_no_decision_leaves_the_limits_or_sends_anybody_away(workers, idle, queued, oldest, low, more, backlog, wait):
+def test_no_decision_exceeds_the_limits_or_stops_a_worker(workers, idle, queued, oldest, low, more, backlog, wait):
     limits = Limits(low, low + more, 1.0, backlog, wait)
     crew, reason = wanted(Load(workers, min(idle, workers), queued, oldest), limits)
     assert crew >= low and crew >= workers
@@ -58,7 +58,7 @@ def test_no_decision_leaves_the_limits_or_sends_anybody_away(workers, idle, queu
     ("workers", "idle_for", "reason"),
     [(3, 30.0, "idle"), (3, 29.9, ""), (2, 1e9, ""), (11, 0.0, "resized"), (10, 0.0, ""), (1, 31.0, "")],
 )
-def test_who_may_go(workers, idle_for, reason):
+def test_which_workers_may_retire(workers, idle_for, reason):
     assert may_retire(workers, idle_for, LIMITS) == reason
 
 
@@ -82,7 +82,7 @@ def log(pool):
     return [(round(d.time, 3), d.before, d.after, d.reason) for d in pool.decisions()]
 
 
-def test_a_burst_has_its_ten_workers_at_once_and_takes_as_long_as_with_ten_from_the_start(stage):
+def test_a_burst_gets_ten_workers_at_once_and_takes_as_long_as_with_ten_from_the_start(stage):
     with make(stage) as pool:
         stage.settle()
         for job in range(100):
@@ -95,18 +95,18 @@ def test_a_burst_has_its_ten_workers_at_once_and_takes_as_long_as_with_ten_from_
         assert all(d.time == 0.0 for d in pool.decisions())
 
 
-def test_few_long_jobs_get_their_workers_when_the_first_has_waited_too_long(stage):
+def test_a_few_long_jobs_get_more_workers_when_the_first_has_waited_too_long(stage):
     with make(stage, lambda job: stage.work(1.0)) as pool:
         for job in range(12):
             pool.submit(job)
             stage.settle()
         stage.run(stop=lambda: pool.stats().finished == 12)
-        # Two from the start, ten at 0.1 s: the article's pool took 6.0 s.
+        # Two workers at the start and ten from 0.1 s on. The article's pool took 6.0 s.
         assert stage.now == pytest.approx(2.0, abs=0.101)
         assert log(pool) == [(0.0, 0, 2, "start"), (0.1, 2, 10, "oldest wait")]
 
 
-def test_idle_workers_go_one_by_one_down_to_the_minimum_and_stay_there(stage):
+def test_idle_workers_retire_one_by_one_down_to_the_minimum(stage):
     with make(stage) as pool:
         for job in range(100):
             pool.submit(job)
@@ -122,7 +122,7 @@ def test_idle_workers_go_one_by_one_down_to_the_minimum_and_stay_there(stage):
         assert pool.worker_count == 2
 
 
-def test_under_a_small_load_the_same_few_work_and_the_others_go(stage):
+def test_under_a_small_load_the_same_few_workers_work_and_the_others_retire(stage):
     with make(stage, idle_timeout=5.0) as pool:
         for job in range(100):
             pool.submit(job)
@@ -133,7 +133,7 @@ def test_under_a_small_load_the_same_few_work_and_the_others_go(stage):
         assert pool.worker_count == 2
 
 
-def test_a_worker_that_times_out_as_a_job_arrives_does_it_first(stage):
+def test_a_worker_whose_idle_time_ends_as_a_job_arrives_runs_the_job_first(stage):
     with make(stage, low=1, high=2, idle_timeout=5.0, max_wait=0.01) as pool:
         pool.submit("a")
         pool.submit("b")
@@ -142,7 +142,7 @@ def test_a_worker_that_times_out_as_a_job_arrives_does_it_first(stage):
         while stage.now < 4.0 or not stage.ready:
             assert stage.expire()
         assert pool.worker_count == 2 and pool.stats().finished == 2
-        pool.submit("c")  # its time is up, it has not moved yet, and it is called
+        pool.submit("c")  # its time is up, its thread has not run yet, and it is notified
         stage.settle()
         assert pool.stats().running == 1 and pool.queue_depth == 0
         stage.advance(0.2)
@@ -150,8 +150,8 @@ def test_a_worker_that_times_out_as_a_job_arrives_does_it_first(stage):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_when_all_time_out_at_once_the_minimum_stays(seed):
-    """The article's race: each checks that there are more than the minimum, then each goes."""
+def test_if_all_workers_are_idle_too_long_at_once_the_minimum_stays(seed):
+    """The race of the article: each worker finds that there are more than the minimum, and then each retires."""
     with Stage(seed) as stage, make(stage, low=2, high=10, idle_timeout=5.0) as pool:
         for job in range(100):
             pool.submit(job)
@@ -165,7 +165,7 @@ def test_when_all_time_out_at_once_the_minimum_stays(seed):
 
 @pytest.mark.parametrize("load", [0.5, 0.9, 1.0, 1.1, 1.9, 2.0, 2.1, 3.0])
 def test_a_steady_load_at_the_edge_makes_few_decisions(stage, load):
-    """Jobs of 0.1 s that arrive evenly, and keep `load` workers busy. The crew must not flap."""
+    """Jobs of 0.1 s arrive at equal intervals and keep `load` workers busy. The number of workers must be stable."""
     with make(stage) as pool:
         minutes, every = 2, 0.1 / load
         for number in range(int(minutes * 60 / every)):
@@ -183,7 +183,7 @@ def test_a_random_load_at_the_edge_makes_few_decisions(stage):
     with make(stage) as pool:
         at, number = 0.0, 0
         while at < 180:
-            at += draw.expovariate(19.0)  # on average 1.9 workers are busy, and for moments many more
+            at += draw.expovariate(19.0)  # on average 1.9 workers are busy, and at times many more
             stage.run(at)
             pool.submit(number)
             number += 1
@@ -191,7 +191,7 @@ def test_a_random_load_at_the_edge_makes_few_decisions(stage):
         assert made <= 5 * 3, f"{made} decisions in 3 minutes"
 
 
-def test_resize_up_hires_and_resize_down_lets_go_after_the_job_in_hand(stage):
+def test_resize_starts_workers_and_retires_workers_after_their_current_job(stage):
     with make(stage, lambda job: stage.work(1.0)) as pool:
         pool.resize(min_workers=4)
         assert pool.worker_count == 4
@@ -201,33 +201,33 @@ def test_resize_up_hires_and_resize_down_lets_go_after_the_job_in_hand(stage):
         assert pool.worker_count == 10 and pool.stats().running == 10
         pool.resize(min_workers=1, max_workers=3)
         stage.advance(0.25)
-        assert pool.worker_count == 10, "nobody is torn from a job"
+        assert pool.worker_count == 10, "no worker is stopped during a job"
         stage.advance(0.5)
         assert pool.worker_count == 3 and pool.stats().running == 3 and pool.stats().finished == 10
         pool.resize(max_workers=5)
         stage.advance(0.2)
-        assert pool.worker_count == 5, "there is a backlog, and now they are allowed"
+        assert pool.worker_count == 5, "jobs are queued, and more workers are allowed now"
         stage.run(stop=lambda: pool.stats().finished == 50)
     assert pool.stats().succeeded == 50
 
 
-def test_what_a_resize_hires_is_hired_because_of_it(stage):
+def test_workers_that_a_resize_starts_have_the_reason_resize(stage):
     with make(stage, low=2) as pool:
         pool.resize(min_workers=4)
         assert log(pool)[1:] == [(0.0, 2, 4, "resized")]
 
 
-def test_a_decision_says_what_there_was_to_do(stage):
+def test_a_decision_has_the_load_at_its_time(stage):
     with make(stage, lambda job: stage.work(10.0), low=1, high=3, max_wait=0.1) as pool:
         for job in range(3):
             pool.submit(job)
         stage.advance(0.15)
-        [_, hired] = pool.decisions()
-        assert (hired.after, hired.reason, hired.queued) == (3, "oldest wait", 2)
-        assert hired.oldest_wait == pytest.approx(0.1)
+        [_, decision] = pool.decisions()
+        assert (decision.after, decision.reason, decision.queued) == (3, "oldest wait", 2)
+        assert decision.oldest_wait == pytest.approx(0.1)
 
 
-def test_an_idle_worker_goes_when_its_time_is_over_and_no_later(stage):
+def test_an_idle_worker_retires_exactly_when_its_time_is_up(stage):
     with make(stage, low=1, high=5, idle_timeout=0.3) as pool:
         pool.resize(min_workers=4)
         stage.settle()
@@ -238,15 +238,15 @@ def test_an_idle_worker_goes_when_its_time_is_over_and_no_later(stage):
         assert pool.worker_count == 1
 
 
-def test_what_is_not_given_is_what_the_docs_say(stage):
+def test_the_defaults_are_those_of_the_docs(stage):
     with DynamicPool(len, min_workers=1, max_workers=2, clock=stage.clock) as pool:
         limits = crew_of(pool).limits
         assert (pool.queue_size, limits.idle_timeout, limits.backlog, limits.max_wait) == (100, 30.0, 5, 0.1)
         assert [a.thread.thread.name for a in alarms_of(pool)] == [f"{pool.name}-scaling"]
 
 
-def test_a_time_out_of_submit_is_kept_to_the_moment(stage):
-    """Nobody waits a slice longer than was asked for, and nobody less."""
+def test_a_timeout_of_submit_is_exact(stage):
+    """No thread waits a slice longer than its timeout, or less than its timeout."""
     with make(stage, lambda job: stage.work(60.0), low=1, high=1, queue_size=1) as pool:
         pool.submit("runs")
         stage.settle()
@@ -258,7 +258,7 @@ def test_a_time_out_of_submit_is_kept_to_the_moment(stage):
             assert stage.now - begun == pytest.approx(timeout, abs=1e-6)
 
 
-def test_resize_down_sends_idle_workers_home_at_once(stage):
+def test_resize_retires_idle_workers_at_once(stage):
     with make(stage, low=5, high=10) as pool:
         stage.settle()
         pool.resize(min_workers=1, max_workers=3)
@@ -269,7 +269,7 @@ def test_resize_down_sends_idle_workers_home_at_once(stage):
         assert pool.worker_count == 1
 
 
-def test_a_machine_without_threads_loses_no_job_and_is_asked_again(stage, monkeypatch):
+def test_if_no_thread_can_start_no_job_is_lost_and_the_pool_tries_again(stage, monkeypatch):
     from helpers.pools import crew
 
     class NoMore(crew.Thread):
@@ -283,14 +283,14 @@ def test_a_machine_without_threads_loses_no_job_and_is_asked_again(stage, monkey
         stage.advance(0.5)
         assert pool.worker_count == 2 and pool.stats().submitted == 30
         assert {d.reason for d in pool.decisions()} == {"start", "no thread available"}
-        assert len(pool.decisions()) == 2, "asked once, then not again for a second"
+        assert len(pool.decisions()) == 2, "it tries once, and then not again for a second"
         crew.Thread = threads
         stage.advance(0.6)
         assert pool.worker_count == 10
         stage.run(stop=lambda: pool.stats().finished == 30)
 
 
-def test_a_pool_below_its_minimum_is_topped_up(stage, monkeypatch):
+def test_a_pool_below_its_minimum_starts_workers(stage, monkeypatch):
     from helpers.pools import crew
 
     class NoMore(crew.Thread):
@@ -306,22 +306,22 @@ def test_a_pool_below_its_minimum_is_topped_up(stage, monkeypatch):
         assert pool.worker_count == 6 and pool.decisions()[-1].reason == "below the minimum"
 
 
-def test_a_shutdown_in_the_middle_of_a_burst_does_all_of_it(stage):
+def test_a_shutdown_in_the_middle_of_a_burst_finishes_all_jobs(stage):
     with make(stage) as pool:
         for job in range(100):
             pool.submit(job)
         report = pool.shutdown()
     assert report.complete and report.stats.succeeded == 100
-    assert stage.now == pytest.approx(1.0, abs=0.01), "the crew that was hired does it, not two"
+    assert stage.now == pytest.approx(1.0, abs=0.01), "all started workers do it, and not only two"
 
 
-def test_a_shutdown_at_the_moment_of_a_scaling_look_leaves_no_worker(stage):
+def test_a_shutdown_at_the_moment_of_a_scaling_check_leaves_no_worker(stage):
     pool = make(stage, lambda job: stage.work(1.0))
     for job in range(12):
         pool.submit(job)
     stage.run(0.09)
     while stage.now < 0.1:
-        stage.expire()  # the alarm's time has come, and it has not moved yet
+        stage.expire()  # the time of the alarm has come, and its thread has not run yet
     report = pool.shutdown(0.0)
     assert len(report.cancelled) + len(report.still_running) + len(report.finished) == 12
     stage.advance(2.0)
@@ -338,7 +338,7 @@ def test_resize_after_a_shutdown_is_refused(stage):
 # --- real time -------------------------------------------------------------------------------------------------
 
 
-def test_the_crew_grows_and_shrinks_with_real_threads():
+def test_the_number_of_workers_grows_and_shrinks_with_real_threads():
     gate = threading.Event()
     with DynamicPool(
         lambda job: gate.wait(20), min_workers=1, max_workers=4, idle_timeout=0.02, backlog=1, max_wait=0.005
@@ -353,7 +353,7 @@ def test_the_crew_grows_and_shrinks_with_real_threads():
     assert [d.after for d in pool.decisions()] == [1, 2, 3, 4, 3, 2, 1]
 
 
-def test_those_who_leave_keep_their_places_until_their_connections_are_closed():
+def test_retiring_workers_count_until_their_connections_are_closed():
     close, work, lock, opened = threading.Semaphore(0), threading.Event(), threading.Lock(), []
 
     @contextmanager
@@ -374,7 +374,7 @@ def test_those_who_leave_keep_their_places_until_their_connections_are_closed():
             pool.submit(job)
         wait_until(lambda: len(opened) == 3)
         work.set()
-        wait_until(lambda: pool.worker_count == 1)  # and two wait for their connections to be closed
+        wait_until(lambda: pool.worker_count == 1)  # and two workers wait until their connections are closed
         work.clear()
         for job in range(9):
             pool.submit(job)
@@ -382,7 +382,7 @@ def test_those_who_leave_keep_their_places_until_their_connections_are_closed():
             wait_until(lambda here=here: pool.worker_count == here and len(opened) == 3)
             crew_of(pool).start_needed_workers()
             assert pool.worker_count == here
-            close.release()  # a place is free, and somebody is needed
+            close.release()  # now there is room for a worker, and one is needed
         close.release(9)
         work.set()
     assert pool.stats().succeeded == 12 and not opened

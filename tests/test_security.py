@@ -1,4 +1,4 @@
-"""Nobody gets in, and nothing gets through: sockets, mails, pictures, tables, code, and Jupyter's token."""
+"""Security: sockets on loopback only, and harmful mails, pictures, tables, and code; Jupyter's token."""
 
 import ast
 import csv
@@ -50,24 +50,24 @@ def database() -> Iterator[Database]:
 
 
 def listening(kind: str = "inet", *more: psutil.Process) -> list:
-    """The sockets, of our children and of `more`, that wait: TCP that listens, all UDP, named Unix ones."""
+    """Return open sockets of child processes and of `more`: listening TCP, all UDP, and named Unix sockets."""
     found = [c for p in [*psutil.Process().children(recursive=True), *more] for c in p.net_connections(kind) if c.laddr]
     return [c for c in found if c.type == socket.SOCK_DGRAM or c.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)]
 
 
 def notes_of(database: Database) -> list[str]:
-    """What PostgreSQL writes down of itself: its pid, data, start, port, folder of its Unix socket, and address."""
+    """Return the lines of postmaster.pid: pid, data, start, port, folder of the Unix socket, and address."""
     return (database._answer["place"] / "data" / "postmaster.pid").read_text().splitlines()
 
 
 def own_addresses() -> set[str]:
-    """Addresses of this machine, other than 127.0.0.1: on Linux all of 127.0.0.0/8 is."""
+    """Return addresses of this machine other than 127.0.0.1. On Linux, all of 127.0.0.0/8 belong to it."""
     all_of_them = {a.address for card in psutil.net_if_addrs().values() for a in card if a.family == socket.AF_INET}
     return all_of_them - {"127.0.0.1"} | ({"127.0.0.2"} if sys.platform == "linux" else set())
 
 
 @ours
-def test_every_service_listens_on_loopback_alone_and_each_start_takes_other_ports():
+def test_every_service_listens_on_loopback_only_and_each_start_uses_other_ports():
     databases = [Database(max_connections=5), Database(max_connections=5)]
     with ExitStack() as stack:
         for service in (Api(), MailServer(), Api(), MailServer(), *databases):
@@ -81,11 +81,11 @@ def test_every_service_listens_on_loopback_alone_and_each_start_takes_other_port
             for port in ports:
                 with socket.socket() as probe:
                     probe.settimeout(5)
-                    assert probe.connect_ex((address, port)) != 0, f"{address}:{port} lets us in"
+                    assert probe.connect_ex((address, port)) != 0, f"{address}:{port} accepts a connection"
 
 
 @ours
-def test_postgresql_has_no_other_door_and_its_files_are_its_own(database):
+def test_postgresql_has_no_other_access_and_its_files_are_private(database):
     with database.connect() as connection:
         assert connection.execute("SHOW listen_addresses").fetchone() == ("127.0.0.1",)
         pid, _, _, port, folder, address = notes_of(database)[:6]
@@ -105,7 +105,7 @@ GOOD = {"user_id": 1, "address": "a@example.com", "name": "A", "subject": "s", "
 
 
 def headers(wire: bytes) -> list[bytes]:
-    """The header names of a mail, in order. A line that begins with white space continues the line before it."""
+    """Return the header names of a mail in order. A line that starts with white space continues the line before it."""
     lines = wire.partition(b"\r\n\r\n")[0].split(b"\r\n")
     return [line.partition(b":")[0] for line in lines if not line.startswith((b" ", b"\t"))]
 
@@ -177,7 +177,7 @@ ENDS += ["\x0b.\x0b", "\x0c.\x0c", "\r\n..\r\n"]
 
 
 class Sink:
-    """Keeps the bytes of every mail as they came over the wire."""
+    """A handler that keeps the bytes of every mail as they were received."""
 
     def __init__(self) -> None:
         self.mails: list[tuple[list[str], bytes]] = []
@@ -212,7 +212,7 @@ def test_a_body_cannot_end_its_mail_and_begin_another(sink):
 
 @pytest.fixture(scope="module")
 def one_picture(tmp_path_factory) -> int:
-    """The most memory, bytes, that the service needs for one small picture."""
+    """Return the maximum memory that the service needs for one small picture, in bytes."""
     folder = tmp_path_factory.mktemp("one")
     (folder / "good").write_bytes(encoded("JPEG"))
     report = run_in_sandbox(resize_all, str(folder), ["good"])
@@ -220,9 +220,7 @@ def one_picture(tmp_path_factory) -> int:
     return report.peak_memory
 
 
-def test_picture_bombs_are_the_error_of_their_job_in_bounded_memory_and_their_neighbours_are_done(
-    tmp_path, one_picture
-):
+def test_picture_bombs_fail_their_job_in_bounded_memory_and_other_jobs_succeed(tmp_path, one_picture):
     bad, good = bombs(), harmless()
     pictures = {name: content for name, (content, _) in bad.items()} | good
     for name, content in pictures.items():
@@ -237,7 +235,7 @@ def test_picture_bombs_are_the_error_of_their_job_in_bounded_memory_and_their_ne
     assert report.peak_memory - one_picture < 300 * MIB
 
 
-def test_a_transparent_picture_is_held_twice_and_not_five_times(tmp_path, one_picture):
+def test_a_transparent_picture_is_in_memory_twice_and_not_five_times(tmp_path, one_picture):
     side = 4000
     (tmp_path / "flat").write_bytes(png(side=side, colours=6, rows=bytes((1 + 4 * side) * side)))
     report = run_in_sandbox(resize_all, str(tmp_path), ["flat"])
@@ -296,7 +294,7 @@ def write_users(path: Path, rows: list[list[str]]) -> Path:
 
 @pytest.fixture
 def schema(database, monkeypatch, tmp_path) -> Iterator[str]:
-    """The URI of an empty schema of our own, and users.csv is a file that the test writes."""
+    """Return the URI of an empty schema, and make users.csv a file that the test writes."""
     monkeypatch.setattr(postgres, "USERS", tmp_path / "users.csv")
     with database.connect() as connection:
         connection.execute("CREATE SCHEMA hostile")
@@ -304,7 +302,7 @@ def schema(database, monkeypatch, tmp_path) -> Iterator[str]:
         connection.execute("DROP SCHEMA hostile CASCADE")
 
 
-def test_hostile_fields_are_data_all_the_way_to_the_mail(schema, tmp_path):
+def test_hostile_fields_stay_data_from_the_file_to_the_mail(schema, tmp_path):
     write_users(tmp_path / "users.csv", HOSTILE)
     with psycopg.connect(schema, autocommit=True) as connection:
         postgres.load_users(connection)
@@ -334,7 +332,7 @@ def test_hostile_fields_are_data_all_the_way_to_the_mail(schema, tmp_path):
         (["1", "a", "e@example.com", "c", *DAYS, "more"], "extra data after last expected column"),
     ],
 )
-def test_a_row_that_is_none_is_refused_by_name_and_nothing_is_loaded(schema, tmp_path, row, says):
+def test_a_bad_row_is_refused_by_name_and_nothing_is_loaded(schema, tmp_path, row, says):
     write_users(tmp_path / "users.csv", [HOSTILE[1], row])
     with psycopg.connect(schema, autocommit=True) as connection:
         with pytest.raises(psycopg.DataError if "null" not in says else psycopg.IntegrityError, match=says):
@@ -361,7 +359,7 @@ OWN_PIPES |= {f"helpers/pools/{name}.py" for name in ("child", "child_main", "pr
 
 
 def dangers(code: str) -> list[str]:
-    """What runs text as code, or bytes as objects, in a piece of Python."""
+    """Return the calls in a source text that run text as code or turn bytes into objects."""
     found = []
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Call):
@@ -377,7 +375,7 @@ def dangers(code: str) -> list[str]:
 
 def test_no_text_becomes_code_and_no_bytes_from_outside_become_objects():
     code = "import pickle\nfrom marshal import loads\neval('1')\nos.system('x')\nsubprocess.run('x', shell=True)"
-    assert dangers(code) == ["pickle", "marshal", "eval", "os.system", "shell"], "the test sees what it looks for"
+    assert dangers(code) == ["pickle", "marshal", "eval", "os.system", "shell"], "the test finds what it looks for"
     paths = [p for folder in ("helpers", "benchmarks", "tools", "data") for p in (ROOT / folder).rglob("*.py")]
     found = {path.relative_to(ROOT).as_posix(): dangers(path.read_text(encoding="utf-8")) for path in paths}
     assert len(found) > 60
@@ -394,7 +392,7 @@ def requirements() -> list[Requirement]:
     return [requirement for requirement in wanted if requirement.marker is None or requirement.marker.evaluate()]
 
 
-def test_every_requirement_has_two_bounds_and_what_is_installed_lies_between():
+def test_every_requirement_has_two_bounds_and_the_installed_version_is_within_them():
     wanted = requirements()
     assert len(wanted) > 20 and len({r.name for r in wanted}) == len(wanted)
     for requirement in wanted:
@@ -422,13 +420,13 @@ def test_nothing_switches_off_the_token():
     for path in paths:
         assert not OPEN_DOORS.search(path.read_text(encoding="utf-8")), path
     found = [p for p in ROOT.rglob("jupyter_*config*") if not any(part.startswith(".venv") for part in p.parts)]
-    assert found == [ROOT / "tools" / "jupyter" / "jupyter_server_config.py"], "the one that was looked at above"
+    assert found == [ROOT / "tools" / "jupyter" / "jupyter_server_config.py"], "the file that was checked above"
 
 
 def running(folder: Path) -> dict[str, Any]:
-    """What a server writes down of itself once it listens; nothing before."""
+    """Return what a server writes about itself when it listens, or {} before."""
     for path in folder.glob("jpserver-*.json"):
-        with suppress(ValueError):  # half of it
+        with suppress(ValueError):  # the file is not complete yet
             return json.loads(path.read_text())
     return {}
 
@@ -436,7 +434,7 @@ def running(folder: Path) -> dict[str, Any]:
 @pytest.mark.skipif(importlib.util.find_spec("jupyterlab") is None, reason="JupyterLab is not installed here")
 @pytest.mark.skipif(shutil.which("make") is None, reason="the options are the Makefile's, and there is no make here")
 @pytest.mark.long
-def test_the_server_of_make_lab_lets_nobody_in_without_its_token(tmp_path):
+def test_the_server_of_make_lab_requires_its_token(tmp_path):
     dry = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     [line] = [line for line in dry.splitlines() if "-m jupyterlab" in line]
     command = [sys.executable, *shlex.split(line)[1:], "--no-browser", f"--ServerApp.port={postgres.free_port()}"]

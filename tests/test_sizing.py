@@ -16,7 +16,7 @@ from helpers.pools.sizing import usable_cores
     [
         ("cpu", {"native": 0.05, "cores": 4}, 4),
         ("cpu", {"python": 0.05, "cores": 4}, 1),
-        ("cpu", {"python": 0.01, "native": 0.03, "cores": 8}, 4),  # the interpreter is busy with a quarter of each
+        ("cpu", {"python": 0.01, "native": 0.03, "cores": 8}, 4),  # a quarter of each job needs the interpreter
         ("io", {"wait": 0.099, "python": 0.001, "cores": 2}, 104),
         ("io", {"wait": 0.03, "native": 0.01, "cores": 2}, 11),  # Goetz without collisions: 2 x (1 + 3)
         ("mixed", {"wait": 0.01, "native": 0.008, "python": 0.002, "cores": 2}, 7),
@@ -58,10 +58,10 @@ def test_collisions_at_the_bottleneck_need_more_workers_but_not_many(wait, pytho
 
 
 @pytest.mark.parametrize(("wait", "python"), [(0.02, 0.001), (0.001, 0.001), (0.5, 0.01)])
-def test_the_birth_death_chain_of_the_queue_at_the_bottleneck_gives_the_same_number(wait, python):
+def test_a_birth_death_chain_of_the_queue_at_the_bottleneck_gives_the_same_number(wait, python):
     def busy(workers):
         weights = [1.0]
-        for there in range(workers):  # the rate of arrivals is that of the jobs elsewhere
+        for there in range(workers):  # the rate of arrivals comes from the jobs that are elsewhere
             weights.append(weights[-1] * (workers - there) * python / wait)
         return 1 - weights[0] / sum(weights)
 
@@ -69,7 +69,7 @@ def test_the_birth_death_chain_of_the_queue_at_the_bottleneck_gives_the_same_num
     assert busy(advised) >= 0.95 > busy(advised - 1)
 
 
-def test_the_clocks_tell_waiting_from_computing():
+def test_the_clocks_distinguish_waiting_from_computing():
     def handler(job):
         until = time.thread_time() + 0.02
         while time.thread_time() < until:

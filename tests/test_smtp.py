@@ -1,4 +1,4 @@
-"""The mail server does to each mail what its seed says, keeps to its limits, and is gone when it should be."""
+"""The mail server: its seed determines the fate of each mail, it enforces its limits, and it stops with its owner."""
 
 import os
 import smtplib
@@ -28,7 +28,7 @@ def client(server) -> smtplib.SMTP:
 
 
 def offer(smtp, recipient) -> int:
-    """The code that ends it: 250, or that of the refusal; 0 if the connection was cut."""
+    """Send a mail. Return the last code: 250, or the code of the refusal, or 0 if the connection was cut."""
     smtp.ehlo_or_helo_if_needed()
     smtp.mail("news@example.com")
     code, _ = smtp.rcpt(recipient)
@@ -43,7 +43,7 @@ def offer(smtp, recipient) -> int:
 
 
 def server_of(owner=None):
-    """The one child of this process (or of the process `owner`) that listens."""
+    """Return the child of this process (or of the process `owner`) that listens."""
     children = psutil.Process(owner).children()
     return next(p for p in children if any(c.status == psutil.CONN_LISTEN for c in p.net_connections("inet")))
 
@@ -53,7 +53,7 @@ def refused(port):
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-# What is drawn
+# Random choices
 
 
 def test_latencies_are_whole_milliseconds_spread_evenly_over_the_closed_range():
@@ -70,7 +70,7 @@ def test_draws_are_the_same_on_every_machine():
     assert fates == FATES
 
 
-def test_shares_are_kept_and_only_a_permanent_fate_lasts():
+def test_shares_are_exact_enough_and_only_a_permanent_refusal_is_the_same_for_every_attempt():
     names = [f"user{n}@example.com" for n in range(4000)]
     shares = {"transient": 0.3, "permanent": 0.2, "lost": 0.1}
     first, second = ({name: fate_of(name, attempt, **shares) for name in names} for attempt in (1, 2))
@@ -80,7 +80,7 @@ def test_shares_are_kept_and_only_a_permanent_fate_lasts():
     assert {n for n in names if first[n] == "transient"} != {n for n in names if second[n] == "transient"}
 
 
-# What the server does
+# Replies and limits
 
 
 def test_a_mail_is_in_the_mailbox_as_it_was_sent():
@@ -89,7 +89,7 @@ def test_a_mail_is_in_the_mailbox_as_it_was_sent():
             assert offer(smtp, "ann@example.com") == 250
         [mail] = server.mailbox()
         assert (mail.recipient, mail.subject, mail.message_id) == ("ann@example.com", "Grüße and more", "<7@here>")
-        assert mail.size == len(CONTENT)  # the dot that is doubled on its way is one again
+        assert mail.size == len(CONTENT)  # the dot that is doubled in transit is single again
         assert server.counts()["accepted"] == 1
 
 
@@ -118,10 +118,12 @@ def test_each_mail_meets_its_fate_however_many_connections_bring_it(clients):
     assert {(n, a): code for n, a, code in found} == {key: wanted[fate] for key, fate in fates.items()}
     tally = Counter(fates.values())
     assert {fate: counts[fate] for fate in wanted} == {fate: tally[fate] for fate in wanted}
-    assert tally["accepted"] < arrived.total() < tally["accepted"] + tally["lost"], "half of the lost have arrived"
+    assert tally["accepted"] < arrived.total() < tally["accepted"] + tally["lost"], (
+        "half of the mails whose answer is lost have arrived"
+    )
 
 
-def test_beyond_the_cap_there_is_421_until_somebody_leaves():
+def test_connections_above_the_limit_get_421_until_one_is_closed():
     with MailServer(latency=QUICK, max_connections=3) as server:
         inside = [client(server) for _ in range(3)]
         with pytest.raises(smtplib.SMTPConnectError) as raised:
@@ -169,7 +171,7 @@ def test_a_mail_takes_its_latency_and_mails_do_not_wait_for_each_other():
             smtp.quit()
     needed = [latency_of(name, latency) for name in names]
     assert all(took >= least for took, least in zip(seconds, needed, strict=True))
-    assert total < sum(needed), "they were served side by side"
+    assert total < sum(needed), "they were served at the same time"
 
 
 def test_smtputf8_is_offered_or_not():
@@ -212,7 +214,7 @@ def test_with_a_journal_the_mailbox_outlives_a_killed_server(tmp_path):
         assert [mail.recipient for mail in server.mailbox()] == ["ann@example.com", "bob@example.com"]
 
 
-# The house it lives in
+# Start and stop
 
 
 def test_it_listens_on_loopback_only():
@@ -221,7 +223,7 @@ def test_it_listens_on_loopback_only():
         assert set(listening) == {"127.0.0.1"} and not refused(server.port)
 
 
-def test_it_is_gone_after_the_with_also_when_the_body_raises():
+def test_it_stops_at_the_end_of_the_with_also_when_the_block_raises():
     server = MailServer()
     with pytest.raises(ZeroDivisionError), server:
         port = server.port
@@ -237,7 +239,7 @@ def test_it_is_gone_after_the_with_also_when_the_body_raises():
 
 
 @posix
-def test_a_server_that_was_killed_is_named_as_such():
+def test_the_error_says_if_the_server_was_killed():
     with MailServer() as server:
         server_of().kill()
         wait_until(lambda: refused(server.port))

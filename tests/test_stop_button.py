@@ -1,7 +1,8 @@
-"""Stop: a real SIGINT, to a real kernel and to a script, in every part of a pool's life; and at every point of one.
+"""The Stop button: a real SIGINT to a kernel and to a script, in every part of a pool's life, and at every point of it.
 
-The last is made by hand: Python hears a signal at the entry of a function, after a call and at the end of a round of a
-loop. A life of a pool is repeated, and each time SIGINT is raised at the next of these points.
+For the last, the tests raise the signal themselves. Python handles a signal at the entry of a function, after a call,
+and at the end of an iteration of a loop. The life of a pool is repeated, and each time SIGINT is raised at the next of
+these points.
 """
 
 import dis
@@ -36,8 +37,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 
 HERE = Path(__file__).parent
 MOMENTS = 50
-SECOND = 1.0  # within which the cell ends
-NOISE = 9.0  # seconds that a busy machine may add to a single one
+SECOND = 1.0  # the time within which a cell must end after Stop
+NOISE = 9.0  # seconds that a busy machine may add to a single measurement
 PATIENCE = 30.0
 DROPPED = "dropped by Python"
 
@@ -49,29 +50,29 @@ def port():
 
 
 def moments(count, seed):
-    """(part of the life, seconds into it): every part in turn, at times from a seed."""
+    """Yield (part of the life, seconds into it): all parts in turn, at random times from a seed."""
     draw = random.Random(seed)
     shift = draw.randrange(len(PARTS))
     return [(PARTS[(n + shift) % len(PARTS)], draw.uniform(0.0, 0.05)) for n in range(count)]
 
 
 def check(part, ename, seen, frames):
-    """One moment: what must be true after Stop. False if it came too late, or Python dropped it."""
+    """Check what must be true after Stop. Return False if Stop came too late or Python dropped it."""
     if ename == DROPPED:
         return False
     if ename != "KeyboardInterrupt":
         assert (part, ename) == ("forcing", "ZeroDivisionError"), f"Stop was lost: {part} ended with {ename}"
         return False
-    # Only a Stop in front of the `with`, or at the very entry of its two methods, can leave a pool open.
+    # Only a Stop just before the `with`, or at the entry of one of its two methods, can leave a pool open.
     if seen["unclosed"]:
         assert frames[-1] in ("__enter__", "__exit__", "__init__", "make", "<lambda>", part), frames
     else:
-        assert seen["looking"] == 0, f"who looks at `cancelled` has stopped: {seen}"
+        assert seen["looking"] == 0, f"handlers that check `cancelled` have stopped: {seen}"
     if "stats" in seen:
         for stats in (seen["stats"], seen["afterwards"]):
             parts = sum(stats[name] for name in ("queued", "running", "delayed", *FINISHED))
             assert stats["submitted"] == parts and stats["queued"] == stats["delayed"] == 0, seen
-        assert seen["still_running"] == ["deaf"] * seen["deaf"], f"who does not is named: {seen}"
+        assert seen["still_running"] == ["deaf"] * seen["deaf"], f"the other handlers are reported: {seen}"
         assert seen["stats"]["running"] == seen["deaf"] and seen["afterwards"]["running"] == 0
     assert seen["left"] == []
     assert seen["next"] == [True] * 6
@@ -82,7 +83,7 @@ FINISHED = ("succeeded", "failed", "cancelled", "unknown")
 
 
 def judge(seconds, record_property, name):
-    """All ended; and the quickest of each part, which noise has disturbed least, within the second."""
+    """Check that all runs ended, and that the fastest run of each part, the least disturbed one, took under 1 s."""
     everything = [s for times in seconds.values() for s in times]
     record_property(name, f"{len(everything)} inside, at most {max(everything):.2f} s")
     print(f"\n{name}: {len(everything)} inside, at most {max(everything):.2f} s; by part at most", end=" ")
@@ -93,7 +94,7 @@ def judge(seconds, record_property, name):
 
 
 def at_moments(stop, kinds, count, record_property, name):
-    """Stop each kind of pool at `count` moments, nearly all of them inside, and look at what each stop(…) has seen."""
+    """Stop each kind of pool at `count` moments, nearly all of them inside its life, and check what stop(…) reports."""
     seconds = defaultdict(list)
     for kind in kinds:
         for part, delay in moments(count, f"{name} {kind}"):
@@ -108,7 +109,7 @@ def at_moments(stop, kinds, count, record_property, name):
 
 
 class Kernel:
-    """A real one, as JupyterLab starts it."""
+    """A real kernel, started like in JupyterLab."""
 
     def __enter__(self):
         self.manager = KernelManager(kernel_name="python3")
@@ -117,7 +118,7 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)
         assert self.run("import json; from stopped import Scene")["status"] == "ok"
-        assert self.run("raise KeyboardInterrupt")["status"] == "error"  # a kernel's first traceback takes it longer
+        assert self.run("raise KeyboardInterrupt")["status"] == "error"  # the first traceback of a kernel takes longer
         return self
 
     def __exit__(self, *_):
@@ -126,7 +127,7 @@ class Kernel:
         self.manager.cleanup_resources()
 
     def run(self, code):
-        # An error would make the kernel drop whatever cells are sent to it in the same instant.
+        # After an error, the kernel would drop the cells that are sent to it at the same moment.
         return self._reply(self.client.execute(code, stop_on_error=False))
 
     def _reply(self, request):
@@ -135,14 +136,14 @@ class Kernel:
         return reply["content"]
 
     def wait_for_print(self, request):
-        """The next line that this cell prints."""
+        """Return the next line that this cell prints."""
         while True:
             message = self.client.get_iopub_msg(timeout=PATIENCE)
             if message["parent_header"].get("msg_id") == request and message["msg_type"] == "stream":
                 return message["content"]["text"]
 
     def stop(self, kind, part, delay, port):
-        """Press Stop in a cell: (what the cell ended with, seconds until it did, what was seen, frames)."""
+        """Press Stop in a cell. Return (how the cell ended, seconds until then, the report, the frames)."""
         assert self.run(f"scene = Scene({kind!r}, {part!r}, {port})")["status"] == "ok"
         request = self.client.execute("scene.play()", stop_on_error=False)
         assert self.wait_for_print(request).startswith("now")
@@ -151,7 +152,7 @@ class Kernel:
         self.manager.interrupt_kernel()
         try:
             reply = self._reply(request)
-        except Empty:  # no pool's doing if Python says that it has dropped it, in a callback; then press again
+        except Empty:  # Python says that it has dropped the signal in a callback: press again
             assert "Exception ignored in" in self.wait_for_print(request)
             self.manager.interrupt_kernel()
             self._reply(request)
@@ -183,7 +184,7 @@ def test_stop_at_fifty_moments_in_a_kernel(kind, port, record_property):
 
 
 def stop_script(kind, part, delay, port, again=None):
-    """(what it ended with, seconds from Stop until it looked round, what it saw, the frames of its traceback)."""
+    """Return (how the script ended, seconds from Stop to its report, the report, the frames of its traceback)."""
     command = [sys.executable, str(HERE / "stopped.py"), kind, part, str(port)]
     environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -224,8 +225,8 @@ def test_stop_at_fifty_moments_in_a_script(kind, port, record_property):
 
 
 @pytest.mark.parametrize("kind", POOLS)
-def test_a_second_stop_may_break_off_the_clean_up_and_nothing_else(kind, port):
-    """In the half second that handlers have: the first has cancelled what was queued, the second ends the wait."""
+def test_a_second_stop_can_interrupt_the_clean_up_and_nothing_else(kind, port):
+    """It comes in the half second for handlers. The first Stop has cancelled queued jobs; the second ends the wait."""
     delay, again = random.Random(kind).uniform(0, 0.05), random.Random(kind).uniform(0.05, 0.3)
     ename, _, seen, frames = stop_script(kind, "drain", delay, port, again)
     assert check("drain", ename, seen, frames)
@@ -247,21 +248,21 @@ def test_a_keyboard_interrupt_in_a_handler_is_the_error_of_its_job(kind):
     assert (pool.stats().failed, pool.stats().succeeded, pool.stats().workers) == (1, 4, 0)
 
 
-# --- every point at which Python hears a signal --------------------------------------------------------------------
+# --- every point at which Python handles a signal ------------------------------------------------------------------
 
 OURS = ("helpers/pools/", "threading.py", "contextlib.py")
 
 
 @functools.cache
 def handler_at(code, offset):
-    """Where an exception at this instruction is handled."""
+    """Return where an exception at this instruction is handled."""
     return next((e.target for e in dis.Bytecode(code).exception_entries if e.start <= offset < e.end), None)
 
 
 class Points:
-    """Counts the places in our code at which the main thread hears signals; at the `at`-th, raises `signum`.
+    """Counts the points in our code at which the main thread handles signals, and raises `signum` at point number `at`.
 
-    again: raise it once more, after so many further calls and returns in our code.
+    again: raise it once more after this number of further calls and returns in our code.
     """
 
     def __init__(self, at, signum=signal.SIGINT, again=None):
@@ -290,7 +291,7 @@ class Points:
             name, before = self._op(frame), self.last.get(frame, ("", 0))
             if before[0].startswith(("CALL", "JUMP_BACKWARD")):
                 guarded = handler_at(frame.f_code, before[1]), handler_at(frame.f_code, frame.f_lasti)
-                if guarded[0] == guarded[1]:  # the signal is heard as a part of the instruction before
+                if guarded[0] == guarded[1]:  # the signal is handled together with the instruction before
                     self._point(frame)
             self.last[frame] = name, frame.f_lasti
         elif event == "return":
@@ -307,13 +308,13 @@ class Points:
             return
         self.seen.add(place)
         if len(self.seen) == self.at:
-            sys.settrace(None)  # Python does so in any case when a trace function raises
+            sys.settrace(None)  # Python also does so when a trace function raises
             if self.again is not None:
                 sys.setprofile(self._once_more)
             self._raise(frame)
 
     def _once_more(self, frame, event, arg):
-        """A profile function, which Python leaves in place when a trace function raises."""
+        """A profile function that raises the signal again. Python keeps it when a trace function raises."""
         if is_ours(frame) and event in ("call", "c_return"):
             self.again -= 1
             if self.again < 0:
@@ -330,7 +331,7 @@ def is_ours(frame):
 
 
 class Terminated(BaseException):
-    """What the tests' handler of SIGTERM raises."""
+    """The exception that the tests' handler of SIGTERM raises."""
 
 
 def terminate(signum, frame):
@@ -338,7 +339,7 @@ def terminate(signum, frame):
 
 
 def life(make, ending, box):
-    """A short one, with all that a pool does but the leaving of a stream: what is raised in there Python loses."""
+    """Run a short life of a pool, without leaving a stream, because Python loses exceptions that are raised there."""
 
     def handler(job):
         if job == "fails":
@@ -368,8 +369,8 @@ def threads_of_pools():
 
 
 def unclosed_pools(known=()):
-    """Pools that were made as far as to have workers and alarms, and that nobody has shut down; without those known."""
-    # Not isinstance: it asks `p.__class__`, and another test may have left an object that raises there.
+    """Return pools that have workers and alarms and were not shut down, without those in `known`."""
+    # Not isinstance, which reads `p.__class__`: objects of other tests may raise there.
     made = (p for p in gc.get_objects() if issubclass(type(p), WorkerPool) and hasattr(p, "_closing"))
     return [pool for pool in made if not state_of(pool).closed and id(pool) not in known]
 
@@ -388,7 +389,7 @@ def test_an_odd_object_of_another_test_does_not_end_the_search():
 
 
 def left_open(known):
-    """The pools that nobody closes, after a moment for the thread that closes one after a second Stop."""
+    """Return the pools that stay open. After a second Stop a thread closes the pool, so wait for a moment."""
     deadline = time.monotonic() + 1.0
     while threads_of_pools() and (pools := unclosed_pools(known)):
         if time.monotonic() > deadline:
@@ -398,7 +399,7 @@ def left_open(known):
 
 
 def stop_at(kind, ending, at, signum=signal.SIGINT, again=None):
-    """One life, with Stop at that point, and what must hold then. Where that was; [] if there are fewer points."""
+    """Run one life with Stop at this point and check the outcome. Return where it was; [] if there is no such point."""
     box = {"pool": None, "taken": 0}
     known = {id(pool) for pool in unclosed_pools()}
     points, ended = Points(at, signum, again), None
@@ -413,7 +414,7 @@ def stop_at(kind, ending, at, signum=signal.SIGINT, again=None):
     if not points.where:
         return []
     assert ended is (KeyboardInterrupt if signum == signal.SIGINT else Terminated), points.where
-    # No `with` can help against a Stop in front of it, or at the very entry of its two methods.
+    # No `with` can help if Stop comes just before it, or at the entry of one of its two methods.
     for pool in left_open(known):
         functions = {where.split(",")[0].split(".")[-1] for where in points.where}
         assert functions & {"__init__", "__enter__", "__exit__"}, points.where
@@ -424,7 +425,7 @@ def stop_at(kind, ending, at, signum=signal.SIGINT, again=None):
         other = threading.Thread(target=lambda: seen.append(box["pool"].stats()), daemon=True)
         other.start()
         other.join(20)
-        assert seen, f"the pool's lock was left taken: {points.where}"
+        assert seen, f"the lock of the pool is still held: {points.where}"
         assert accounts_balance(seen[0]) and seen[0].submitted == seen[0].finished >= box["taken"], points.where
         assert state_of(box["pool"]).reader is None, points.where
     return points.where
@@ -447,7 +448,7 @@ def test_a_signal_at_a_few_of_all_points(kind, ending, signum):
 def test_a_second_stop_at_a_few_points_after_the_first(kind, ending):
     draw = random.Random(f"{kind} {ending} twice")
     twice = 0
-    for tried in range(1, 31):  # A second stop that is drawn too late finds that the run has ended.
+    for tried in range(1, 31):  # If the second Stop comes too late, the run has already ended.
         twice += len(stop_at(kind, ending, draw.randrange(1, 250), again=draw.randrange(40))) == 2
         if twice and tried >= 5:
             break
@@ -478,7 +479,7 @@ def test_a_second_stop_at_every_fifth_point_after_every_fifth_point(kind, ending
     assert twice > 200
 
 
-# --- the moments that have gone wrong, one by one ------------------------------------------------------------------
+# --- single moments at which the pools once failed -----------------------------------------------------------------
 
 
 def press(*_):
@@ -486,7 +487,7 @@ def press(*_):
 
 
 def once(function):
-    """Presses Stop in its first call."""
+    """Return a function that presses Stop at its first call."""
     calls = itertools.count()
 
     def pressing(*args, **options):
@@ -497,7 +498,7 @@ def once(function):
     return pressing
 
 
-def test_a_stop_in_the_drain_of_one_worker_is_not_taken_for_its_end():
+def test_a_stop_during_the_drain_of_one_worker_does_not_count_as_its_end():
     with (
         pytest.raises(KeyboardInterrupt),
         WorkerPool(lambda job: current_worker().cancelled.wait(20), workers=1) as pool,
@@ -517,13 +518,13 @@ def test_a_stop_between_a_lock_and_its_block_leaves_no_worker_waiting_for_it(tim
             pool.submit(job)
         wait_until(lambda: pool.stats().running == 5)
         for _ in range(times):
-            state_of(pool).lock.acquire()  # what Python 3.14 can leave us with
+            state_of(pool).lock.acquire()  # Python 3.14 can leave the lock in this state
         raise KeyboardInterrupt
     stats = pool.stats()
     assert (stats.succeeded, stats.cancelled, stats.workers) == (5, 4, 0)
 
 
-def test_a_stop_in_the_body_of_a_loop_does_not_wait_for_what_runs():
+def test_a_stop_in_the_body_of_a_loop_does_not_wait_for_running_jobs():
     gate = threading.Event()
     try:
         with (
@@ -538,7 +539,7 @@ def test_a_stop_in_the_body_of_a_loop_does_not_wait_for_what_runs():
         gate.set()
 
 
-def test_a_stop_in_a_wait_for_room_is_the_error_that_comes_out(monkeypatch):
+def test_a_stop_during_a_wait_for_room_is_the_error_that_is_raised(monkeypatch):
     gate = threading.Event()
     with pytest.raises(KeyboardInterrupt), WorkerPool(lambda job: gate.wait(20), workers=1, queue_size=1) as pool:
         pool.submit(0)
@@ -552,7 +553,7 @@ def test_a_stop_in_a_wait_for_room_is_the_error_that_comes_out(monkeypatch):
 
 
 def test_an_interrupted_submitter_passes_its_notification_on():
-    """It was notified that there is room, and leaves without using it: the next in the line must learn of it."""
+    """It was notified that there is room, and leaves without using it. So the next submitter must be notified."""
     gate, submitted = threading.Event(), threading.Event()
     with pytest.raises(KeyboardInterrupt), WorkerPool(lambda job: gate.wait(20), workers=1, queue_size=1) as pool:
         pool.submit(0)
@@ -581,7 +582,7 @@ def test_an_interrupted_submitter_passes_its_notification_on():
             try:
                 pool.submit("mine")
             finally:
-                assert submitted.wait(20), "nobody has told the other one"
+                assert submitted.wait(20), "the other submitter was not notified"
 
 
 def test_a_stop_while_the_queue_is_cancelled_loses_no_job(monkeypatch):
@@ -611,12 +612,12 @@ def test_a_stop_in_a_redrive_leaves_the_job_in_one_of_the_two_places(monkeypatch
     assert len(pool.dead_letters()) == 1
 
 
-def test_an_act_is_done_whatever_the_main_thread_hears_meanwhile():
+def test_an_uninterruptible_step_is_completed_although_the_main_thread_is_interrupted():
     done, started = [], threading.Event()
 
     def act():
         started.set()
-        press()  # in the main thread, which waits
+        press()  # interrupts the main thread, which waits
         time.sleep(0.05)
         done.append("act")
 
@@ -626,7 +627,7 @@ def test_an_act_is_done_whatever_the_main_thread_hears_meanwhile():
     wait_until(lambda: done == ["act"])
 
 
-def test_an_act_returns_and_raises_what_it_would_in_the_main_thread():
+def test_an_uninterruptible_step_returns_and_raises_the_same_as_in_the_main_thread():
     assert uninterrupted(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError) as error:
         uninterrupted(lambda: 1 / 0)

@@ -1,4 +1,4 @@
-"""Functions and a program that a notebook gives to other processes."""
+"""The functions, and the service, that notebooks run in other processes."""
 
 import json
 import multiprocessing
@@ -24,7 +24,7 @@ def test_a_new_process_can_import_the_function():
         assert list(executor.map(count_primes, [10, 100])) == [4, 25]
 
 
-def test_the_loud_one_prints_and_counts_the_same(capfd):
+def test_count_primes_aloud_prints_and_counts_the_same(capfd):
     assert tasks.count_primes_aloud(100) == 25
     assert capfd.readouterr().out == "Working\n"
 

@@ -1,4 +1,4 @@
-"""What decides in the tools: which Pythons there are, what of an earlier run still counts, what a notebook keeps."""
+"""Decisions of the tools: which Pythons exist, which outcomes of an earlier run still count, what a notebook keeps."""
 
 import asyncio
 import copy
@@ -32,7 +32,7 @@ def test_a_python_that_is_not_installed_is_skipped_and_named(capsys):
     assert capsys.readouterr().out == "CPython 3.99: not installed: skipped\n"
 
 
-def test_of_an_earlier_run_only_counts_what_was_run_on_the_same_notebooks(tmp_path, monkeypatch):
+def test_outcomes_of_an_earlier_run_count_only_for_unchanged_notebooks(tmp_path, monkeypatch):
     monkeypatch.setattr(flakiness, "STATE", tmp_path / "state.json")
     assert flakiness.load() == {}
     outcomes = {"1 notebooks/00_start_here.ipynb": "passed"}
@@ -62,10 +62,10 @@ def test_an_executed_notebook_keeps_what_jupyterlab_writes_and_no_widget(tmp_pat
     cell.metadata["tags"] = []
     cell.outputs = [nbformat.from_dict(bar | {"data": view | {"text/plain": "50%"}})]
     execute.normalise(notebook)
-    assert [output.data for output in cell.outputs] == [{"text/plain": "50%"}], "nbval compares the words"
+    assert [output.data for output in cell.outputs] == [{"text/plain": "50%"}], "nbval compares the text"
 
 
-def test_jupyterlab_of_another_python_leaves_a_notebook_as_it_is(tmp_path, monkeypatch):
+def test_jupyterlab_of_another_python_does_not_change_a_notebook(tmp_path, monkeypatch):
     monkeypatch.setattr(NotebookNotary, "sign", lambda *_: None)
     config = Config()
     path = Path(__file__).parents[1] / "tools" / "jupyter" / "jupyter_server_config.py"

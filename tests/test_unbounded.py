@@ -46,7 +46,7 @@ def test_a_thread_that_cannot_start_is_the_error_of_its_job(monkeypatch):
     assert {str(r.error) for r in refused} == {"can't start new thread"} and refused[0].started is None
 
 
-def test_a_source_that_raises_leaves_no_thread_at_the_door():
+def test_a_source_that_raises_leaves_no_waiting_thread():
     def source():
         yield from range(5)
         raise LookupError("broken")
@@ -77,7 +77,7 @@ def test_tasks_run_on_a_loop_of_their_own_all_at_once():
     assert sorted(r.error.args[0] for r in results if not r.ok) == list(range(1, 100, 2))
 
 
-# Coroutine functions in disguise
+# Callables that return a coroutine, although they are not coroutine functions
 
 
 async def coroutine(job):
@@ -141,7 +141,7 @@ def test_a_handler_that_returns_nothing_to_await_gives_each_job_an_error_that_sa
     assert sorted(r.job for r in results) == [0, 1, 2]
     for result in results:
         assert type(result.error) in (TypeError, ZeroDivisionError) and len(str(result.error)) < 400
-    if number != 4:  # the hostile one raises from the check itself, which is its job's error too
+    if number != 4:  # the check of the hostile object raises, which is the error of its job too
         assert "must return an awaitable" in str(results[0].error)
 
 
@@ -153,7 +153,7 @@ def test_any_handler_that_returns_a_coroutine_is_awaited(handler):
     assert sorted(r.value for r in run_unbounded_async(handler, [1, 2])) == [1, 2]
 
 
-def test_what_cannot_be_called_is_named_in_bounded_words():
+def test_an_object_that_cannot_be_called_is_named_in_bounded_text():
     for run in (run_unbounded, run_unbounded_async):
         with pytest.raises(TypeError, match="handler must be callable, not <Hostile whose repr"):
             run(hostile.Hostile(), [1])

@@ -1,9 +1,9 @@
-"""A stage for pools: their own code and real threads, but one thread at a time, and a clock that jumps.
+"""Virtual time for pools: their own code and real threads, but only one thread runs at a time, and the clock jumps.
 
-Nobody waits for real. A thread that would wait (on its parker, or in a handler that calls `work`) hands the turn back
-to the stage, which picks the next thread that can go on. If there is none, the stage moves the clock to the next time
-at which a thread wakes. So ten minutes of scaling take a second, every run is the same, and a test can choose the very
-moment in which something happens: a time-out that has expired, for example, while its thread has not moved yet.
+No thread really waits. A thread that would wait (on its parker, or in a handler that calls `work`) returns control to
+the stage, which lets the next thread run that is able to. If there is none, the stage moves the clock to the next time
+at which a thread wakes up. So ten minutes of scaling take a second, and every run is the same. A test can also choose
+the exact moment of an event, such as the moment when a time-out has expired and its thread has not run yet.
 """
 
 import math
@@ -18,29 +18,29 @@ from helpers.pools.parker import Parker
 
 
 class StageOver(BaseException):
-    """Raised in every thread that still waits when the stage closes."""
+    """Raised in every thread that still waits when the stage is closed."""
 
 
 class Actor:
-    """A thread, and whether it can go on."""
+    """A thread, and whether it can run."""
 
     def __init__(self):
         self.turn = threading.Semaphore(0)
         self.wake_at = math.inf
-        self.parker = None  # where it waits
+        self.parker = None  # the parker on which it waits
 
 
 class Stage:
-    """Use as a context manager, around everything that is done with a pool. `seed` shuffles who goes first."""
+    """A context manager around everything that is done with a pool. `seed` shuffles the order of the threads."""
 
     def __init__(self, seed=None):
         self.now = 0.0
         self.over = False
-        self.ready = deque()  # actors that can go on
-        self.parked = []  # actors that wait
-        self.tokens = Counter()  # by parker: wake-ups that nobody has used yet
-        self.current = None  # the actor whose turn it is; None: the test itself
-        self.turn = threading.Semaphore(0)  # of the test
+        self.ready = deque()  # the actors that can run
+        self.parked = []  # the actors that wait
+        self.tokens = Counter()  # by parker: wake-ups that no thread has used yet
+        self.current = None  # the actor that runs; None: the test itself
+        self.turn = threading.Semaphore(0)  # the test waits for it while an actor runs
         self.random = random.Random(seed) if seed is not None else None
 
     def __enter__(self):
@@ -61,14 +61,14 @@ class Stage:
             self.patch.setattr(module, "time", Clock)
         self.patch.setattr(Parker, "park", lambda parker, timeout=None: self.wait(parker, timeout))
         self.patch.setattr(Parker, "unpark", lambda parker: self.notify(parker))  # noqa: PLW0108, it must bind
-        # The test plays the main thread, and acts need no thread of their own: nobody interrupts it.
+        # The test acts as the main thread. No signal interrupts it, so uninterruptible steps need no extra thread.
         self.patch.setattr(interrupts, "may_be_interrupted", lambda: False)
         self.patch.setattr(basic, "start_new_thread", lambda act, arguments: act(*arguments))
         return self
 
     def __exit__(self, *_):
         self.over = True
-        for _ in range(10):  # a handler's wait becomes its error, then its worker's wait ends it
+        for _ in range(10):  # first the wait of a handler raises, then the wait of its worker
             self.ready.extend(self.parked)
             self.parked.clear()
             while self.ready:
@@ -79,17 +79,17 @@ class Stage:
         return self.now
 
     def work(self, seconds):
-        """For handlers: take that long."""
+        """Let the calling handler take this number of seconds."""
         self.park(None, self.now + seconds)
 
     def run(self, until=math.inf, stop=None):
-        """Let all go on until stop() is true, or nobody can before `until`; the clock is then at `until`."""
-        assert self.current is None, "only the test runs the stage"
+        """Run the threads until stop() is true or until the clock is at `until`."""
+        assert self.current is None, "only the test may run the stage"
         while stop is None or not stop():
             if self.ready:
                 self.switch_to(self.pick())
-            elif not self.expire(until):  # nobody can go on, and nobody will
-                assert stop is None or until < math.inf, "deadlock: nobody can ever go on"
+            elif not self.expire(until):  # no thread can run any more
+                assert stop is None or until < math.inf, "deadlock: no thread can ever run"
                 self.now = until if until < math.inf else self.now
                 return
 
@@ -97,15 +97,15 @@ class Stage:
         self.run(self.now + seconds)
 
     def settle(self):
-        """Let all go on that can without the clock."""
+        """Run all threads that can run without moving the clock."""
         self.run(self.now)
 
     def expire(self, until=math.inf):
-        """Move the clock to the next time-out, not after `until`. Who times out is ready, and has not moved yet."""
+        """Move the clock to the next time-out, at most to `until`. The threads that time out do not run yet."""
         due = min((actor.wake_at for actor in self.parked), default=math.inf)
         if due > until or math.isinf(due):
             return False
-        assert due < 1e5, "somebody waits for ever, in slices"
+        assert due < 1e5, "a thread waits forever, in slices"
         self.now = max(self.now, due)
         for actor in [actor for actor in self.parked if actor.wake_at <= self.now]:
             self.make_ready(actor)
@@ -124,11 +124,11 @@ class Stage:
     def switch_to(self, actor):
         self.current = actor
         actor.turn.release()
-        assert self.turn.acquire(timeout=10), "a thread on the stage waits for something that is not on it"
+        assert self.turn.acquire(timeout=10), "a thread of the stage waits for something outside the stage"
         self.current = None
 
     def park(self, parker, wake_at):
-        """The actor whose turn it is waits."""
+        """Make the current actor wait."""
         if self.over:
             raise StageOver
         me = self.current
@@ -140,8 +140,8 @@ class Stage:
             raise StageOver
 
     def wait(self, parker, timeout):
-        """`Parker.park`: use up a wake-up, or wait for one."""
-        # At least a nanosecond: less may be lost in rounding, and then the clock would stand still.
+        """Replace `Parker.park`: use up a wake-up, or wait for one."""
+        # At least a nanosecond: a shorter time can be lost in rounding, and then the clock would never move.
         until = math.inf if timeout is None else self.now + max(timeout, 1e-9)
         if not self.tokens[parker]:
             if self.current is None:
@@ -152,7 +152,7 @@ class Stage:
             self.tokens[parker] -= 1
 
     def notify(self, parker):
-        """`Parker.unpark`."""
+        """Replace `Parker.unpark`."""
         self.tokens[parker] += 1
         for actor in [actor for actor in self.parked if actor.parker is parker]:
             self.make_ready(actor)

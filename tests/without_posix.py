@@ -1,8 +1,8 @@
-"""Takes away what Windows does not have: a plugin for pytest (`-p without_posix`), or a module to import first.
+"""Remove names that Windows does not have. Use it as a plugin of pytest (`-p without_posix`), or import it first.
 
-No file of this repository can then import `resource` or `fcntl`. Packages of others still can, because they have other
-code for Windows, and choose it by the name of the platform. `os.fork`, `os.sched_getaffinity`, and `signal.SIGKILL` are
-gone for all.
+Files of this repository can then not import `resource` or `fcntl`. Other packages still can: they have other code for
+Windows, which they choose by the name of the platform. `os.fork`, `os.sched_getaffinity`, and `signal.SIGKILL` are
+removed for all code.
 """
 
 import builtins
@@ -19,7 +19,7 @@ import_anything = builtins.__import__
 
 
 def is_ours(namespace: Any) -> bool:
-    """Whether code with these globals lies in the repository, but not in an environment inside of it."""
+    """Return whether code with these globals is in the repository, but not in a virtual environment inside it."""
     file = str((namespace or {}).get("__file__") or "")
     return file.startswith(ROOT) and "site-packages" not in file
 

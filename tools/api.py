@@ -20,6 +20,7 @@ PACKAGES = {
     "helpers.services": "The servers that the notebooks use. They need the extra `services`.",
     "helpers.measure": "Tables of results, and the laws of queues. They need the extra `notebooks`.",
     "helpers.charts": "The charts of the notebooks. They need the extra `notebooks`.",
+    "helpers.control_room": "A pool to run by hand and to watch in JupyterLab. It needs the extra `notebooks`.",
 }
 HEAD = """\
 # The public names
@@ -33,7 +34,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def definition(thing: Any) -> Definition:
-    """The syntax tree of a function or class. Raises TypeError if `thing` is neither."""
+    """Return the syntax tree of a function or class. Raises TypeError if `thing` is neither."""
     (node,) = ast.parse(textwrap.dedent(inspect.getsource(thing))).body
     if not isinstance(node, (*FUNCTIONS, ast.ClassDef)):
         raise TypeError(f"a public name must be a function or a class: {ast.unparse(node)[:80]}")
@@ -41,12 +42,12 @@ def definition(thing: Any) -> Definition:
 
 
 def summary(node: Definition) -> str:
-    """The first paragraph of the docstring, in one line."""
+    """Return the first paragraph of the docstring in one line."""
     return " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
 
 
 def arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    """The arguments as the caller sees them, without `self` or `cls`."""
+    """Return the arguments as the caller sees them, without `self` and `cls`."""
     positional = node.args.posonlyargs or node.args.args
     if positional and positional[0].arg in ("self", "cls"):
         del positional[0]
@@ -54,7 +55,7 @@ def arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 
 
 def signature(node: ast.FunctionDef | ast.AsyncFunctionDef, prefix: str = "") -> str:
-    """The name, the arguments, and what is returned."""
+    """Return the name, the arguments, and the return type as one line."""
     keyword = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
     returned = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     return f"{keyword}{prefix}{node.name}({arguments(node)}){returned}"
@@ -65,13 +66,13 @@ def is_property(node: ast.AST) -> bool:
 
 
 def public_fields(node: ast.ClassDef) -> list[str]:
-    """The annotated names in the body of a class."""
+    """Return the annotated names in the body of a class."""
     fields = [member for member in node.body if isinstance(member, ast.AnnAssign)]
     return [ast.unparse(field) for field in fields if not ast.unparse(field.target).startswith("_")]
 
 
 def constructor(node: ast.ClassDef) -> tuple[str, list[str]]:
-    """The call that makes one, and the attributes that are not arguments of it."""
+    """Return the call that creates an object, and the attributes that are not arguments of this call."""
     fields = public_fields(node)
     for member in node.body:
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
@@ -93,7 +94,7 @@ def class_lines(node: ast.ClassDef) -> Iterator[str]:
 
 
 def entry(module: Any, name: str) -> str:
-    """The lines about one public name."""
+    """Return the lines for one public name."""
     thing = getattr(module, name)
     if isinstance(thing, Path):
         return f"- `{name}: Path`"
@@ -104,7 +105,7 @@ def entry(module: Any, name: str) -> str:
 
 
 def page() -> str:
-    """The whole page as it should be."""
+    """Return the text of the whole page."""
     parts = [HEAD]
     for package, about in PACKAGES.items():
         module = import_module(package)

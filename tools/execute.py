@@ -1,11 +1,11 @@
-"""Run the notebooks from top to bottom and write their outputs back, so that two runs differ only in what was measured.
+"""Run the notebooks from top to bottom and write their outputs to the files.
 
     python tools/execute.py                    every notebook
-    python tools/execute.py notebooks/01*      these
+    python tools/execute.py notebooks/01*      these notebooks
 
-Normalised: kernel and language metadata as JupyterLab writes it, so that opening a notebook changes nothing; execution
-counts, no time stamps, streams in one piece. Cell ids stay as they are. Widgets exist only while their kernel runs, so
-a cell that displays them keeps their picture and caption (helpers/panel.py) in the file.
+Two runs differ only in measured values. To ensure this, the tool writes the metadata of the kernel and the language as
+JupyterLab does, writes no time stamps, joins the pieces of a stream, and keeps the ids of the cells. Widgets exist only
+while their kernel runs, so for a cell that displays them the file has their picture and caption (helpers/panel.py).
 """
 
 import sys
@@ -21,7 +21,7 @@ KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": 
 
 
 def execute(path: Path) -> float:
-    """Run one notebook in its own folder, as JupyterLab would. Returns seconds. Raises CellExecutionError."""
+    """Run one notebook in its own folder, like JupyterLab. Return the seconds it took. Raises CellExecutionError."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     client = NotebookClient(
@@ -42,13 +42,13 @@ def execute(path: Path) -> float:
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
-    """Keep the metadata of the kernel and its language, the cells' tags, and of widgets what others can show, too."""
-    language = notebook.metadata.get("language_info", {})  # the kernel has filled it in
+    """Remove all metadata but the kernel, the language, and the cells' tags, and remove the views of widgets."""
+    language = notebook.metadata.get("language_info", {})  # the kernel has set it
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": language})
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
-        if "nbval-ignore-output" in tags:  # a progress bar; in a compared cell nbval asks for its words
+        if "nbval-ignore-output" in tags:  # a progress bar; in a compared cell its text must stay
             cell.outputs = [output for output in cell.outputs if not only_a_widget(output.get("data", {}))]
         for output in cell.get("outputs", []):
             output.pop("transient", None)
@@ -56,8 +56,8 @@ def normalise(notebook: nbformat.NotebookNode) -> None:
 
 
 def only_a_widget(data: dict[str, object]) -> bool:
-    """True for a widget without a picture for those who have no kernel."""
-    return WIDGET in data and "image/png" not in data
+    """Return whether an output is a widget without a picture for readers who have no kernel."""
+    return WIDGET in data and not any(kind.startswith("image/") for kind in data)
 
 
 def main(names: list[str]) -> None:

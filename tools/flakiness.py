@@ -1,11 +1,11 @@
-"""Does any notebook flake? Strict nbval of the whole series, five times in a row, while every core is kept busy.
+"""Find flaky notebooks: run strict nbval on the whole series five times in a row, while every core is kept busy.
 
-    python tools/flakiness.py                   go on where the last call stopped, to the end
-    python tools/flakiness.py --minutes 8       start nothing more after eight minutes
+    python tools/flakiness.py                   continue where the last call stopped, until all rounds are done
+    python tools/flakiness.py --minutes 8       start no further notebook after eight minutes
     python tools/flakiness.py --rounds 1
 
-What has been run is kept in .flakiness.json, with a mark of what was tested: after a change of a notebook or of
-`helpers` it begins anew. Exit code 0: all rounds are green; 1: something failed; 3: not finished yet.
+The outcomes are kept in .flakiness.json, together with a digest of the notebooks and of `helpers`. After a change of
+either, all rounds start again. Exit code 0: all runs passed; 1: a run failed; 3: not finished yet.
 """
 
 import argparse
@@ -27,12 +27,12 @@ GREEN, RED, UNFINISHED = 0, 1, 3
 
 
 def notebooks() -> list[str]:
-    """Every chapter and solution, as paths from the root."""
+    """Return every chapter and solution as a path relative to the root."""
     return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))]
 
 
 def mark() -> str:
-    """A digest of all that a result depends on: `helpers`, and of the notebooks what nbval runs and compares."""
+    """Return a digest of everything that an outcome depends on: `helpers`, and the cells with the outputs compared."""
     parts = [path.read_text("utf-8") for path in sorted((ROOT / "helpers").rglob("*.py"))]
     for notebook in notebooks():
         for cell in json.loads((ROOT / notebook).read_text("utf-8"))["cells"]:
@@ -47,20 +47,20 @@ def mark() -> str:
 
 
 def load() -> dict[str, str]:
-    """The outcomes so far, "round notebook" -> "passed" or what failed; none if they are of something else."""
+    """Return the outcomes so far, "round notebook" -> "passed" or the failure. Empty if the digest has changed."""
     state = json.loads(STATE.read_text()) if STATE.exists() else {}
     return state["outcomes"] if state.get("mark") == mark() else {}
 
 
 def spin(parent: int) -> None:
-    """Compute until told to stop, or until the parent is gone, however that came about."""
+    """Keep a core busy until this process is killed or the parent is gone."""
     while os.getppid() == parent:
         pass
 
 
 @contextmanager
 def busy_cores() -> Iterator[None]:
-    """A process a core that computes all the time."""
+    """Run one process per core that computes all the time."""
     spinners = [
         multiprocessing.get_context("spawn").Process(target=spin, args=(os.getpid(),), daemon=True)
         for _ in range(os.cpu_count() or 1)

@@ -1,12 +1,15 @@
 #!/bin/sh
-# Make .venv if there is none and install a requirements file into it: with uv where it is found, else with pip.
-# WHEELS=folder: from that folder, filled by `make wheelhouse`, and without a network. VENV=folder: not .venv but that.
-# LOCK=requirements.lock: exactly the versions of that file, which are those of the last full test.
-# PYTHON=...: the interpreter for a new environment. Without it python3, or else the newest of 3.15 down to 3.11.
+# Create .venv if it does not exist, and install a requirements file into it, with uv if it is installed, else with pip.
+#
+# WHEELS=folder           install from this folder, which `make wheelhouse` fills, without a network
+# VENV=folder             the virtual environment; the default is .venv
+# LOCK=requirements.lock  install the exact versions of this file, which are those of the last complete test
+# PYTHON=...              the interpreter for a new environment; the default is python3 or, if its version does not fit,
+#                         the newest of python3.15 to python3.11
 set -eu
 requirements=$1
 venv=${VENV:-.venv}
-newest=15 # the newest 3.x that all packages are known to have wheels for
+newest=15 # the newest Python 3.x for which all packages have wheels
 set --
 if [ -n "${WHEELS:-}" ]; then
     [ -d "$WHEELS" ] || { echo "there is no folder $WHEELS to install from: make wheelhouse fills one" >&2 && exit 2; }
@@ -17,14 +20,14 @@ if [ -n "${LOCK:-}" ]; then
     set -- "$@" --constraint "$LOCK"
 fi
 
-fits() { # is that command a Python from 3.11 to 3.$newest? (The stand-ins of pyenv are found, but do not run.)
+fits() { # whether a command runs a Python from 3.11 to 3.$newest; a shim of pyenv exists but may not run
     "$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $newest))" >/dev/null 2>&1
 }
 
 choose_python() { # print the first of PYTHON, python3, and python3.15 down to python3.11 that fits
     minor=$newest
     candidates=${PYTHON:-python3}
-    # A Python that was named is taken or refused, and never replaced by another one.
+    # A Python that the user has named is used or refused, but not replaced with another one.
     while [ "$candidates" = python3 ] && [ "$minor" -ge 11 ]; do
         ! fits python3 || break
         ! fits "python3.$minor" || candidates=python3.$minor
@@ -48,12 +51,12 @@ if command -v uv >/dev/null 2>&1; then
         elif [ "${PYTHON:-python3}" = python3 ]; then
             uv venv --quiet --python ">=3.11,<3.$((newest + 1))" "$venv" # uv downloads one
         else
-            choose_python # says what is wrong with the one that was named
+            choose_python # prints what is wrong with the named Python
         fi
     fi
     uv pip install --quiet --python "$venv/bin/python" "$@" -r "$requirements"
 else
-    # One made by uv has no pip: venv then adds it.
+    # An environment that was created by uv has no pip. In this case venv adds it.
     if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         python=$(choose_python)
         "$python" -m venv "$venv"

@@ -1,7 +1,7 @@
-"""How long a class needs for each section of each chapter: a Markdown table for notebooks/INSTRUCTORS.md.
+"""Estimate the minutes that a class needs for each section: print a Markdown table for notebooks/INSTRUCTORS.md.
 
-Run time is measured here and now. Reading is counted: 150 words a minute, 5 seconds a line of code; an exercise is five
-minutes. Those three are estimates; change them to what your class is like.
+The run time is measured on this machine. The reading time is computed from 150 words per minute and 5 seconds per line
+of code, and an exercise takes five minutes. These three numbers are estimates; change them for your class.
 """
 
 import re
@@ -15,17 +15,17 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1] / "notebooks"
-WORDS, LINE, EXERCISE = 150.0, 5.0, 5.0  # words a minute; seconds a line; minutes an exercise
+WORDS, LINE, EXERCISE = 150.0, 5.0, 5.0  # words per minute; seconds per line; minutes per exercise
 
 
 class Section(NamedTuple):
     title: str
     minutes: float
-    seconds: float  # of run time, in the minutes too
+    seconds: float  # run time, which is included in the minutes
 
 
 def sections(path: Path) -> Iterator[Section]:
-    """Run a notebook and yield its sections; what stands before the first heading is called "(opening)"."""
+    """Run a notebook and yield its sections. The part before the first heading is called "(opening)"."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
     title, reading, running = "(opening)", 0.0, 0.0
@@ -47,7 +47,7 @@ def sections(path: Path) -> Iterator[Section]:
 
 
 def main(names: list[str]) -> None:
-    """Print the table, for all chapters or those named."""
+    """Print the table for the named chapters, or for all."""
     print("| chapter | minutes | machine, s | of those minutes, by section |\n| --- | --- | --- | --- |")
     for path in sorted(ROOT.glob("[0-9]*.ipynb")):
         if names and path.name not in names:

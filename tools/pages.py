@@ -1,12 +1,12 @@
-"""Build the web pages of the series from the stored outputs. The folder can be published as it is.
+"""Build the web pages of the series from the stored outputs. The folder can be published without changes.
 
     python tools/pages.py                                             into pages/
     python tools/pages.py some/folder --repository https://host/me/it
 
-Pages come from every notebook, solution, and document that matches SOURCES, so a new file needs no change here. The
-first page is the README, with the map and an abstract of each chapter. Links between pages stay inside. A link to
-another file of the repository leads to `--repository`; the default is [project.urls] in pyproject.toml. Without an
-address such a link becomes plain text. The build uses no network, runs no cell, and fails if a link leads nowhere.
+Every notebook, solution, and document that matches SOURCES becomes a page, so a new file needs no change here. The
+first page is the README, with the map and an abstract of each chapter. Links between pages are relative. A link to
+another file of the repository leads to `--repository`, whose default is [project.urls] in pyproject.toml. Without an
+address, such a link becomes plain text. The build uses no network, runs no cell, and fails if a link is broken.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from nbformat.v4 import new_markdown_cell, new_output
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "tools" / "site"
 SOURCES = ["notebooks/*.ipynb", "notebooks/solutions/*.ipynb", "notebooks/*.md", "docs/**/*.md", "benchmarks/README.md"]
-PICTURES = {".png", ".jpg", ".svg", ".gif"}  # copied if they lie beside a document
+PICTURES = {".png", ".jpg", ".svg", ".gif"}  # copied if they are in the folder of a document
 WIDGET = "application/vnd.jupyter.widget-view+json"
 NO_WIDGET = "*Run this notebook in JupyterLab to use the controls that appear here.*"
 TOCTREE = "```{{toctree}}\n:{}:\n\n{}\n```\n"
-EXERCISE = re.compile(r"\*\*(\d+\. [^*]+?)\.?\*\*\s*")  # how a solution begins: **1. The title.** and its text
+EXERCISE = re.compile(r"\*\*(\d+\. [^*]+?)\.?\*\*\s*")  # the start of a solution: **1. The title.** Text …
 CHAPTERS = re.compile(r"^## The notebooks\n.*?(?=^## |\Z)", flags=re.M | re.S)  # of the README
 
 
@@ -48,11 +48,11 @@ def title_and_abstract(notebook: NotebookNode) -> tuple[str, str]:
     return found[1].strip(), found[2].strip()
 
 
-# --- what a page shows other than JupyterLab ------------------------------------------------------------------------
+# --- differences between a page and JupyterLab ----------------------------------------------------------------------
 
 
 def describe_pictures(notebook: NotebookNode) -> None:
-    """Put the alternative texts and widths of a cell's pictures where conf.py finds them, in the cell's metadata."""
+    """Copy the alternative texts and widths of a cell's pictures to the cell's metadata, where conf.py finds them."""
     for cell in notebook.cells:
         kinds = [(kind, output) for output in cell.get("outputs", []) for kind in output.get("data", {})]
         found = [output.metadata.get(kind, {}) for kind, output in kinds if kind.startswith("image/")]
@@ -61,7 +61,7 @@ def describe_pictures(notebook: NotebookNode) -> None:
 
 
 def replace_widgets(notebook: NotebookNode) -> None:
-    """Without a kernel a widget shows nothing but its class, for example `HBox(children=…`: say what is missing."""
+    """Replace the text of each widget, such as `HBox(children=…`, with a note that the widget needs a kernel."""
     for cell in notebook.cells:
         for number, output in enumerate(cell.get("outputs", [])):
             data = output.get("data", {})
@@ -86,12 +86,12 @@ def fold_solutions(notebook: NotebookNode) -> None:
             cell.source = cell.source[begins.end() :]
             is_open = True
         elif not is_open and "exercise" in cell.metadata.get("tags", []):
-            cell.metadata.tags.append("hide-input")  # a solution of another form: at least its code is folded
+            cell.metadata.tags.append("hide-input")  # a solution in another form: fold only its code
         cells.append(cell)
     notebook.cells = cells + [new_markdown_cell("</details>")] * is_open
 
 
-# --- the pages that are in no file ----------------------------------------------------------------------------------
+# --- pages that are generated ---------------------------------------------------------------------------------------
 
 
 def save_map(notebook: NotebookNode, path: Path) -> str:
@@ -105,11 +105,11 @@ def save_map(notebook: NotebookNode, path: Path) -> str:
 
 
 def front_page(readme: str, chapters: dict[Path, NotebookNode], others: list[str], map_alt: str) -> str:
-    """Return the README with the map and the abstracts in place of its table of notebooks, and a list of all pages."""
+    """Return the README, with the map and the abstracts in place of its table of notebooks, and a list of all pages."""
     lines = ["## The chapters", f"![{map_alt}](map.png)"]
     for path, notebook in chapters.items():
         title, abstract = title_and_abstract(notebook)
-        abstract = re.sub(r"\]\((?!\w+:|#)", f"]({path.parent.as_posix()}/", abstract)  # as seen from the front page
+        abstract = re.sub(r"\]\((?!\w+:|#)", f"]({path.parent.as_posix()}/", abstract)  # relative to the front page
         lines.append(f"**[{title}]({path.as_posix()})**\\\n{abstract}")
     text = "\n\n".join(lines) + "\n\n"
     readme, replaced = CHAPTERS.subn(lambda _: text, readme, count=1)
@@ -162,7 +162,7 @@ def repository() -> str:
 def build(output: Path, address: str, root: Path = ROOT) -> int:
     """Build the pages of `root` into `output`, which is replaced. Returns the exit code of Sphinx.
 
-    Raises ValueError for a folder that holds anything else than the pages of an earlier build.
+    Raises ValueError if the folder has files that do not come from an earlier build.
     """
     if output.exists() and any(output.iterdir()) and not (output / ".buildinfo").exists():
         raise ValueError(f"{output} holds files that are not pages of an earlier build: name another folder")

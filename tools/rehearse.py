@@ -1,11 +1,12 @@
-"""Rehearse a class on this machine: every notebook once, without a network; the times, and what is missing.
+"""Rehearse a class on this machine: run every notebook once without a network, and print its time or its error.
 
     python tools/rehearse.py                    every notebook
-    python tools/rehearse.py notebooks/01*      these
+    python tools/rehearse.py notebooks/01*      these notebooks
 
-No file is changed. The kernel of each notebook runs in a process in which every connection to another machine fails at
-once, so a notebook that needs the network fails here and not in the classroom. Python code is stopped in this way;
-programs that a notebook starts are not, so for the last proof turn off the network of the machine as well.
+Before the notebooks, it prints what this machine lacks. No file is changed. In the kernel of each notebook, every
+connection to another machine fails at once. So a notebook that needs the network fails here and not in the classroom.
+This applies to Python code, but not to other programs that a notebook starts. For a complete test, also turn off the
+network of the machine.
 """
 
 import os
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 TIMEOUT = 300  # seconds per cell
 
-# A module that Python imports at each start. 127.0.0.1, ::1, and sockets of the file system are still allowed.
+# A module that Python imports at its start. Connections to 127.0.0.1, ::1, and Unix sockets are still allowed.
 OFFLINE = """
 import socket
 
@@ -35,7 +36,7 @@ connect, connect_ex, find = socket.socket.connect, socket.socket.connect_ex, soc
 def check(host):
     text = host.decode() if isinstance(host, bytes) else host
     if isinstance(text, str) and text and not text.startswith(LOCAL):
-        raise OSError(101, f"no network in a rehearsal, but somebody wants to reach {text}")
+        raise OSError(101, f"no network in a rehearsal: the connection to {text} is refused")
 
 
 def checked(call):
@@ -57,14 +58,14 @@ socket.getaddrinfo = find_local
 
 
 def offline(folder: Path) -> dict[str, str]:
-    """The environment of kernels without a network; `folder` gets the module that they import at their start."""
+    """Return an environment in which kernels have no network. The module that they import is written to `folder`."""
     (folder / "sitecustomize.py").write_text(OFFLINE, encoding="utf-8")
     found = os.environ.get("PYTHONPATH")
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *([found] if found else [])])}
 
 
 def rehearse(path: Path, environment: dict[str, str]) -> str:
-    """Run one notebook. Returns "" or, in one line, what went wrong."""
+    """Run one notebook. Return "", or one line that describes the error."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources=resources)
@@ -78,7 +79,7 @@ def rehearse(path: Path, environment: dict[str, str]) -> str:
 
 
 def missing() -> list[str]:
-    """What this machine lacks for a class, a line for each thing."""
+    """Return what this machine lacks for a class, one line per item."""
     found = []
     if (os.cpu_count() or 1) < 2:
         found.append("a second core: the charts about work on the processor will be flat")
@@ -92,7 +93,7 @@ def missing() -> list[str]:
 
 
 def report(paths: list[Path], run: Callable[[Path], str]) -> int:
-    """Run all, print a line for each, and return how many failed."""
+    """Run all notebooks, print a line for each, and return the number of failures."""
     failures = {}
     begun = time.monotonic()
     for path in paths:

@@ -1,10 +1,10 @@
-"""The whole suite, long tests included, and every notebook's outputs, on each supported Python of this machine.
+"""Run all tests, including the long ones, and check all notebooks, on each supported Python that is installed.
 
-    python tools/test_all.py               all of them but the one that runs this (`make test-all` has just tested it)
+    python tools/test_all.py               all but the Python that runs this script, which `make test-all` tests before
     python tools/test_all.py 3.12 3.13     these
 
-Each gets an environment of its own, .venv-3.12 and so on, made at the first run. What is not installed is skipped, and
-the last lines say so.
+Each Python has a virtual environment of its own, such as .venv-3.12, which the first run creates. A Python that is not
+installed is skipped, and the last lines of the output say so.
 """
 
 import os
@@ -21,7 +21,7 @@ OWN = ".".join(map(str, sys.version_info[:2]))
 
 
 def test(version: str) -> str:
-    """Install and test; what to say of it."""
+    """Install the packages and run the tests. Return the outcome in words."""
     python = find(version)
     if python is None:
         return "not installed: skipped"

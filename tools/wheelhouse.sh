@@ -1,8 +1,11 @@
 #!/bin/sh
-# Fill a folder with all that the series needs, for machines without a network: wheelhouse.sh FOLDER [PLATFORM ...]
+# Download everything that the series needs into a folder, for machines without a network:
 #
-# Without a platform: for this machine and this Python. With some of linux, macos, macos-intel and windows: for those,
-# each for Python 3.11 to 3.15, or for the versions in VERSIONS. The folder may be filled more than once.
+#   wheelhouse.sh FOLDER [PLATFORM ...]
+#
+# Without a platform, the packages are for this machine and this Python. Platforms are linux, macos, macos-intel, and
+# windows. For each, the packages are for Python 3.11 to 3.15, or for the versions in VERSIONS. Several calls may fill
+# the same folder.
 set -eu
 folder=$1
 shift
@@ -10,8 +13,8 @@ python=${PYTHON:-python3}
 versions=${VERSIONS:-3.11 3.12 3.13 3.14 3.15}
 wanted=$(mktemp)
 trap 'rm -f "$wanted" "$wanted.list"' EXIT
-grep -v '^-e' requirements.txt >"$wanted" # the series itself is not downloaded: it is what the folder lies in
-echo 'setuptools>=77.0.3' >>"$wanted" # builds it, also where there is no network
+grep -v '^-e' requirements.txt >"$wanted" # without the series itself, which is in this checkout
+echo 'setuptools>=77.0.3' >>"$wanted" # builds the series on a machine without a network
 
 fetch() {
     "$python" -m pip download --quiet --disable-pip-version-check --dest "$folder" "$@"
@@ -41,8 +44,8 @@ for platform; do
         ;;
     *) echo "there is no platform $platform: it is one of linux, macos, macos-intel, windows" >&2 && exit 2 ;;
     esac
-    # pip asks this machine, and not the other one, which packages are "only for Windows" or "only for 3.15".
-    # uv asks the other one, so uv makes the list and pip downloads it.
+    # pip evaluates conditions such as "only on Windows" for this machine and this Python. uv evaluates them for the
+    # given platform and version. So uv makes the list of packages, and pip downloads them.
     command -v uv >/dev/null 2>&1 || { echo "for other platforms uv is needed: pip install uv" >&2 && exit 2; }
     for version in $versions; do
         uv pip compile --quiet --no-header --no-annotate --only-binary :all: --python-platform "$triple" \

@@ -1,15 +1,15 @@
-"""Charts of the series: a tidy table in, a matplotlib `Axes` out. `show` puts it into a notebook.
+"""Charts of the series. A chart takes a tidy table and returns a Matplotlib `Axes`; `show` displays it in a notebook.
 
     ax = charts.throughput(table, limit=250)
-    charts.show(ax, title="the finding", subtitle="what is plotted", caption="what there is to see, in a sentence")
+    charts.show(ax, title="the finding", subtitle="what is plotted", caption="a description of the chart")
 
-The title says what the chart shows, and the caption stands below the picture and is its alternative text. For a file,
-`headline` writes title and subtitle, and `png` returns the picture. `limit_line` draws a limit on any axes.
+The title states the finding. The caption is displayed below the picture and is also its alternative text. To write a
+chart to a file, call `headline`, which adds the title and the subtitle, and then `png`, which returns the picture.
+`limit_line` draws a limit on any axes.
 
-No chart changes matplotlib's settings, prints, or shows anything by itself.
+Drawing a chart does not change Matplotlib's settings, print anything, or display anything.
 """
 
-from helpers.charts.advice import advice, ways
 from helpers.charts.ceilings import ceilings
 from helpers.charts.choices import longest_chain, shares_of_loop
 from helpers.charts.compared import lanes, shares
@@ -17,25 +17,27 @@ from helpers.charts.crews import cost, crew
 from helpers.charts.depths import depths
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
-from helpers.charts.ended import ended
+from helpers.charts.fluctuations import fluctuations
 from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.panels import panels
 from helpers.charts.pictures import before_and_after, contact_sheet
-from helpers.charts.queues import waits
-from helpers.charts.retries import attempts, backoff
-from helpers.charts.stacked import outcome_shares
+from helpers.charts.predicted import laws, predictions
+from helpers.charts.quantiles import histogram_view
+from helpers.charts.retries import attempts
+from helpers.charts.signals import alert, signals
 from helpers.charts.storms import storm
 from helpers.charts.style import blank, limit_line
-from helpers.charts.sweeps import efficiency, latency, throughput, wait_and_service
-from helpers.charts.timelines import admission, floor_plan, progress, queue_depth
+from helpers.charts.survival import survival
+from helpers.charts.sweeps import latency, throughput
+from helpers.charts.timelines import admission, floor_plan
 from helpers.charts.trips import trips
+from helpers.charts.waiting import hockey_stick
 
 __all__ = [
     "admission",
-    "advice",
+    "alert",
     "attempts",
-    "backoff",
     "before_and_after",
     "blank",
     "ceilings",
@@ -43,30 +45,29 @@ __all__ = [
     "cost",
     "crew",
     "depths",
-    "efficiency",
-    "ended",
     "floor_plan",
+    "fluctuations",
     "headline",
+    "histogram_view",
+    "hockey_stick",
     "kitchen",
     "lanes",
     "latency",
+    "laws",
     "limit_line",
     "longest_chain",
-    "outcome_shares",
     "outcomes",
     "panels",
     "png",
-    "progress",
-    "queue_depth",
+    "predictions",
     "rates",
     "series_map",
     "shares",
     "shares_of_loop",
     "show",
+    "signals",
     "storm",
+    "survival",
     "throughput",
     "trips",
-    "wait_and_service",
-    "waits",
-    "ways",
 ]

@@ -18,8 +18,8 @@ HALF = 0.34  # half the length of the bar of a limit; the distance between two n
 def ceilings(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a panel for each handler: each run is a faint dot, the fastest run a diamond, the upper limit a thick bar.
 
-    Other programs can slow a run down but not speed it up, so the fastest run is the least disturbed one. All panels
-    share the upright scale, which begins at zero. The numbers of workers stand side by side, whatever their distance.
+    Other programs can slow a run down but cannot speed it up, so the fastest run is the least disturbed run. All panels
+    share the vertical scale, which begins at zero. The numbers of workers are categories with equal distances.
 
     Args:
         table: columns handler (a name), workers, throughput, limit (both in jobs/s); a row per run.

@@ -1,4 +1,4 @@
-"""Which tool for which work? Each way's time beside that of a loop, and the longest chain of a task graph."""
+"""Compare tools for a kind of work: the time of each way against a loop, and the longest chain of a task graph."""
 
 from collections.abc import Collection
 from typing import Any
@@ -10,20 +10,20 @@ from helpers.charts.compared import bare, grouped, name_groups
 from helpers.charts.style import BLUE, INK, ORANGE, SKY, VERMILLION, label_of, need, numbers, styled
 
 MOST = 150.0  # percent of the loop's time: the right end of the axis
-NEAR = 10.0  # percent: a range that ends this far behind its bar is short, and the words stand behind it
-FACTOR = 10.0  # from this multiple of the loop's time on, words say "times" and not percent
-MANY = 100.0  # times: so long a run depends on so much chance that its number would mean nothing
+NEAR = 10.0  # percent: if the range ends less than this far after its bar, the label is placed after the range
+FACTOR = 10.0  # above this multiple of the loop's time, the label says "times" and not percent
+MANY = 100.0  # above this multiple, the label says only that it is more: the number would depend on chance
 
 
 def shares_of_loop(table: pd.DataFrame, pools: Collection[str], *, ax: Axes | None = None) -> Axes:
     """Draw a bar per way, up to its median time in percent of the median of the case's first way, in a group per case.
 
-    The first way of a case is the loop: it has no bar, and a dashed line marks its 100%. A thin line on a bar goes from
-    the fastest to the slowest run, with an arrow head if it is longer than the axis. A bar that is longer than the axis
-    ends there, with its length in words.
+    The first way of a case is the loop. It has no bar; a dashed line marks its time, 100%. A thin line on each bar
+    spans the fastest and the slowest run, with an arrowhead if it continues past the axis. A bar that is longer than
+    the axis is cut there, and its label states its length.
 
     Args:
-        table: columns case, way, and ms; one row per run. The first row of a case belongs to the loop.
+        table: columns case, way, and ms; one row per run. The first row of each case belongs to the loop.
         pools: the ways that are thread pools. Their bars are dark; the other bars are light and hatched.
 
     Raises:
@@ -48,7 +48,7 @@ def shares_of_loop(table: pd.DataFrame, pools: Collection[str], *, ax: Axes | No
 
 
 def relative(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per way but the first of each case: the range and the median, in percent of the first's median."""
+    """Return the range and the median of every way but the first of its case, in percent of the first way's median."""
     rows = []
     for case, runs in table.groupby("case", sort=False):
         times = runs.groupby("way", sort=False)["ms"].agg(["min", "median", "max"])
@@ -61,7 +61,7 @@ def relative(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_bar(ax: Axes, height: float, bar: dict[Any, Any], dark: bool) -> None:
-    """Draw one way: its bar, the line from its fastest to its slowest run, and its median in words."""
+    """Draw one way: its bar, the line from its fastest to its slowest run, and its median as a label."""
     look: dict[str, Any] = {"color": SKY} if dark else {"color": "#FBE3B5", "hatch": "//"}
     median, slowest = float(bar["median"]), float(bar["max"])
     ax.barh(height, min(median, MOST), height=0.74, edgecolor=INK if dark else ORANGE, linewidth=0.8, **look)
@@ -72,7 +72,7 @@ def draw_bar(ax: Axes, height: float, bar: dict[Any, Any], dark: bool) -> None:
     beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 10, "bbox": box, "zorder": 5}
     if median > MOST:
         ax.annotate(length_in_words(median / 100), (MOST, height), (-6, 0), ha="right", **beside)
-    else:  # Words behind a short line, but beside the bar if its line is long, so that they name the bar's end.
+    else:  # After the line if the line is short; otherwise after the bar, so that the label belongs to the bar's end.
         end = slowest if slowest < median + NEAR else median
         ax.annotate(f"{median:.0f}%", (end, height), (6, 0), **beside)
 

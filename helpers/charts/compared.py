@@ -1,4 +1,4 @@
-"""The same jobs, done in several ways: how many succeed, and which worker does which job when."""
+"""Compare several ways to do the same jobs: how many jobs succeed, and which worker does which job when."""
 
 import textwrap
 from collections.abc import Iterable
@@ -9,20 +9,20 @@ from matplotlib.axes import Axes
 
 from helpers.charts.style import GREEN, INK, SKY, VERMILLION, label_of, laid_out, need, numbers, plain, styled
 
-WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # behind words on a hatch, which would not be readable
+WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # a background: text on a hatch is not readable
 GAP = 0.4  # rows: the free space between two groups of bars
-WIDE = 25  # percent: a part of a bar that is wide enough for words
+WIDE = 25  # percent: a part of a bar that is wider than this has room for text
 WIDTH = 16  # characters in one line of the name of a group
 
 
 def shares(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a bar per run, split into the jobs that succeeded and those that failed, in one group per place.
 
-    Each bar is as wide as all jobs of its run, so that runs with different numbers of jobs can be compared. The number
-    of succeeded jobs stands on the bar, and so do the words of `failure`, where they fit.
+    Each bar has the same length, 100% of the jobs of its run, so that runs with different numbers of jobs can be
+    compared. The number of jobs that succeeded is written on the bar, and so is `failure`, if there is room.
 
     Args:
-        table: columns place (the group), way, jobs, succeeded, failure (words for the failed jobs, or empty).
+        table: columns place (the group), way, jobs, succeeded, failure (why the other jobs failed; may be empty).
 
     Raises:
         ValueError: for a missing column, an empty table, no jobs, or more succeeded jobs than jobs.
@@ -50,7 +50,7 @@ def shares(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def name_parts(ax: Axes, height: float, row: dict[Any, Any]) -> None:
-    """Write on one bar how many jobs succeeded, and at its right end why the others failed."""
+    """Write on a bar how many jobs succeeded, and at its right end why the others failed."""
     share = 100 * row["succeeded"] / row["jobs"]
     words = f"{'all ' if share == 100 else ''}{row['succeeded']:,} succeed"
     if share > WIDE:
@@ -97,14 +97,14 @@ def lanes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def mark_end(ax: Axes, heights: list[float], end: float) -> None:
-    """A dashed line where the last job of a group ends, and the time beside it."""
+    """Draw a dashed line where the last job of a group ends, and write the time beside it."""
     ax.plot([end, end], [min(heights) - 0.45, max(heights) + 0.45], color=VERMILLION, linestyle="--", linewidth=1.8)
     middle = (min(heights) + max(heights)) / 2
     ax.annotate(f"{end:.2f} s", (end, middle), (7, 0), textcoords="offset points", va="center", fontweight="bold")
 
 
 def grouped(groups: Iterable[str]) -> list[float]:
-    """The height of each row, from 0 down, with a gap where a new group begins."""
+    """Return the y position of each row, starting at 0, with a gap where a new group begins."""
     heights: list[float] = []
     before = ""
     for group in groups:
@@ -115,7 +115,7 @@ def grouped(groups: Iterable[str]) -> list[float]:
 
 
 def name_groups(ax: Axes, groups: Iterable[str], heights: list[float]) -> None:
-    """Write the name of each group in bold letters, left of the names of its rows."""
+    """Write the name of each group in bold, left of the labels of its rows."""
     members: dict[str, list[float]] = {}
     for group, height in zip(groups, heights, strict=True):
         members.setdefault(group, []).append(height)
@@ -137,7 +137,7 @@ def name_groups(ax: Axes, groups: Iterable[str], heights: list[float]) -> None:
 
 
 def bare(ax: Axes) -> None:
-    """No line at the left, no ticks beside the names, and plain numbers below."""
+    """Remove the left spine and the ticks of the y axis, and write plain numbers on the x axis."""
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_formatter(plain)

@@ -1,4 +1,4 @@
-"""Workers that come and go: how many there are while jobs wait, and what they cost against what they gain."""
+"""Charts of a changing number of workers: workers and queued jobs over time, and what the workers cost and gain."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ from helpers.charts.style import (
 from helpers.charts.timelines import SECONDS, steps
 
 MARKERS = ["o", "s", "^", "D", "v", "P"]
-LEFT, RIGHT = 0.36, 0.42  # shares of the axes' width: where the enlarged column ends, and where the other one begins
+LEFT, RIGHT = 0.36, 0.42  # shares of the axes' width: where the enlarged column ends, and where the other column begins
 HIGH, LOW, HEIGHT = 0.54, 0.0, 0.40  # shares of the axes' height: the lower edges of the two rows, and their height
 
 
@@ -36,8 +36,8 @@ def crew(
     """Draw the queued jobs and, in a panel below, the workers over the same time. The panels are children of `ax`.
 
     Args:
-        jobs: columns submitted, started (seconds); as `to_frame` makes them.
-        changes: columns time (seconds), after (workers); as `crew_frame` makes them, with the same `zero`.
+        jobs: columns submitted, started (seconds), as `to_frame` returns them.
+        changes: columns time (seconds), after (workers), as `crew_frame` returns them for the same `zero`.
         end: where the chart ends, seconds; by default at the last event.
         zoom: seconds; two more panels at the left show the time from 0 to `zoom`, enlarged, in ms.
 
@@ -94,7 +94,7 @@ def step_panel(ax: Axes, times: Sequence[float], counts: Sequence[float], end: f
 
 
 def cost(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw what the workers of each pool cost against when its last job is done: a point per pool.
+    """Draw a point per pool: the cost of its workers on the x axis, the time until its last job is done on the y axis.
 
     Args:
         table: columns pool (a name), worker_seconds, seconds (until the last job is done); at most six pools.

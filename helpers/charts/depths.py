@@ -1,4 +1,4 @@
-"""How many jobs wait in the queue while more and more jobs are submitted."""
+"""The number of jobs in the queue while jobs are submitted."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ def depths(runs: Mapping[str, Sequence[int]], *, ax: Axes | None = None) -> Axes
     """Draw the number of jobs in the queue after each submit, a line per run.
 
     Args:
-        runs: the depths under the names of their runs, at most four; the n-th is the depth after the n-th submit.
+        runs: maps the name of each run to its depths; at most four runs. The n-th depth follows the n-th submit.
 
     Raises TypeError if `runs` is not a mapping, ValueError for no run, too many, an empty one, or a bad depth.
     """

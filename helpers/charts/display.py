@@ -1,4 +1,4 @@
-"""Show a chart in a notebook: the finding above it, and a caption below it that is also its alternative text."""
+"""Display a chart in a notebook, with the finding above it and a caption below it that is also its alternative text."""
 
 import re
 from base64 import b64encode
@@ -12,9 +12,9 @@ from PIL import Image, PngImagePlugin
 from helpers.charts.headline import headline, sentence
 from helpers.charts.style import in_style, root_figure
 
-DPI = 144  # pixels per inch: 1.5 for each pixel on the page, so that the picture is sharp on dense screens
-PALETTE = 128  # colors of a stored chart; no eye sees the difference
-MOST_COLORS = 8192  # of a chart, counting the shades at the edges of letters and lines; photos have more
+DPI = 144  # pixels per inch: 1.5 times the size on the page, so that the picture is sharp on high-density screens
+PALETTE = 128  # colors of a stored chart; a reader cannot see the difference
+MOST_COLORS = 8192  # a chart has fewer, including the antialiased edges of letters and lines; a photo has more
 
 
 def show(
@@ -31,24 +31,24 @@ def show(
             charts.throughput(table, limit=250),
             title="25 connections cap throughput; more workers only add waiting",
             subtitle="Throughput against workers, median and range of 3 runs",
-            caption="A line that rises with the workers up to 25 of them and is flat from there on.",
+            caption="The line rises up to 25 workers and is flat from there on.",
         )
 
     Args:
-        ax:        what a chart returned, or any other axes.
-        caption:   what there is to see, in one or two sentences. It stands below the picture, and it is the picture's
-                   alternative text, so write it for somebody who cannot see the chart.
-        title:     the finding, in at most twelve words. It takes the place of the chart's own title.
+        ax:        the axes that a chart returned, or any other axes.
+        caption:   a description of the chart, in one or two sentences. It is displayed below the picture and is also
+                   its alternative text, so write it for a reader who cannot see the chart.
+        title:     the finding, in at most twelve words. It replaces the chart's own title.
         subtitle:  what is plotted, and how it was measured. Needs a title.
-        alt:       in place of `caption`: an alternative text that is not shown. For charts that the text around them
-                   describes already.
+        alt:       an alternative text that is not displayed, in place of `caption`. Use it for a chart that the text
+                   of the notebook already describes.
 
-    Caption and alternative text are compared when the notebook is tested. Do not write a number into them that can
-    change from run to run. The same holds for a title that is made from measured numbers only if it is in the caption.
+    The notebook's test compares the caption and the alternative text, so they must not contain a number that changes
+    from run to run. The test does not compare the title and the subtitle, which are part of the picture.
 
-    Raises TypeError or ValueError for words that break their rule. The figure then stays open.
+    Raises TypeError or ValueError if a text breaks its rule. The figure then stays open.
     """
-    from IPython.display import display  # only here: the charts themselves work without IPython
+    from IPython.display import display  # imported here because the charts themselves work without IPython
 
     if caption is not None and alt is not None:
         raise TypeError("give show() a caption or an alt, not both: the caption is the alternative text, too")
@@ -67,29 +67,30 @@ def _display(display: Any, data: dict[str, str], metadata: dict[str, Any]) -> No
 
 
 def in_italics(words: str) -> str:
-    """Return the words as one line of Markdown in italics, with every character escaped that has a meaning there."""
+    """Return the text in italics as Markdown. Characters with a meaning in Markdown are escaped."""
     return "*" + re.sub(r"([\\`*_{}\[\]<>$#|~])", r"\\\1", words) + "*"
 
 
 def png(ax: Axes, description: str = "", *, tight: bool = True) -> bytes:
-    """Return the figure of `ax` as a PNG, for a widget or a file, and close it. An open figure would be shown again.
+    """Return the figure of `ax` as a PNG, for a widget or a file, and close the figure.
 
-    `tight` cuts the white edges off. Without it, all pictures of figures of one size have the same size, so that a
-    picture that changes does not jump.
+    An open figure would be displayed a second time at the end of the cell. `tight` crops the white margins. With
+    tight=False all figures of the same size give pictures of the same size, so that a widget that replaces its picture
+    does not change its size.
     """
     figure = root_figure(ax)
     file = BytesIO()
     with in_style():
         figure.savefig(file, format="png", dpi=DPI, bbox_inches="tight" if tight else None)
-    if figure.canvas.manager is not None:  # it is one of pyplot's
+    if figure.canvas.manager is not None:  # pyplot created the figure
         plt.close(figure)
     return _small(file, description)
 
 
 def _small(file: BytesIO, description: str) -> bytes:
-    """Return the picture with a palette, which takes a third of the bytes, unless it has more colors than a chart has.
+    """Return the picture as a PNG, with a palette if it has no more colors than a chart. A palette saves two thirds.
 
-    Photos keep all their colors: in a palette of 128, their skies have stripes.
+    Photos keep all their colors, because a palette of 128 colors would make visible stripes in a sky.
     """
     picture = Image.open(file).convert("RGB")
     if picture.getcolors(MOST_COLORS) is not None:

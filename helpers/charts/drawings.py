@@ -1,4 +1,4 @@
-"""Two drawings: the kitchen, which is the pattern, and the map of the series."""
+"""Two drawings: the worker pool as a kitchen, and the map of the series."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -14,8 +14,8 @@ Point = tuple[float, float]
 
 WOOD, SKIN, STEEL = "#C9A27A", "#F3DCC8", "#D5D9DD"
 
-# The map's parts in reading order: name, what you can do afterwards, colour (dark enough for words on white), and
-# number and title of each station.
+# The parts of the series in reading order: name, what the reader can do afterwards, color (dark enough for text on
+# white), and the number and title of each notebook.
 PARTS: list[tuple[str, str, str, list[tuple[int, str]]]] = [
     ("See it fail", "you can say what breaks when all jobs run at once", "#B84A00", [(1, "Unbounded")]),
     (
@@ -38,12 +38,12 @@ PARTS: list[tuple[str, str, str, list[tuple[int, str]]]] = [
     ),
 ]
 LAST = 13
-ROW, COLUMN, FIRST, TOP = 3.1, 3.4, 2.4, 11.0  # the map's grid: distances, and the centre of its first station
-RIGHT = 17.66  # the right end of every box
+ROW, COLUMN, FIRST, TOP = 3.1, 3.4, 2.4, 11.0  # the map's grid: distances, and the center of its first station
+RIGHT = 17.66  # the right edge of every box
 
 
 def kitchen(ax: Axes | None = None) -> Axes:
-    """The pattern as a kitchen: waiter (producer), full rail (bounded queue), cooks (workers), and dishes (results)."""
+    """Draw the pattern as a kitchen: waiter (producer), rail (bounded queue), cooks (workers), dishes (results)."""
     with styled(ax, size=(9.4, 3.9)) as axes:
         axes.set(xlim=(0, 21), ylim=(0.2, 7.9), aspect="equal")
         axes.set_axis_off()
@@ -71,41 +71,41 @@ def kitchen(ax: Axes | None = None) -> Axes:
 
 
 def arrow(ax: Axes, start: float, end: float, colour: str) -> None:
-    """An arrow from left to right, as high as the cooks' heads."""
+    """Draw an arrow from left to right at the height of the cooks' heads."""
     look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 18, "color": colour, "lw": 2.2}
     ax.add_patch(FancyArrowPatch((start, 4.3), (end, 4.3), **look))
 
 
 def caption(ax: Axes, x: float, name: str, term: str, words: str) -> None:
-    """The kitchen's name and the term for it below, what matters about it above."""
+    """Write the name in the kitchen and the term of the pattern below the drawing, and `words` above it."""
     ax.text(x, 1.35, name, ha="center", fontsize=12.5, fontweight="bold")
     ax.text(x, 0.55, term, ha="center", fontsize=12, style="italic")
-    for line, text in enumerate(words.split("\n")):  # one by one: of several lines only the last has a fixed height
+    for line, text in enumerate(words.split("\n")):  # one by one: a text of several lines is aligned by its last line
         ax.text(x, 7.2 - 0.5 * line, text, ha="center", fontsize=10.5)
 
 
 def orders(ax: Axes, x: float, y: float) -> None:
-    """A pile of order slips, more than the rail has hooks."""
+    """Draw a pile of order slips, more of them than the rail has hooks."""
     for step in range(5):
         slip(ax, x + 0.27 * step, y + 0.3 * step, z=2 + step)
 
 
 def slip(ax: Axes, x: float, y: float, z: float = 2) -> None:
-    """An order slip with its lower left corner at x, y."""
+    """Draw an order slip with its lower left corner at x, y."""
     ax.add_patch(Rectangle((x, y), 1.1, 1.5, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=z))
     for line, length in ((1.1, 0.7), (0.78, 0.5), (0.46, 0.62)):
         ax.plot((x + 0.2, x + 0.2 + length), (y + line, y + line), color=GREY, linewidth=1.6, zorder=z)
 
 
 def small_slip(ax: Axes, x: float, y: float) -> None:
-    """The order that a cook works on, in front of the cook on the counter."""
+    """Draw the order that a cook works on, on the counter in front of the cook."""
     ax.add_patch(Rectangle((x, y), 0.5, 0.66, facecolor="white", edgecolor=INK, linewidth=1.2, zorder=4))
     for line, length in ((0.48, 0.3), (0.32, 0.2), (0.16, 0.26)):
         ax.plot((x + 0.1, x + 0.1 + length), (y + line, y + line), color=GREY, linewidth=1.2, zorder=4)
 
 
 def rail(ax: Axes, hooks: Sequence[float]) -> None:
-    """A wooden rail with an order on each of its `hooks` (their x)."""
+    """Draw a wooden rail with an order on each hook; `hooks` are the x positions."""
     width = hooks[-1] - hooks[0] + 1.5
     ax.add_patch(Rectangle((hooks[0] - 0.75, 5.75), width, 0.34, facecolor=WOOD, edgecolor=INK, linewidth=1.4))
     for x in hooks:
@@ -115,17 +115,17 @@ def rail(ax: Axes, hooks: Sequence[float]) -> None:
 
 
 def cook(ax: Axes, x: float, apron: str, number: int) -> None:
-    """A cook with a hat, and the worker's number on the apron."""
+    """Draw a cook with a hat and the worker's number on the apron."""
     person(ax, x, apron, str(number))
     line: dict[str, Any] = {"edgecolor": INK, "linewidth": 1.4}
     for dx, dy, size in ((-0.3, 5.35, 0.27), (0.3, 5.35, 0.27), (0, 5.5, 0.34)):
         ax.add_patch(Circle((x + dx, dy), size, facecolor="white", **line))
     ax.add_patch(Rectangle((x - 0.38, 4.72), 0.76, 0.5, facecolor="white", **line))
-    ax.add_patch(Rectangle((x - 0.36, 5.1), 0.72, 0.3, facecolor="white", edgecolor="none"))  # the puffs open below
+    ax.add_patch(Rectangle((x - 0.36, 5.1), 0.72, 0.3, facecolor="white", edgecolor="none"))  # hides edges
 
 
 def person(ax: Axes, x: float, clothes: str, words: str) -> None:
-    """Head and shoulders of somebody, with `words` on the clothes."""
+    """Draw the head and shoulders of a person, with `words` on the clothes."""
     line: dict[str, Any] = {"edgecolor": INK, "linewidth": 1.4}
     shoulders = [
         (x - 0.62, 2.9),
@@ -144,12 +144,12 @@ def person(ax: Axes, x: float, clothes: str, words: str) -> None:
 
 
 def counter(ax: Axes, start: float, end: float) -> None:
-    """The counter in front of the crew."""
+    """Draw the counter in front of the cooks."""
     ax.add_patch(Rectangle((start, 2.5), end - start, 0.5, facecolor=WOOD, edgecolor=INK, linewidth=1.4, zorder=3))
 
 
 def the_pass(ax: Axes, plates: Sequence[float]) -> None:
-    """A counter with a covered dish at each x of `plates`."""
+    """Draw a counter with a covered dish at each x position in `plates`."""
     counter(ax, plates[0] - 0.75, plates[-1] + 0.75)
     for x in plates:
         ax.add_patch(Ellipse((x, 3.12), 1.15, 0.22, facecolor="white", edgecolor=INK, linewidth=1.4, zorder=4))
@@ -158,12 +158,12 @@ def the_pass(ax: Axes, plates: Sequence[float]) -> None:
 
 
 def series_map(ready: Collection[int] = (0, 1, 2), ax: Axes | None = None) -> Axes:
-    """The notebooks of the series as stations along one line, with one box per part.
+    """Draw the notebooks of the series as stations along one line, with one box per part.
 
-    Notebooks that are not in `ready` have a dashed station that says "to come".
+    A notebook whose number is not in `ready` has a dashed station with the words "to come".
 
     Raises:
-        ValueError: for a number in `ready` that is no notebook.
+        ValueError: for a number in `ready` that no notebook has.
     """
     if not issubclass(type(ready), Collection):
         raise TypeError(f"ready must be numbers of notebooks, not {describe(ready)}")
@@ -184,12 +184,12 @@ def series_map(ready: Collection[int] = (0, 1, 2), ax: Axes | None = None) -> Ax
 
 
 def place(row: int, column: int) -> Point:
-    """Where a station stands. Notebook 00 has the first place of the first row, before every part."""
+    """Return the position of a station. Notebook 00 has the first position of the first row and belongs to no part."""
     return FIRST + COLUMN * (column + (row == 0)), TOP - ROW * row
 
 
 def box(ax: Axes, first: Point, name: str, ability: str, colour: str) -> None:
-    """A part's box from its first station to the right end, with its name and what you can do afterwards."""
+    """Draw the box of a part, from its first station to the right edge, with its name and what the reader learns."""
     left, y = first
     ax.add_patch(
         FancyBboxPatch(
@@ -208,7 +208,7 @@ def box(ax: Axes, first: Point, name: str, ability: str, colour: str) -> None:
 
 
 def track(ax: Axes) -> None:
-    """The line through all stations: along each row, then back between two boxes to the start of the next."""
+    """Draw the line through all stations: along each row, then between two boxes back to the start of the next row."""
     corners = [place(0, -1)]
     for row, (_, _, _, stations) in enumerate(PARTS):
         end, y = place(row, len(stations) - 1)
@@ -221,7 +221,7 @@ def track(ax: Axes) -> None:
 
 
 def rounded(corners: Sequence[Point], radius: float) -> Path:
-    """The path through `corners`, horizontal and vertical in turn, each corner rounded."""
+    """Return the path through `corners`, which alternate between horizontal and vertical, with rounded corners."""
     points, codes = [corners[0]], [Path.MOVETO]
     for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
         points += [towards(corner, before, radius), corner, towards(corner, after, radius)]
@@ -230,14 +230,14 @@ def rounded(corners: Sequence[Point], radius: float) -> Path:
 
 
 def towards(start: Point, end: Point, distance: float) -> Point:
-    """The point `distance` away from `start` on the way to `end`."""
+    """Return the point at `distance` from `start` on the line to `end`."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     share = distance / (abs(dx) + abs(dy))  # one of the two is 0
     return start[0] + dx * share, start[1] + dy * share
 
 
 def station(ax: Axes, where: Point, number: int, title: str, *, colour: str, ready: bool) -> None:
-    """A full disc for a notebook that is there, an empty dashed one for one to come; its title below."""
+    """Draw a filled disc for a notebook that is ready, or an empty dashed disc for one to come; its title is below."""
     x, y = where
     disc(ax, where, colour, ready)
     ink = "white" if ready else colour
@@ -248,7 +248,7 @@ def station(ax: Axes, where: Point, number: int, title: str, *, colour: str, rea
 
 
 def disc(ax: Axes, where: Point, colour: str, ready: bool, radius: float = 0.52) -> None:
-    """A station without its words."""
+    """Draw a station without its number and title."""
     line = "-" if ready else (0, (2.2, 1.4))
     fill = colour if ready else "white"
     ax.add_patch(Circle(where, radius, facecolor=fill, edgecolor=colour, linewidth=1.8, linestyle=line, zorder=3))

@@ -1,4 +1,4 @@
-"""The words above a chart: the finding as its title, and what is plotted as its subtitle."""
+"""The text above a chart: the finding as the title, and what is plotted as the subtitle."""
 
 import textwrap
 from typing import Any
@@ -8,27 +8,27 @@ from matplotlib.axes import Axes
 from helpers.charts.style import GREY, INK, in_style, label_of, root_figure
 from helpers.measure.words import describe
 
-MOST_WORDS = 12  # of a title: more cannot be read at a glance
+MOST_WORDS = 12  # in a title: a longer one cannot be read at a glance
 TITLE, SUBTITLE = 13.0, 11.0  # points
 BOLD_WIDTH, PLAIN_WIDTH = 0.65, 0.57  # the width of an average letter, as a share of the size of the font
-LINE = 1.35  # the height of a line, as a share of the font's size
-GAP = 7.0  # points between the words and the chart
+LINE = 1.35  # the height of a line, as a multiple of the size of the font
+GAP = 7.0  # points between the text and the chart
 
 
 def headline(ax: Axes, title: str | None, subtitle: str | None = None) -> Axes:
-    """Write the finding and, below it, what is plotted above the whole figure of `ax`. Return `ax`.
+    """Write the title and, below it, the subtitle above the whole figure of `ax`. Return `ax`.
 
-    The figure grows by the height of the words, so the chart keeps its size. The title takes the place of the title
-    that the chart gave its axes. If several axes of the figure have a title, these name panels, and all of them stay.
-    Without a title nothing changes.
+    The figure grows by the height of the text, so the chart keeps its size. The title replaces the title of the axes.
+    If several axes of the figure have titles, these are the names of panels, and they are kept. If `title` is None,
+    nothing changes.
 
     Args:
         ax:        any axes of the figure.
         title:     the finding, in at most twelve words.
         subtitle:  what is plotted, and how it was measured.
 
-    Raises TypeError if a text is not a string, and ValueError if it is empty, if the title has more than twelve words,
-    or if there is a subtitle without a title.
+    Raises TypeError if a text is not a string. Raises ValueError if a text is empty, if the title has more than twelve
+    words, or if there is a subtitle without a title.
     """
     figure = root_figure(ax)
     if title is None:
@@ -48,7 +48,7 @@ def headline(ax: Axes, title: str | None, subtitle: str | None = None) -> Axes:
 
 
 def _write_above(figure: Any, title: str, subtitle: str | None) -> None:
-    """Make room above everything that is on the figure, and write the title and the subtitle there."""
+    """Make room at the top of the figure, and write the title and the subtitle there."""
     width, height = figure.get_size_inches()
     lines = [(title, TITLE, BOLD_WIDTH, "bold", INK)]
     if subtitle is not None:
@@ -66,7 +66,7 @@ def _write_above(figure: Any, title: str, subtitle: str | None) -> None:
 
 
 def sentence(name: str, value: Any) -> str:
-    """Return the words with single spaces. Raises TypeError if they are no string, ValueError if there are none."""
+    """Return the text with single spaces. Raises TypeError if it is not a string, ValueError if it is empty."""
     if not issubclass(type(value), str):
         raise TypeError(f"{name} must be a sentence, not {describe(value)}")
     words = " ".join(value.split())

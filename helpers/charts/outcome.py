@@ -1,4 +1,4 @@
-"""What became of the jobs: how many succeeded, how many failed with which error; and which way was how fast."""
+"""The outcomes of jobs (how many succeeded, and how many failed with which error), and the speed of several ways."""
 
 import textwrap
 from typing import Any
@@ -29,7 +29,7 @@ from helpers.charts.style import (
 from helpers.measure.words import describe
 
 SUCCEEDED = "succeeded"
-FEW = 3  # runs that a line of the legend has room to name
+FEW = 3  # runs: with more, the legend has no room for their names
 ERRORS = [
     (VERMILLION, "//"),
     (YELLOW, ".."),
@@ -42,13 +42,13 @@ ERRORS = [
 
 
 def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """A bar a run, split by what became of its jobs: 'succeeded' plain, every kind of error with its own hatch.
+    """Draw a bar per run, split by outcome: "succeeded" is plain, and every kind of error has a hatch of its own.
 
-    Counts stand on the parts where they fit. The legend has those of up to three runs, so that one lost job in a
-    million shows; more runs are not added up, for they may have nothing in common.
+    The number of jobs is written on each part that is wide enough. For up to three runs the legend has the numbers
+    too, so that a reader can see one lost job in a million. For more runs the legend has no numbers.
 
     Args:
-        table: columns run, outcome, jobs (how many); rows of the same run and outcome are added up.
+        table: columns run, outcome, jobs (the number of jobs); rows with the same run and outcome are added up.
 
     Raises:
         ValueError: for a missing column, an empty table, or more kinds of error than can be told apart.
@@ -78,14 +78,14 @@ def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
-    """How fast each of several ways is: a bar per way, up to its median, and a dot per repeat.
+    """Draw the rate of each way as a bar up to the median, with a dot per run.
 
-    If the fastest is more than twenty times the slowest, the axis is logarithmic. A bar has no meaning there, because
-    a logarithmic axis has no zero; a diamond stands at the median instead.
+    If the fastest way is more than twenty times as fast as the slowest, the axis is logarithmic. A logarithmic axis has
+    no zero for a bar to start at, so a diamond marks the median instead.
 
     Args:
-        table: columns way (words) and rate; several rows of one way are repeats.
-        unit: of the rate, for the axis: "pictures/s".
+        table: columns way (a name) and rate; several rows of one way are repeated runs.
+        unit: the unit of the rate, for the axis label, such as "pictures/s".
 
     Raises:
         ValueError: for a missing column, an empty table, or a rate that is not positive.
@@ -104,7 +104,7 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
             look: dict[str, Any] = {"color": SKY, "markeredgecolor": INK, "markersize": 11}
             axes.plot(median.tolist(), rows, "D", label="_median", **look)
         else:
-            axes.set_xlim(0, 1.18 * table["rate"].max())  # room for the words right of the last dot
+            axes.set_xlim(0, 1.18 * table["rate"].max())  # room for the label right of the last dot
             axes.barh(rows, median, height=0.56, color=SKY, edgecolor=INK, linewidth=0.8)
         for place, (rate, most) in enumerate(zip(median, table.groupby("way", sort=False)["rate"].max(), strict=True)):
             words = f"{rate:,.3g}" if rate < 100 else f"{rate:,.0f}"
@@ -121,7 +121,10 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
 
 
 def stacked(ax: Axes, counts: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> list[BarContainer]:
-    """The bars of each kind of outcome, left to right in the order of `looks`; a column of `counts` a kind."""
+    """Draw the bars of each kind of outcome, from left to right in the order of `looks`. Return them in this order.
+
+    `counts` has one column per kind of outcome and one row per run.
+    """
     parts = []
     left = pd.Series(0, index=counts.index)
     for kind, (colour, hatch) in looks.items():
@@ -133,7 +136,10 @@ def stacked(ax: Axes, counts: pd.DataFrame, looks: dict[str, tuple[str, str]]) -
 
 
 def legend_text(kind: str, jobs: "pd.Series[int]") -> str:
-    """`kind: 883`, with a few runs `kind: 883 (naive), 2 (pool)`, with many only `kind`; long errors are wrapped."""
+    """Return the legend entry of a kind of outcome, wrapped if it is long.
+
+    It is "kind: 883" for one run, "kind: 883 (naive), 2 (pool)" for a few runs, and "kind" for many runs.
+    """
     if len(jobs) == 1:
         counts = f": {jobs.sum():,}"
     elif len(jobs) <= FEW:
@@ -144,7 +150,7 @@ def legend_text(kind: str, jobs: "pd.Series[int]") -> str:
 
 
 def write_counts(ax: Axes, part: BarContainer) -> None:
-    """Write its count on each bar of `part` that is wide enough for it."""
+    """Write on each bar of `part` its number of jobs, if the bar is wide enough."""
     laid_out(ax)
     back = {"facecolor": "white", "edgecolor": "none", "pad": 2}
     for bar in part:

@@ -1,4 +1,4 @@
-"""Throughput against workers, in one small panel for each kind of work, with a line at the number that a rule gives."""
+"""Throughput against workers, in one panel for each kind of work, with a line at the recommended number of workers."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -10,18 +10,18 @@ from matplotlib.axes import Axes
 from helpers.charts.style import BLUE, VERMILLION, label_of, need, numbers, styled
 from helpers.charts.sweeps import WORKERS, spread_out
 
-MOST_PANELS = 5  # in one row; with more, the ticks are too close to be read
+MOST_PANELS = 5  # in one row; with more panels, the tick labels overlap
 GAP = 0.04  # between two panels, as a share of the width
 NAME = 20  # characters in one line of a panel's name
-CLOSE = 0.13  # of a panel's width: two ticks that are closer would overlap
+CLOSE = 0.13  # the smallest distance of two ticks, as a share of the panel's width
 
 
 def panels(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a panel for each load: the throughput against the number of workers.
 
-    All panels share the upright scale. The line goes through the median run of each number of workers, each run is a
-    faint dot, and a thin line spans the runs. A dashed upright line stands at the advised number of workers, with the
-    number.
+    All panels share the vertical scale. The line connects the medians, each run is a faint dot, and a thin vertical
+    line spans the runs of each number of workers. A dashed vertical line marks the advised number of workers and is
+    labeled with it.
 
     Args:
         table: columns load (a name), workers, advised (workers), throughput (jobs/s); a row per run.
@@ -43,7 +43,7 @@ def panels(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def row_of_panels(axes: Axes, names: Sequence[Any], gap: float) -> Iterator[tuple[Any, Axes]]:
-    """Yield each name with a panel for it. The panels stand side by side; only the first has words at its left."""
+    """Yield each name with its panel. The panels are side by side, and only the first one has a label on its y axis."""
     width = (1 + gap) / len(names) - gap
     for place, name in enumerate(names):
         panel = axes.inset_axes((place * (width + gap), 0.0, width, 0.94))
@@ -67,7 +67,8 @@ def draw_panel(panel: Axes, name: str, part: pd.DataFrame, top: float) -> None:
     panel.grid(True)
     panel.set_xlim(0, 1.06 * most)
     panel.set_ylim(0, top)
-    # From the right, so that the tick at the largest count stays; the advised number has words of its own.
+    # Thin out the ticks from the right, so that the tick at the largest count is kept. The advised number needs no
+    # tick, because its line is labeled.
     kept = spread_out([most - count for count in sorted(set(part["workers"]), reverse=True)][1:], CLOSE * most)
     panel.set_xticks(sorted([most, *(most - back for back in kept)]))
     panel.set_xlabel(WORKERS)

@@ -1,6 +1,6 @@
-"""Pictures as they came in, and before and after.
+"""Contact sheets of pictures, and pictures before and after a resize.
 
-They are drawn small, so that a notebook that shows them stays small, and upright, as their EXIF says.
+Pictures are drawn small, so that the notebook file stays small, and upright, as their EXIF orientation says.
 """
 
 import os
@@ -15,19 +15,19 @@ from helpers.measure.words import describe
 
 Source = str | os.PathLike[str] | Image.Image
 
-SMALL = 240  # pixels of the longer side of a picture on the sheet
-CELL = (1.0, 0.75)  # of the grid: a picture of four to three fills it
+SMALL = 240  # pixels: the longer side of a picture on the sheet
+CELL = (1.0, 0.75)  # width and height of a cell of the grid: a picture with the ratio 4:3 fills it
 GAP = 0.08
-CAPTION = 0.16  # the height kept free for the words below a picture
-MARGIN = 0.01  # around the grid, so that half the line of a frame at its edge is not cut off
+CAPTION = 0.16  # the height of one line of text below a picture
+MARGIN = 0.01  # around the grid, so that the outer half of a frame's line is not cut off
 
 
 def contact_sheet(pictures: Sequence[tuple[str, Source]], *, columns: int = 4, ax: Axes | None = None) -> Axes:
-    """Pictures in a grid, each with its words below.
+    """Draw pictures in a grid, each with its caption below.
 
     Args:
-        pictures: (words, picture), where a picture is a file or a PIL image.
-        columns: how many stand side by side.
+        pictures: (caption, picture) pairs, where a picture is a file or a PIL image.
+        columns: the number of pictures in a row.
 
     Raises:
         ValueError: for no pictures, or a number of columns that is not positive.
@@ -46,13 +46,14 @@ def contact_sheet(pictures: Sequence[tuple[str, Source]], *, columns: int = 4, a
 def before_and_after(
     pictures: Sequence[tuple[str, Source, Source]], *, columns: int = 4, ax: Axes | None = None
 ) -> Axes:
-    """Each picture as it came in, faded, with the new one on it in its true size beside the old: as in a frame.
+    """Draw each old picture faded, and the new picture on top of it at the same scale, with a frame.
 
-    At the same scale 640 pixels out of 4,000 are a stamp, and that is what there is to see.
+    The chart shows how much smaller the new picture is: at this scale, 640 pixels cover a small part of 4,000.
 
     Args:
-        pictures: (words, old, new), each picture a file or a PIL image. Its size in pixels is added to the words.
-        columns: how many stand side by side.
+        pictures: (caption, old, new) triples; each picture is a file or a PIL image. The sizes in pixels are added to
+            the caption.
+        columns: the number of pictures in a row.
 
     Raises:
         ValueError: for no pictures, or a number of columns that is not positive.
@@ -72,17 +73,17 @@ def before_and_after(
 
 
 def small(source: Source) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture with at most `SMALL` pixels a side, upright; and its true size, upright too."""
+    """Return the picture, upright and with at most `SMALL` pixels per side, and the size of the original, upright."""
     picture = source.copy() if isinstance(source, Image.Image) else Image.open(source)
     with picture:
         size = picture.size
-        turned = picture.getexif().get(0x0112, 1) >= 5  # it lies on its side
+        turned = picture.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 exchange width and height
         picture.thumbnail((SMALL, SMALL), reducing_gap=1.0)
         return ImageOps.exif_transpose(picture).convert("RGB"), (size[1], size[0]) if turned else size
 
 
 def _rows(pictures: Sequence[Any], length: int, columns: int) -> int:
-    """How many rows of the grid they fill, each a tuple of `length`."""
+    """Return the number of rows of the grid. Raises TypeError or ValueError unless each item is a tuple of `length`."""
     if not issubclass(type(pictures), Sequence):
         raise TypeError(f"pictures must be a list of tuples, not {describe(pictures)}")
     if not pictures:
@@ -109,7 +110,7 @@ def _place(number: int, columns: int, lines: float = 1.0) -> tuple[float, float]
 
 
 def _draw(ax: Axes, picture: Image.Image, left: float, top: float, alpha: float = 1.0) -> tuple[float, ...]:
-    """In the middle of its cell, as large as fits; returns where that is: left, top, width, height."""
+    """Draw a picture in the middle of its cell, as large as fits. Return its left, top, width, and height."""
     scale = min(CELL[0] / picture.width, CELL[1] / picture.height)
     wide, high = picture.width * scale, picture.height * scale
     left, top = left + (CELL[0] - wide) / 2, top + (CELL[1] - high) / 2
@@ -128,4 +129,4 @@ def _put(
         color=INK if frame == GREY else frame,
         linewidth=0.6 if frame == GREY else 1.6,
     )
-    ax.set(xlim=limits[0], ylim=limits[1])  # imshow sets its own
+    ax.set(xlim=limits[0], ylim=limits[1])  # because imshow has changed the limits

@@ -1,16 +1,14 @@
-"""Jobs that are retried: their attempts, and how long they back off."""
+"""The attempts of jobs that are retried, and the waits between the attempts."""
 
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from helpers.charts.style import (
-    BLUE,
     GREY,
     SKY,
     VERMILLION,
@@ -20,23 +18,23 @@ from helpers.charts.style import (
     numbers,
     same_jobs,
     styled,
-    whole_numbers,
 )
 from helpers.charts.timelines import SECONDS
 
-MOST = 40  # jobs that have room for a row each
+MOST = 40  # jobs: with more rows, the chart would be too high
 BACKS_OFF: dict[str, Any] = {"color": VERMILLION, "linestyle": ":", "linewidth": 2.2}
 QUEUES: dict[str, Any] = {"color": GREY, "linestyle": "-", "linewidth": 1.6}
 
 
 def attempts(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw a row per job: its attempts as bars, failed ones hatched, and lines where it waited for the next one.
+    """Draw a row per job: each attempt is a bar, hatched if it failed, and each wait between two attempts is a line.
 
-    A dotted line is the backoff, from the end of an attempt to the time at which the next one is due. A solid line is
-    the wait in the queue, from that time to the start of the attempt.
+    A dotted line is the backoff, from the end of an attempt to the time at which the next attempt is due. A solid line
+    is the wait in the queue, from that time to the start of the attempt.
 
     Args:
-        frame: columns job, attempt, ok, due, started, finished (seconds); at most 40 jobs. `attempts_frame` makes it.
+        frame: columns job, attempt, ok, due, started, finished (seconds), as `attempts_frame` returns them; at most
+            40 jobs.
 
     Raises:
         ValueError: for a missing column, an empty frame, or too many jobs.
@@ -63,28 +61,4 @@ def attempts(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         failed = Patch(facecolor=VERMILLION, hatch="////", edgecolor="white", label="failed")
         waits = [Line2D([], [], label="backs off", **BACKS_OFF), Line2D([], [], label="queues", **QUEUES)]
         legend_above(axes, [ok, failed, *waits])
-    return axes
-
-
-def backoff(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """How long each attempt is waited for: the ceiling as a line, the waits that were drawn under it as dots.
-
-    Args:
-        table: columns attempt (from 1), ceiling, wait (seconds); many rows an attempt.
-
-    Raises:
-        ValueError: for a missing column or an empty table.
-    """
-    need(table, "attempt", "ceiling", "wait")
-    numbers(table, "attempt", "ceiling", "wait")
-    top = table.groupby("attempt")["ceiling"].max()
-    with styled(ax) as axes:
-        axes.plot(top.index, top, color=VERMILLION, marker="s", label="ceiling: what all wait without jitter")
-        shift = np.resize(np.linspace(-0.18, 0.18, 19), len(table))  # so that dots do not hide each other
-        axes.plot(table["attempt"] + shift, table["wait"], ".", color=BLUE, alpha=0.6, label="with full jitter")
-        axes.set(title="Exponential backoff", xlabel="Failed attempts", ylabel="Wait before the next attempt (s)")
-        axes.set_ylim(0, 1.15 * float(top.max()))
-        whole_numbers(axes.xaxis)
-        axes.grid(True)
-        legend_above(axes)
     return axes

@@ -1,4 +1,4 @@
-"""How many calls a server gets in each piece of time, in one panel per run, so that the runs do not hide each other."""
+"""The number of calls that a server receives per interval, in one panel per run, so that the runs do not overlap."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from helpers.charts.style import GREY, INK, SKY, VERMILLION, in_style, label_of,
 from helpers.charts.timelines import SECONDS
 from helpers.measure.words import describe
 
-MOST_RUNS = 4  # panels, each of which is high enough to be read
-MOST_PIECES = 100_000  # more than a picture can show
+MOST_RUNS = 4  # with more panels, each would be too low to be read
+MOST_PIECES = 100_000  # more intervals than a picture can show
 HATCH = "////"
 
 
@@ -23,18 +23,18 @@ def storm(
     limit: float | None = None,
     outage: tuple[float, float] | None = None,
 ) -> Axes:
-    """Draw the calls in each piece of time as steps, in one panel per run. All panels have the same scales.
+    """Draw the number of calls per interval as steps, in one panel per run. All panels have the same scales.
 
     Args:
-        table:      columns run (the title of the panel) and seconds (when the call came).
-        bin_width:  the length of a piece, in seconds.
-        limit:      calls per piece that the server can answer: a dashed line with a label in the first panel.
-        outage:     start and end of a time in which the server answers no call, in seconds: a hatched background.
+        table:      columns run (the title of the panel) and seconds (when the call arrived).
+        bin_width:  the length of an interval, in seconds.
+        limit:      calls per interval that the server can answer: a dashed line, labeled in the first panel.
+        outage:     start and end of an outage of the server, in seconds: a hatched background.
 
     Returns the axes of the first panel.
 
     Raises:
-        ValueError: for a missing column, an empty table, too many runs or pieces, or a number that is not positive.
+        ValueError: for a missing column, an empty table, too many runs or intervals, or a number that is not positive.
     """
     need(table, "run", "seconds")
     numbers(table, "seconds", least=0)
@@ -65,7 +65,7 @@ def storm(
 
 
 def _mark(panel: Axes, limit: float | None, outage: tuple[float, float] | None) -> None:
-    """Draw the limit in front of the steps, and the outage behind them."""
+    """Draw the limit in front of the steps and the outage behind them."""
     if limit is not None:
         panel.axhline(limit, color=VERMILLION, linestyle=(0, (6, 2)), linewidth=1.6)
     if outage is not None:
@@ -73,7 +73,7 @@ def _mark(panel: Axes, limit: float | None, outage: tuple[float, float] | None) 
 
 
 def _name_marks(panel: Axes, limit: float | None, outage: tuple[float, float] | None) -> None:
-    """Write what the line and the background mean, with room for the words above the highest step."""
+    """Label the line and the background, with room for the labels above the highest step."""
     top = panel.get_ylim()[1]
     back = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     if limit is not None:

@@ -1,7 +1,7 @@
-"""What all charts share: the colours, the style, and the checks of what they are given.
+"""The parts that all charts share: the colors, the style, and the checks of their arguments.
 
-Colour is never the only difference between two things: each also has its own marker, line style or hatch, so that a
-page printed in grey still reads. Colours: M. Okabe and K. Ito, "Color Universal Design" (2008).
+Color is never the only difference between two things: each also has a marker, line style, or hatch of its own, so that
+a page printed in grey is readable. Source of the colors: M. Okabe and K. Ito, "Color Universal Design" (2008).
 """
 
 import math
@@ -31,37 +31,38 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, YELLOW = "#E69F00", "#56B4E9", "#F0E442"
 
 STYLE = "helpers.charts.series"  # series.mplstyle beside this file
-PIECE = 32.0  # points: the piece of a line that stands before its label
+PIECE = 32.0  # points: the length of the piece of a line before its label
 SIZE = (8.0, 4.4)  # inches, as in the style
 
-# Matplotlib's settings belong to the whole process. If thread A enters the style, thread B enters it, A leaves it, and
-# then B leaves it, B puts back what it found on entering: the style, for everybody and forever. So one at a time.
+# Matplotlib's settings belong to the whole process. Suppose that thread A enters the style, thread B enters it, A
+# leaves it, and then B leaves it. B would restore the settings that it found on entering. These are the style, which
+# would then apply to the whole process until it ends. The lock lets only one thread in.
 _one_at_a_time = threading.RLock()
 
 
 @contextmanager
 def in_style() -> Iterator[None]:
-    """Have Matplotlib's settings as the style of the series wants them; afterwards they are as they were.
+    """Apply the style of the series to Matplotlib's settings, and restore the settings afterwards.
 
-    Only one thread at a time can be inside; the others wait.
+    Only one thread at a time can be inside the context. Other threads wait.
     """
     with _one_at_a_time, plt.style.context(STYLE):
         yield
 
 
-LABEL = 120  # characters of a user's object on a chart
+LABEL = 120  # characters: the maximum for the text of a user's object on a chart
 
 
 def label_of(value: Any, limit: int = LABEL) -> str:
-    """Return `str(value)` as a chart can show it: at most `limit` characters, without control characters and formulas.
+    """Return `str(value)` in a form that a chart can show: at most `limit` characters, and no control characters.
 
-    Line ends stay. If `str(value)` raises, the result is what `describe` says of the value. Dollar signs are escaped,
-    because Matplotlib takes the text between two of them for a formula, and fails if it is none.
+    Line breaks are kept. If `str(value)` raises, the result is the text that `describe` returns. Dollar signs are
+    escaped, because Matplotlib reads the text between two of them as a formula and fails if it is not a valid one.
     """
     try:
         text = str.__str__(str(value))
     except KeyboardInterrupt:
-        raise  # it may be the Stop button
+        raise  # it can come from the Stop button and not from the value
     except BaseException:
         text = describe(value, limit)
     if len(text) > limit:
@@ -70,9 +71,9 @@ def label_of(value: Any, limit: int = LABEL) -> str:
 
 
 def same_jobs(jobs: Iterable[Any]) -> list[int]:
-    """Number the jobs from 0 in the order in which they first appear; equal jobs get the same number.
+    """Number the jobs from 0 in the order of their first appearance. Equal jobs get the same number.
 
-    Jobs that cannot be hashed or compared, such as lists and arrays, are the same only if they are one object.
+    Jobs that cannot be hashed or compared, such as lists and arrays, are equal only if they are the same object.
     """
     known: dict[Any, int] = {}
     found = []
@@ -80,7 +81,7 @@ def same_jobs(jobs: Iterable[Any]) -> list[int]:
         try:
             number = known.setdefault(job, len(known))
         except KeyboardInterrupt:
-            raise  # it may be the Stop button
+            raise  # it can come from the Stop button and not from the job
         except BaseException:
             number = known.setdefault(("not comparable", id(job)), len(known))
         found.append(number)
@@ -89,9 +90,9 @@ def same_jobs(jobs: Iterable[Any]) -> list[int]:
 
 @contextmanager
 def styled(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Iterator[Axes]:
-    """Draw in the style of the series: on `ax` if there is one, else on a new figure of `size` (inches).
+    """Yield axes to draw on in the style of the series: `ax`, or those of a new figure of `size` (inches).
 
-    Matplotlib's settings are as they were afterwards. If the drawing raises, a figure made here is closed again.
+    Matplotlib's settings are restored afterwards. If the drawing raises, the new figure is closed.
     """
     if ax is not None and not issubclass(type(ax), Axes):
         raise TypeError(f"ax must be the Axes to draw on, not {describe(ax)}")
@@ -108,16 +109,16 @@ def styled(ax: Axes | None, *, size: tuple[float, float] | None = None) -> Itera
 
 
 def blank() -> Axes:
-    """Empty axes on a figure of the usual size that pyplot does not know, so that any thread may draw on it.
+    """Return empty axes on a figure of the usual size that pyplot does not manage, so that any thread may draw on it.
 
-    pyplot's figures are for the main thread: Jupyter shows all that are open whenever a cell ends.
+    A figure of pyplot is for the main thread only: Jupyter displays all open figures of pyplot whenever a cell ends.
     """
     with in_style():
         return Figure(figsize=SIZE, layout="constrained").add_subplot()
 
 
 def need(table: pd.DataFrame, *columns: str) -> None:
-    """Raise `ValueError` that names every missing column or says that there are no rows, `TypeError` for no table."""
+    """Raise ValueError, naming every missing column, or if the table is empty; TypeError if it is not a DataFrame."""
     if not issubclass(type(table), pd.DataFrame):  # isinstance() may run the user's own code
         raise TypeError(f"the table must be a DataFrame, not {describe(table)}")
     missing = [column for column in columns if column not in table]
@@ -131,7 +132,10 @@ def need(table: pd.DataFrame, *columns: str) -> None:
 def numbers(
     table: pd.DataFrame, *columns: str, least: float = -math.inf, above: float = -math.inf, gaps: bool = False
 ) -> None:
-    """Raise `ValueError` that names the first value that is no finite number within the bounds; `gaps`: NaN may be."""
+    """Raise ValueError, naming the value, if a column has a value that is not a finite number within the bounds.
+
+    The bounds are value >= least and value > above. With `gaps`, missing values (None, NaN, NA) are allowed.
+    """
     bounds = {f"{least:g} or more": least, f"more than {above:g}": above}
     rule = next((words for words, bound in bounds.items() if math.isfinite(bound)), "a finite number")
     for column in columns:
@@ -141,14 +145,14 @@ def numbers(
 
 
 def positive(name: str, value: float | None) -> None:
-    """Raise `ValueError` unless `value` is None or more than 0 and finite, `TypeError` if it is no number."""
+    """Raise ValueError unless `value` is None, or a finite number greater than 0; TypeError if it is not a number."""
     if value is not None and not (_finite(value) and value > 0):
         kind = ValueError if issubclass(type(value), Real) else TypeError
         raise kind(f"{name} must be more than 0, not {describe(value)}")
 
 
 def _missing(value: Any) -> bool:
-    kind = type(value)  # pd.isna() would look into a list or an array
+    kind = type(value)  # pd.isna() would return an array for a list or an array
     return value is None or value is pd.NA or value is pd.NaT or (issubclass(kind, float) and math.isnan(value))
 
 
@@ -157,15 +161,15 @@ def _finite(value: Any) -> bool:
 
 
 def plain(value: float, _: object = None) -> str:
-    """A tick's number without powers of ten: 0.5, 20, 1,000."""
+    """Return the label of a tick without powers of ten: 0.5, 20, 1,000."""
     return f"{value:,.10g}"
 
 
 def log_axis(axis: Axis, ticks: Iterable[float] | None = None) -> None:
-    """Give a logarithmic axis, after all is drawn on it, plain numbers at `ticks`, and say that it is logarithmic.
+    """Put plain numbers at `ticks` of a logarithmic axis, and add "log scale" to its label. Call it after drawing.
 
-    Of ticks too close to be read the later ones go. Without `ticks` they are 1, 2, 5, 10, …, on a short axis more, and
-    on a long one 1, 10, 100, ….
+    Of two ticks that are too close to each other, the larger one is left out. Without `ticks`, they are 1, 2, 5, 10, …;
+    a short axis has more of them, and a long axis has 1, 10, 100, ….
     """
     low, high = sorted(axis.get_view_interval())
     if ticks is None:
@@ -186,19 +190,19 @@ def log_axis(axis: Axis, ticks: Iterable[float] | None = None) -> None:
 
 
 def whole_numbers(axis: Axis, most: int = 10) -> None:
-    """At `most` so many ticks, at whole numbers only, in steps of 1, 2, 5, 10, …, with a comma for the thousands."""
+    """Put at most `most` ticks on the axis, at whole numbers only, in steps of 1, 2, 5, 10, …, as in 1,000."""
     axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=True))
     axis.set_major_formatter(FuncFormatter(plain))
 
 
 def limit_line(ax: Axes, y: float, label: str, colour: str = VERMILLION, line: Any = (0, (6, 2))) -> None:
-    """A dashed horizontal line at `y` with its label on it, at the left end; it needs no legend."""
+    """Draw a dashed horizontal line at `y`, with its label above its left end. The line needs no legend."""
     ax.axhline(y, color=colour, linestyle=line, linewidth=1.6, label=f"_{label}")
     note(ax, (0.01, y), label, (0, 4), va="bottom")
 
 
 def note(ax: Axes, at: tuple[float, float], text: str, offset: tuple[float, float], va: str) -> None:
-    """Write `text` `offset` points from `at`: x as a share of the axes' width, y in the data."""
+    """Write `text` at a distance of `offset` points from `at`: x is a share of the axes' width, y is a data value."""
     ax.annotate(
         text,
         at,
@@ -211,7 +215,7 @@ def note(ax: Axes, at: tuple[float, float], text: str, offset: tuple[float, floa
 
 
 def legend_above(ax: Axes, handles: Sequence[Artist | BarContainer] | None = None) -> None:
-    """The legend in one row, right of the title, where it hides nothing."""
+    """Place the legend in one row, right of the title, where it hides nothing."""
     shown = ax.get_legend_handles_labels()[0] if handles is None else list(handles)
     if shown:
         labels = [str(handle.get_label()) for handle in shown]
@@ -219,7 +223,7 @@ def legend_above(ax: Axes, handles: Sequence[Artist | BarContainer] | None = Non
 
 
 def root_figure(ax: Axes) -> Figure:
-    """The whole figure that `ax` is on, also from within a subfigure. Raises `TypeError` if `ax` is no Axes."""
+    """Return the whole figure of `ax`, also if `ax` is in a subfigure. Raises TypeError if `ax` is not an Axes."""
     if not issubclass(type(ax), Axes):
         raise TypeError(f"ax must be the Axes that a chart returned, not {describe(ax)}")
     figure = ax.figure
@@ -229,22 +233,22 @@ def root_figure(ax: Axes) -> Figure:
 
 
 def laid_out(ax: Axes) -> Figure:
-    """The figure of `ax` after its layout is done, so that sizes on the page can be measured."""
+    """Return the figure of `ax` after computing its layout, so that sizes in pixels can be measured."""
     figure = root_figure(ax)
     figure.draw_without_rendering()
     return figure
 
 
 def end_labels(ax: Axes, lines: Sequence[Line2D], gap: float = 15.0) -> None:
-    """Right of the axes, at the last y of each line, a piece of it and its label: a legend without looking to and fro.
+    """Write the label of each line right of the axes, at the last y of the line, after a short piece of the line.
 
-    They are moved up so that two are never closer than `gap` points.
+    The labels replace a legend. A label is moved up if it would be closer than `gap` points to the label below it.
     """
-    points = 72 / laid_out(ax).dpi  # points a pixel
+    points = 72 / laid_out(ax).dpi  # points per pixel
     free = float("-inf")
     for line in sorted(lines, key=last):
         y = last(line)
-        at = float(ax.transData.transform((1, y))[1]) * points  # 1 lies on a logarithmic x axis too
+        at = float(ax.transData.transform((1, y))[1]) * points  # x = 1, because a logarithmic axis has no 0
         free = max(at, free)
         box = DrawingArea(PIECE, 0)
         box.add_artist(piece(line))
@@ -266,12 +270,12 @@ def end_labels(ax: Axes, lines: Sequence[Line2D], gap: float = 15.0) -> None:
 
 
 def last(line: Line2D) -> float:
-    """The y at which a line ends."""
+    """Return the last y value of a line."""
     return float(np.asarray(line.get_ydata(), float)[-1])
 
 
 def piece(line: Line2D) -> Line2D:
-    """A short piece with the look of `line`, its marker in the middle."""
+    """Return a short line that looks like `line`, with one marker in the middle."""
     new = Line2D([0, PIECE / 2, PIECE], [0, 0, 0], markevery=[1], label=line.get_label())
     new.set(color=line.get_color(), linestyle=line.get_linestyle(), linewidth=line.get_linewidth())
     new.set(marker=line.get_marker(), markersize=line.get_markersize(), markerfacecolor=line.get_markerfacecolor())

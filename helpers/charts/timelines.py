@@ -1,6 +1,6 @@
-"""What happened when: who cooked what, what waited, and what a server accepted and refused.
+"""Charts over time: which worker ran which job, and which jobs a server accepted and refused.
 
-A results frame has one row a result, its times in seconds from the start of the run.
+A table of results has one row per result. Its times are in seconds since the start of the run.
 """
 
 import pandas as pd
@@ -11,14 +11,12 @@ from helpers.charts.style import (
     BLUE,
     GREY,
     INK,
-    PURPLE,
     SKY,
     VERMILLION,
     end_labels,
     label_of,
     laid_out,
     legend_above,
-    limit_line,
     need,
     numbers,
     positive,
@@ -27,17 +25,16 @@ from helpers.charts.style import (
 )
 
 SECONDS = "Time since the start (s)"
-OUTCOMES = [(BLUE, "-"), (VERMILLION, "--"), (PURPLE, "-.")]  # the look of each kind, the most frequent first
-BAR = 0.74  # a bar's height, of the row's
-SHORT = 12  # pixels: too short a bar for a letter, or to be seen
-FEW = 6  # failed jobs too short to be seen that are named, and the letters of such a name
+BAR = 0.74  # the height of a bar, as a share of the height of its row
+SHORT = 12  # pixels: a shorter bar has no room for a letter and is hard to see
+FEW = 6  # short failed jobs are named only if there are at most this many, and the name has at most this many letters
 
 
 def floor_plan(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Who cooked what: a row a worker, a bar a job from started to finished, failed ones hatched.
+    """Draw a row per worker and a bar per job, from its start to its end. The bars of failed jobs are hatched.
 
-    A job's name stands in its bar where it fits. A failed one too short to be seen has a cross, and its name beside it.
-    Jobs that never started have no bar; the legend counts them.
+    The name of a job is written in its bar if there is room. A failed job whose bar is too short to be seen is marked
+    with a cross, and its name is written beside the cross. Jobs that never started have no bar; the legend counts them.
 
     Args:
         frame: columns job, worker, ok, started, finished (seconds).
@@ -55,7 +52,7 @@ def floor_plan(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         legend = [bars(axes, some, ok=ok) for ok, some in kinds if len(some)]
         if never := len(frame) - len(ran):
             legend.append(Patch(facecolor="white", edgecolor=GREY, linestyle=":", label=f"never started: {never:,}"))
-        axes.set(title="Who cooked what", xlabel=SECONDS, ylabel="Worker")
+        axes.set(title="Jobs by worker", xlabel=SECONDS, ylabel="Worker")
         axes.set_xlim(0)
         axes.set_ylim(max(crew) + 0.6, min(crew) - 0.6)  # worker 1 on top
         whole_numbers(axes.yaxis)
@@ -67,7 +64,7 @@ def floor_plan(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def bars(ax: Axes, some: pd.DataFrame, *, ok: bool) -> Patch:
-    """One bar a row of `some`, all with the look of `ok`; returns the legend's entry for them."""
+    """Draw a bar for each row of `some`, with the look for `ok`. Return the legend entry."""
     colour, hatch, label = (SKY, "", "finished") if ok else (VERMILLION, "////", "failed")
     ax.barh(
         some["worker"].astype(int),
@@ -83,14 +80,15 @@ def bars(ax: Axes, some: pd.DataFrame, *, ok: bool) -> Patch:
 
 
 def name_bars(ax: Axes, ran: pd.DataFrame) -> None:
-    """Write each job's name in the middle of its bar, where there is room for it."""
+    """Write the name of each job in the middle of its bar, if there is room."""
     laid_out(ax)
     (_, top), (_, bottom) = ax.transData.transform([(0, 0), (0, BAR)])
     for job, worker, ok, start, end in ran[["job", "worker", "ok", "started", "finished"]].itertuples(index=False):
         (left, _), (right, _) = ax.transData.transform([(start, 0), (end, 0)])
         if right - left < SHORT or abs(top - bottom) < SHORT:
-            continue  # not even one letter fits: thousands of jobs cost no time here
-        back = None if ok else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # letters on a hatch do not read
+            continue  # not even one letter fits; skipping it early keeps a chart of thousands of jobs fast
+        # A white background hides the hatch of a failed job behind its name.
+        back = None if ok else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
         text = ax.text((start + end) / 2, worker, label_of(job), ha="center", va="center", fontsize=9.5, bbox=back)
         box = text.get_window_extent()
         if box.width + 6 > right - left or box.height > abs(top - bottom):
@@ -98,7 +96,7 @@ def name_bars(ax: Axes, ran: pd.DataFrame) -> None:
 
 
 def mark_short_failures(ax: Axes, failed: pd.DataFrame) -> None:
-    """A cross on top of each failed bar that is too short to be seen; with its name, if they are few."""
+    """Draw a cross above each failed bar that is too short to be seen. If there are few of them, write their names."""
     (zero, _), (one, _) = ax.transData.transform([(0, 0), (1, 0)])
     short = failed[(failed["finished"] - failed["started"]) * (one - zero) < SHORT]
     places = (short["started"] + short["finished"]) / 2, short["worker"].astype(float) - BAR / 2
@@ -110,86 +108,19 @@ def mark_short_failures(ax: Axes, failed: pd.DataFrame) -> None:
             ax.annotate(name, (x, y), (8, 0), textcoords="offset points", va="center", fontsize=9.5)
 
 
-def queue_depth(frame: pd.DataFrame, *, bound: int | None = None, ax: Axes | None = None) -> Axes:
-    """How many jobs waited and how many ran at each moment, as steps.
-
-    Args:
-        frame: columns submitted, started, finished (seconds); started is missing for a job that never ran.
-        bound: the queue's size, jobs: a line that the waiting jobs never pass.
-
-    Raises:
-        ValueError: for a missing column, an empty frame, or a bound that is not positive.
-    """
-    need(frame, "submitted", "started", "finished")
-    numbers(frame, "submitted", "finished")
-    numbers(frame, "started", gaps=True)
-    positive("bound", bound)
-    ran = frame.dropna(subset=["started"])
-    waiting = steps(frame["submitted"], frame["started"].fillna(frame["finished"]))
-    running = steps(ran["started"], ran["finished"])
-    with styled(ax) as axes:
-        axes.fill_between(waiting.index, waiting, step="post", color=SKY, alpha=0.35, linewidth=0)
-        axes.step(waiting.index, waiting, where="post", color=BLUE, label="waiting in the queue")
-        axes.step(running.index, running, where="post", color=VERMILLION, linestyle="--", label="running")
-        if bound is not None:
-            limit_line(axes, bound, f"bound of the queue: {bound:,} jobs", GREY, ":")
-        axes.set(title="Jobs in the pool over time", xlabel=SECONDS, ylabel="Jobs", xlim=(0, None))
-        axes.set_ylim(0, 1.18 * max(waiting.max(), running.max(), bound or 1))
-        whole_numbers(axes.yaxis)
-        axes.grid(True)
-        legend_above(axes)
-    return axes
-
-
-def progress(frame: pd.DataFrame, *, ideal: float | None = None, ax: Axes | None = None) -> Axes:
-    """How many jobs had ended at each moment, and how: a line of steps for each kind of outcome.
-
-    Args:
-        frame: columns finished (seconds) and outcome ("sent", "failed", …, at most three kinds); without the latter ok
-            is taken for it.
-        ideal: jobs/s of some limit; draws the straight line from nothing to all jobs.
-
-    Raises:
-        ValueError: for a missing column, an empty frame, too many kinds, or an ideal that is not positive.
-    """
-    need(frame, "finished")
-    need(frame, "outcome" if "outcome" in frame else "ok")
-    numbers(frame, "finished")
-    positive("ideal", ideal)
-    kinds = frame["outcome"] if "outcome" in frame else frame["ok"].map({True: "succeeded", False: "failed"})
-    names = list(kinds.value_counts().index)  # the most frequent first
-    if len(names) > len(OUTCOMES):
-        raise ValueError(f"the frame has {len(names)} kinds of outcome; a chart can tell {len(OUTCOMES)} apart")
-    with styled(ax) as axes:
-        if ideal is not None:
-            label = f"limit: {ideal:,.4g} jobs/s"
-            axes.plot([0, len(frame) / ideal], [0, len(frame)], color=GREY, linestyle=":", label=label)
-        end = float(frame["finished"].max())
-        for name, (colour, line) in zip(names, OUTCOMES, strict=False):
-            times = sorted(frame["finished"][kinds == name])
-            label = f"{label_of(name)}: {len(times):,}"
-            counts = [*range(len(times) + 1), len(times)]
-            axes.step([0.0, *times, end], counts, where="post", color=colour, linestyle=line, label=label)
-        axes.set(title="Progress", xlabel=SECONDS, ylabel="Jobs ended", xlim=(0, None), ylim=(0, None))
-        whole_numbers(axes.yaxis)
-        axes.grid(True)
-        legend_above(axes)
-    return axes
-
-
 def steps(begins: "pd.Series[float]", ends: "pd.Series[float]") -> "pd.Series[int]":
-    """How many are between their begin and their end, from each moment (the index, seconds) at which that changes."""
+    """Return the number of intervals that are open at each instant at which it changes; the index is in seconds."""
     changes = pd.concat([pd.Series(1, index=begins.to_numpy()), pd.Series(-1, index=ends.to_numpy())])
     start = pd.Series([0], index=[0.0])
     return pd.concat([start, changes]).groupby(level=0).sum().cumsum()
 
 
 def admission(frame: pd.DataFrame, *, limit: int | None = None, ax: Axes | None = None) -> Axes:
-    """Draw how many jobs had succeeded and how many had been refused at each moment, as two lines of steps.
+    """Draw the number of jobs that had succeeded and that had been refused by each instant, as two lines of steps.
 
     Args:
-        frame: columns finished (seconds) and ok (False: refused); as `to_frame` makes them.
-        limit: how many jobs the server accepts; draws a line that the jobs that succeeded never pass.
+        frame: columns finished (seconds) and ok (False means refused), as `to_frame` returns them.
+        limit: the number of jobs that the server accepts; draws a horizontal line.
 
     Raises:
         ValueError: for a missing column, an empty frame, or a limit that is not positive.
@@ -209,7 +140,7 @@ def admission(frame: pd.DataFrame, *, limit: int | None = None, ax: Axes | None 
         succeeded = int(frame["ok"].astype(bool).sum())
         axes.set_ylim(0, 1.1 * max(succeeded, len(frame) - succeeded, limit or 1))
         if limit is not None:
-            # Above the line of successes, which covers it once the limit has been reached.
+            # In front of the line of the jobs that succeeded, which runs along the limit once it has been reached.
             axes.axhline(limit, color=INK, linestyle=":", linewidth=1.2, label="_limit", zorder=4)
             axes.annotate(
                 f"limit of the server: {limit:,}",

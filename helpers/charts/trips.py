@@ -1,4 +1,4 @@
-"""What it takes to send a job to a worker and get its result back, against the size of the job."""
+"""The time to send a job to a worker and to get its result back, against the size of the job."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,9 +10,9 @@ SIZES = {1e9: "GB", 1e6: "MB", 1e3: "kB"}
 
 
 def trips(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw a line per engine through the median times per job, against the size of the job, on two logarithmic axes.
+    """Draw a line per engine: the median time per job against the size of the job, on two logarithmic axes.
 
-    With several runs per point, each run is a dot, and a thin line goes from the fastest to the slowest.
+    If a point has several runs, each run is a dot, and a thin vertical line spans them.
 
     Args:
         table: columns engine, size (bytes per job), ms (per job); one row per run. At most four engines.

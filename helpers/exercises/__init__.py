@@ -1,6 +1,6 @@
-"""The instant checks behind the exercises: one module a notebook, one function an exercise.
+"""The instant checks of the exercises: one module per notebook, one function per exercise.
 
-A check never raises for a wrong answer and never hangs: it returns a `Verdict` that says what was tried and seen.
+A check does not raise for a wrong answer and does not hang. It returns a `Verdict` that says what was tested and found.
 """
 
 from helpers.exercises.verdict import Verdict

@@ -28,7 +28,7 @@ def check_lower_bound(answer: Any) -> Verdict:
 def check_bounded_submit(answer: Any) -> Verdict:
     """Check bounded_submit(executor, slots, function, job): at most as many unfinished jobs as there are slots.
 
-    Six jobs are submitted with three slots. All of them wait until 0.2 s have passed. One of them then fails.
+    Six jobs are submitted with three slots. All of them wait for 0.2 s, and then one of them fails.
     """
     gate, slots = threading.Event(), threading.Semaphore(SLOTS)
     futures: list[Any] = []
@@ -61,7 +61,7 @@ def check_bounded_submit(answer: Any) -> Verdict:
     finally:
         timer.cancel()
         gate.set()
-        slots.release(JOBS)  # for an answer that still waits for one
+        slots.release(JOBS)  # so that an answer that still waits for a slot can end
         executor.shutdown(cancel_futures=True)
 
 
@@ -72,13 +72,13 @@ def _hint(problem: str, submitted: int) -> str:
 
 
 def _judge(futures: list[Any], early: int, slots: threading.Semaphore, executor: ThreadPoolExecutor) -> Verdict:
-    """Look at what came back: how many jobs were accepted before one was done, the futures, and the slots."""
+    """Return the verdict on the futures, the number of jobs accepted before any was done, and the slots."""
     for found in futures:
         if type(found) is not Future:
             return Verdict(False, f"each call must return the job's future; one returned {describe(found)}.")
     if early != SLOTS:
         return Verdict(False, f"{early} jobs were accepted while none was done, and {SLOTS} are expected.")
-    executor.shutdown()  # afterwards all callbacks have run
+    executor.shutdown()  # returns when all callbacks have run
     values = [None if future.exception() else future.result() for future in futures]
     if values != [None if job == BAD else job * 2 for job in range(1, JOBS + 1)]:
         return Verdict(False, f"the futures hold {describe(values)}, which are not the values of the {JOBS} jobs.")

@@ -12,7 +12,7 @@ CHUNKS = 10
 
 @never_raises
 def check_workers(answer: Any) -> Verdict:
-    """Check workers(wait, compute, lanes, limit, processes): the rule of thumb, rounded up, and a process's share.
+    """Check workers(wait, compute, lanes, limit, processes): the rule of thumb, rounded up, within a process's share.
 
     The times are in ms. All processes together may make `limit` calls at a time.
     """
@@ -31,7 +31,8 @@ def check_workers(answer: Any) -> Verdict:
 def check_stops(answer: Any) -> Verdict:
     """Check process_all(cancelled, process): how many of ten chunks it processed until `cancelled`, an Event, was set.
 
-    The event is set by nobody, by the call of `process` for the fourth chunk, and before the call of the answer.
+    There are three cases: the event is never set, it is set while the fourth chunk is processed, and it is set before
+    the answer is called.
     """
     for stop_after, wanted in ((None, CHUNKS), (4, 4), (0, 0)):
         processed: list[int] = []
@@ -60,7 +61,7 @@ def _recorder(processed: list[int], cancelled: threading.Event, stop_after: int 
 
 @never_raises
 def check_time_left(answer: Any) -> Verdict:
-    """Check time_left(deadline, now, longest): seconds for the next call; TimeoutError if none are left."""
+    """Check time_left(deadline, now, longest): the seconds for the next call, or TimeoutError if none are left."""
     for case, wanted in (((100.0, 99.0, 5.0), 1.0), ((100.0, 10.0, 5.0), 5.0), ((100.0, 95.0, 5.0), 5.0)):
         verdict = expect(answer, [(case, wanted)], "")
         if not verdict.right:

@@ -7,7 +7,7 @@ from helpers.exercises.verdict import Verdict, expect, never_raises
 from helpers.pools.words import describe
 
 TOOLS = ("loop", "pool", "processes", "asyncio", "pipeline", "graph", "limiter", "broker")
-HINTS = {  # the tool, and a question that leads to it
+HINTS = {  # for each kind of work: the right tool, and a question that leads to it
     "resize 5,000 photos with Pillow, which releases the GIL": (
         "pool",
         "while a thread is in Pillow, can another thread compute, too?",

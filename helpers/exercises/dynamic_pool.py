@@ -22,7 +22,7 @@ def check_backlog_for(answer: Any) -> Verdict:
 
 
 class Lock:
-    """A lock that can be used like any other one. Whenever it is released, another worker gets its turn."""
+    """A lock with the usual methods. Whenever it is released, another worker runs."""
 
     def __init__(self, let_in: Callable[[], None]) -> None:
         self._lock = threading.RLock()

@@ -31,8 +31,8 @@ def check_fate(answer: Any) -> Verdict:
 def check_send_recorded(answer: Any) -> Verdict:
     """Check send_recorded(outbox, mail_id, send): wherever the process dies, no mail is sent twice or forgotten.
 
-    The answer runs once to its end. Then it runs again and again, and dies before its first step, before its second
-    step, and so on. A step is a write to the outbox or a call of `send`.
+    The first run of the answer is complete. Then there is one run that dies before the first step, one that dies before
+    the second step, and so on. A step is a write to the outbox or a call of `send`.
     """
     if not callable(answer):
         return Verdict(False, f"a function is wanted, this is {describe(answer)}")
@@ -54,7 +54,7 @@ def check_send_recorded(answer: Any) -> Verdict:
 
 
 class _Died(BaseException):
-    """The process has died: no further step of it has an effect."""
+    """Raised at the step before which the process dies, and at every later step."""
 
 
 class _Process(MutableMapping[Any, Any]):

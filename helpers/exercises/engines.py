@@ -9,7 +9,7 @@ from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 from helpers.pools.words import describe
 
 ENDS = ("value", "its own error", "TypeError", "WorkerDied", "JobTimedOut", "no pool")
-HINTS = {  # what happens, how it ends, and a question that leads to it
+HINTS = {  # for each case: how the job ends, and a question that leads to the answer
     "the handler raises ZeroDivisionError": ("its own error", "which error came back for the job 'many' in section 3?"),
     "the handler prints a line": ("value", "does a line of text fail a job in section 3?"),
     "the handler calls os._exit(1)": ("WorkerDied", "can a process send a reply after its end?"),
@@ -21,7 +21,7 @@ HINTS = {  # what happens, how it ends, and a question that leads to it
 
 @never_raises
 def check_ends(answer: Any) -> Verdict:
-    """How a job ends in a pool with `engine=Processes(timeout=1)`, for each of six things that can happen."""
+    """Check the dictionary that says for six cases how a job ends in a pool with `engine=Processes(timeout=1)`."""
     if not isinstance(answer, Mapping):
         return Verdict(False, f"a dict is wanted, not {describe(answer)}")
     for case, (end, hint) in HINTS.items():
@@ -37,7 +37,7 @@ def check_ends(answer: Any) -> Verdict:
 
 @never_raises
 def check_reply(answer: Any) -> Verdict:
-    """reply(handler, job): the pickle of (True, value), or of (False, error) if the handler or pickle raises."""
+    """Check reply(handler, job): the pickle of (True, value), or of (False, error) if the handler or pickle raises."""
     if not callable(answer):
         return Verdict(False, f"a function is wanted, this is {describe(answer)}")
     for call, handler, job, wanted in (
@@ -62,7 +62,7 @@ def check_reply(answer: Any) -> Verdict:
 
 @never_raises
 def check_batch_size(answer: Any) -> Verdict:
-    """batch_size(compute_ms, trip_ms, share): the smallest batch whose trip takes at most `share` of its time."""
+    """Check batch_size(compute_ms, trip_ms, share): the smallest batch whose trip takes at most `share` of its time."""
     cases = [
         ((0.5, 1.0, 0.5), 2),
         ((0.25, 1.5, 0.25), 18),

@@ -13,7 +13,7 @@ MEANWHILE = 0.5  # seconds that the second writer gets while the first one pause
 
 @never_raises
 def check_fit(answer: Any) -> Verdict:
-    """fit(width, height, box_width, box_height): the size of a picture in its box."""
+    """Check fit(width, height, box_width, box_height): the size of a picture that fits into a box."""
     cases = [
         ((4000, 3000, 800, 600), (800, 600)),
         ((4000, 3000, 800, 300), (400, 300)),
@@ -27,14 +27,14 @@ def check_fit(answer: Any) -> Verdict:
 
 @never_raises
 def check_safe_write(answer: Any) -> Verdict:
-    """write_whole(path, parts): all of the parts, or nothing changed; also if two threads write to the same path."""
+    """Check write_whole(path, parts): it writes all parts or changes nothing, also if two threads use the same path."""
     with tempfile.TemporaryDirectory(prefix="exercise-") as folder:
         path = Path(folder) / "picture.jpg"
         _, problem = attempt(answer, path, [b"old ", b"picture"])
         if problem is not None:
             return Verdict(False, f"writing two parts: {problem}")
         if not path.exists() or path.read_bytes() != b"old picture":
-            return Verdict(False, "two parts were to be written, and the file does not hold them.")
+            return Verdict(False, "the file must contain the two parts, and it does not.")
         wrong = _wrong_after_an_error(answer, path)
         if wrong is not None:
             return Verdict(False, wrong)
@@ -51,8 +51,8 @@ def _wrong_after_an_error(answer: Any, path: Path) -> str | None:
     _, problem = attempt(answer, path, _parts_that_fail())
     left = [other for other in path.parent.iterdir() if other != path]
     findings = {
-        "making the parts failed half-way, and write_whole told nobody.": problem is None,
-        f"the error of the parts was to go on; instead {problem}.": "the power is gone" not in str(problem),
+        "reading the parts raised an error, and write_whole hid it.": problem is None,
+        f"the error of the parts must be raised again; instead {problem}.": "the power is gone" not in str(problem),
         "the new parts failed half-way, and now the old picture is gone too.": not path.exists(),
         "the new parts failed half-way, and now the old picture is half overwritten.": path.exists()
         and path.read_bytes() != b"old picture",
@@ -62,7 +62,7 @@ def _wrong_after_an_error(answer: Any, path: Path) -> str | None:
 
 
 def _wrong_with_two_writers(answer: Any, path: Path) -> str | None:
-    """Start a second call in the middle of the first one. A call that waits for the other one with a lock is right."""
+    """Start a second call in the middle of the first. An answer whose second call waits for a lock is right too."""
     halfway, go_on = threading.Event(), threading.Event()
     problems: list[str | None] = []
 
@@ -99,7 +99,7 @@ def _parts_that_fail() -> Iterator[bytes]:
 
 @never_raises
 def check_seconds_needed(answer: Any) -> Verdict:
-    """seconds_needed(pictures, each, workers, cores): the least time for work that computes."""
+    """Check seconds_needed(pictures, each, workers, cores): the shortest possible time for CPU-bound work."""
     cases = [
         ((8, 0.5, 2, 4), 2.0),
         ((8, 0.5, 4, 2), 2.0),

@@ -21,7 +21,7 @@ def check_wait(answer: Any) -> Verdict:
 
 @never_raises
 def check_again(answer: Any) -> Verdict:
-    """Check again(method, answer, key): whether a call may be retried; answer is a status, or None if none came."""
+    """Check again(method, answer, key): whether a call may be retried. `answer` is a status, or None for no answer."""
     cases = [
         (("GET", 429, None), True),
         (("POST", 429, None), True),
@@ -42,7 +42,7 @@ def check_again(answer: Any) -> Verdict:
 
 @never_raises
 def check_calls(answer: Any) -> Verdict:
-    """Check calls(jobs, attempts, tokens, cost): the calls that a server gets while every call fails."""
+    """Check calls(jobs, attempts, tokens, cost): the number of calls that a server gets if every call fails."""
     cases = [
         ((400, 4, 100, 5), 420),
         ((10, 1, 100, 5), 10),

@@ -10,7 +10,7 @@ KITCHEN = {"order": "job", "cook": "worker", "rail": "queue", "dish": "result", 
 
 @never_raises
 def check_words(answer: Any) -> Verdict:
-    """A dict with the term for each word of the kitchen."""
+    """Check the dictionary that names the standard term for each word of the kitchen."""
     if not issubclass(type(answer), dict):
         return Verdict(False, f"a dict is wanted, this is {describe(answer)}.")
     for word, term in KITCHEN.items():
@@ -24,7 +24,7 @@ def check_words(answer: Any) -> Verdict:
 
 @never_raises
 def check_seconds(answer: Any) -> Verdict:
-    """seconds_needed(jobs, workers, seconds_per_job): how long a pool needs for jobs that all take the same time."""
+    """Check seconds_needed(jobs, workers, seconds_per_job): the time that a pool needs for jobs of equal length."""
     cases = [((20, 5, 4), 16), ((21, 5, 4), 20), ((3, 5, 4), 4), ((0, 5, 4), 0), ((7, 1, 3), 21), ((7, 3, 0.1), 0.3)]
     return expect(
         answer,

@@ -9,16 +9,16 @@ from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 
 @never_raises
 def check_workers(answer: Any) -> Verdict:
-    """workers_per_process(limit, reserved, processes): the most workers that each of several equal pools may have."""
+    """Check workers_per_process(limit, reserved, processes): the maximum for each of several equal pools."""
     cases = [((100, 0, 1), 100), ((100, 3, 4), 24), ((100, 3, 1), 97), ((10, 0, 3), 3), ((5, 3, 4), 0), ((3, 5, 2), 0)]
     return expect(answer, cases, "4 processes with 24 workers each want 96 of 97 connections; with 25 they want 100.")
 
 
 class Counter:
-    """A handler that counts how many of its calls run now, and how many ran at once at most."""
+    """A handler that counts how many of its calls run now, and the maximum of this number."""
 
     def __init__(self) -> None:
-        # The lock guards: most is the greatest value that inside has had.
+        # The lock guards the rule that `most` is the maximum of `inside` so far.
         self.lock = threading.Lock()
         self.inside = self.most = 0
         self.done: list[int] = []
@@ -36,7 +36,7 @@ class Counter:
 
 @never_raises
 def check_semaphore(answer: Any) -> Verdict:
-    """bounded(handler, jobs, limit): one thread per job, but never more than `limit` handlers at a time."""
+    """Check bounded(handler, jobs, limit): one thread per job, but never more than `limit` handlers at a time."""
     jobs, limit = list(range(60)), 4
     counter = Counter()
     _, problem = attempt(answer, counter.handler, jobs, limit)
@@ -53,7 +53,7 @@ def check_semaphore(answer: Any) -> Verdict:
 
 @never_raises
 def check_gentle(answer: Any) -> Verdict:
-    """gentle(handler, jobs): a dictionary from each job to its value, made with five workers."""
+    """Check gentle(handler, jobs): a dictionary from each job to its value, computed by five workers."""
     jobs = list(range(40))
     counter = Counter()
     before = threading.enumerate()

@@ -1,4 +1,4 @@
-"""`Verdict`, what a check returns, and what the checks share."""
+"""`Verdict`, the return value of a check, and the functions that all checks share."""
 
 import threading
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from typing import Any
 
 from helpers.pools.words import describe, describe_error
 
-PATIENCE = 5.0  # seconds an answer may take before it counts as stuck: a hundred times what a right one needs
+PATIENCE = 5.0  # seconds: an answer that runs longer counts as stuck; a right answer needs a hundredth of it
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Right or not yet, and why. A notebook shows it as one line."""
+    """Whether an answer is right, and why. A notebook displays it as one line."""
 
     right: bool
     why: str
@@ -23,9 +23,10 @@ class Verdict:
 
 
 def never_raises(check: Callable[[Any], Verdict]) -> Callable[[Any], Verdict]:
-    """Decorate a check, so that an answer with methods that raise gets a verdict too.
+    """Decorate a check so that it also returns a verdict if a method of the returned object raises.
 
-    A check compares, measures, and iterates over what the answer returned. All of these run the reader's code.
+    A check compares the returned object, takes its length, and iterates over it. All of these can run code of the
+    reader.
     """
 
     @wraps(check)
@@ -33,7 +34,7 @@ def never_raises(check: Callable[[Any], Verdict]) -> Callable[[Any], Verdict]:
         try:
             return check(answer)
         except KeyboardInterrupt:
-            raise  # the Stop button
+            raise  # it comes from the Stop button
         except BaseException as error:
             return Verdict(False, f"what the answer returned cannot be checked: {describe_error(error)}")
 
@@ -41,7 +42,7 @@ def never_raises(check: Callable[[Any], Verdict]) -> Callable[[Any], Verdict]:
 
 
 def attempt(answer: Callable[..., Any], *args: Any) -> tuple[Any, str | None]:
-    """Return (what answer(*args) returned, None), or (None, what went wrong) if it raised or took over `PATIENCE` s.
+    """Call answer(*args). Return (value, None), or (None, problem) if it raised or took longer than `PATIENCE` seconds.
 
     The answer runs in a daemon thread, so that an answer that never ends does not block the notebook.
     """
@@ -60,7 +61,7 @@ def attempt(answer: Callable[..., Any], *args: Any) -> tuple[Any, str | None]:
 
 
 def expect(answer: Callable[..., Any], cases: list[tuple[tuple[Any, ...], Any]], praise: str) -> Verdict:
-    """Call the answer with each case's arguments. Right if every value is the expected one (numbers: to 1 in 10⁹)."""
+    """Call the answer with the arguments of each case, and compare its values with the expected ones (see `same`)."""
     if not callable(answer):
         return Verdict(False, f"a function is wanted, this is {describe(answer)}")
     name = getattr(answer, "__name__", None)
@@ -78,7 +79,7 @@ def expect(answer: Callable[..., Any], cases: list[tuple[tuple[Any, ...], Any]],
 
 
 def same(found: Any, wanted: Any) -> bool:
-    """Return whether two values are equal, numbers to 1 in 10⁹. A comparison that raises means that they are not."""
+    """Return whether two values are equal. Numbers may differ by 1 in 10⁹. If the comparison raises, return False."""
     try:
         if isinstance(wanted, int | float) and not isinstance(wanted, bool):
             return isinstance(found, int | float) and abs(found - wanted) <= 1e-9 * max(1.0, abs(wanted))

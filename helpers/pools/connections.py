@@ -16,7 +16,8 @@ Always true:
   connection. Otherwise the workers with connections could take them again and again, and the others would starve. A
   worker leaves the line while it opens a connection. If the server refuses, the worker returns to the front of the
   line.
-- After a refusal, one worker at a time tries to open a connection, at times that full jitter chooses.
+- After a refusal, one worker at a time tries to open a connection, after a backoff that doubles with each refusal. The
+  backoff starts again when the server has room: when a new connection works, or when a working connection has ended.
 - `take` raises NoConnection only if no connection has worked for `patience` seconds. From then on it raises at once,
   until a connection works again, so that 100,000 jobs do not each wait for a server that is down.
 - Each worker that exits closes one free connection, so the last worker leaves no connection open.
@@ -78,7 +79,7 @@ class Connections(Generic[Connection]):
         self._proven: set[int] = set()  # ids of open connections that have been returned in working order
         self._opening = 0  # the number of workers that are connecting now
         self._careful = False  # True after the first refusal: from then on, one worker connects at a time
-        self._refusals = 0  # the number of refusals in a row
+        self._refusals = 0  # the number of refusals since the server had room for a connection
         self._not_before = 0.0  # the reading of time.monotonic() from which a connection may be requested again
         self._outage: float | None = None  # the reading of time.monotonic() since which no connection has worked
         self._last_refusal: BaseException | None = None
@@ -104,8 +105,12 @@ class Connections(Generic[Connection]):
     def give_back(self, connection: Connection) -> None:
         """Return a working connection, which then goes to the worker that has waited longest."""
         with self._lock:
+            # Only a new connection shows that the server has room. If an old one ended the backoff too, the workers
+            # would ask a server at its limit again after every job.
+            if id(connection) not in self._proven:
+                self._refusals = 0
             self._proven.add(id(connection))
-            self._refusals, self._outage = 0, None
+            self._outage = None
             self._free.append(connection)
             self._wake_first()
 
@@ -121,6 +126,9 @@ class Connections(Generic[Connection]):
                 self._proven.discard(id(connection))
                 if new:
                     self._refused(error, jitter)
+                else:  # a working connection has ended, so the server may have room for another one
+                    self._refusals = 0
+                    self._not_before = min(self._not_before, time.monotonic() + BASE * jitter)
                 self._wake_first()
         finally:
             self._close(connection)

@@ -1,12 +1,15 @@
-"""The real, limited things that pools protect, each on loopback, each a context manager that stops for certain.
+"""The real services with limits that the pools protect.
 
 database    PostgreSQL with a limit on its connections
-api         an HTTP API that answers 429, then bans
-smtp        a mail server with a cap on its connections, seeded faults and a mailbox that can be counted
+api         an HTTP API that answers 429 to too many calls, and then bans the client
+smtp        a mail server with a limit on its connections, seeded faults, and a mailbox that can be counted
 photos      photo-like JPEGs of any number and size
-sandbox     a child process with limits, in which the naive versions may break what they like
+sandbox     a child process with limits, for code that exhausts its resources
+prometheus  a Prometheus that scrapes one address and fires alerts, where the program is installed
 
-A service is imported when it is first asked for: who wants one of them does not pay for the others.
+Each server is a context manager, listens on loopback only, and is stopped at the end of its `with` block, whatever
+happens in the block. A service is imported at its first use, so a program does not pay for services that it does not
+use.
 """
 
 from importlib import import_module
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
         inactive_users,
     )
     from helpers.services.photos import PHOTOS, load_all, make_photo, make_photos, truncate, write_bomb, write_photo
+    from helpers.services.prometheus import Prometheus, find_prometheus
     from helpers.services.sandbox import SandboxReport, error_kind, run_in_sandbox
     from helpers.services.smtp import MailServer, fate_of, latency_of
 
@@ -34,12 +38,14 @@ __all__ = [
     "FetchUserAsync",
     "InactiveUser",
     "MailServer",
+    "Prometheus",
     "ReadUser",
     "ReadUserAsync",
     "ReadUserLazily",
     "SandboxReport",
     "error_kind",
     "fate_of",
+    "find_prometheus",
     "inactive_users",
     "latency_of",
     "load_all",
@@ -68,6 +74,8 @@ _HOME = {
     "truncate": "photos",
     "write_bomb": "photos",
     "write_photo": "photos",
+    "Prometheus": "prometheus",
+    "find_prometheus": "prometheus",
     "SandboxReport": "sandbox",
     "error_kind": "sandbox",
     "run_in_sandbox": "sandbox",

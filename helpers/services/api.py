@@ -1,9 +1,9 @@
-"""An HTTP API with a rate limit, and what it does to those who do not keep to it: first 429, then a ban.
+"""An HTTP API with a rate limit. A client that exceeds the limit is answered 429, and is banned if it goes on.
 
-`Api` runs a tornado server in a child process on 127.0.0.1. A child, so that the server does not share the GIL with
-the clients it is to be flooded by. It has one token bucket for every client (the algorithm: Turner, "New directions
-in communications", IEEE Communications Magazine 24(10), 1986) and knows a client by its `X-Api-Key`, or else by its
-address.
+`Api` runs a tornado server on 127.0.0.1, in a child process, so that the server does not share the GIL with the clients
+that flood it. The server keeps one token bucket per client. It identifies a client by its `X-Api-Key` header or,
+without one, by its address. Source of the algorithm: Turner, "New directions in communications", IEEE Communications
+Magazine 24(10), 1986.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-import httpcore  # noqa: F401  httpx imports it at the first call: too late where few more files may be opened
+import httpcore  # noqa: F401  httpx imports it at its first call, when the limit on open files can already be reached
 import httpx
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -26,15 +26,15 @@ from helpers.services.child import Child, Parent, ServiceError
 from helpers.services.sandbox import check_number, check_url, check_whole, raise_open_files
 
 HTTP = ("http://", "https://")
-START_SECONDS = 60.0  # what a cold disk and a virus scanner may need to start Python
-BACKLOG = 4096  # connections that may wait to be accepted; the kernel may allow less
-PATIENCE = 60.0  # seconds a handler waits for an answer: a flood is slow, and slow is not an error
-NEARLY_ONE = 1 - 1e-9  # (0.3 - 0.2) * 10 is a little less than 1: who waited as told must not be refused
+START_SECONDS = 60.0  # the start of Python can take this long with a cold disk and a virus scanner
+BACKLOG = 4096  # connections that may wait to be accepted; the kernel may allow fewer
+PATIENCE = 60.0  # seconds a handler waits for an answer: in a flood, answers are slow, which is not an error
+NEARLY_ONE = 1 - 1e-9  # (0.3 - 0.2) * 10 is less than 1, but a client that waited for 0.1 s must not be refused
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a client is answered: 200, 429 or 403, and for the last two the seconds after which to come back."""
+    """The answer to a request: the status 200, 429, or 403, and for the last two the seconds to wait before a retry."""
 
     status: int
     retry_after: float = 0.0
@@ -42,10 +42,10 @@ class Verdict:
 
 @dataclass(slots=True)
 class TokenBucket:
-    """The limit on one client. Pure: it knows no clock, the caller says what time it is.
+    """The rate limit of one client. It reads no clock: the caller passes the time.
 
-    Tokens come in at `rate` a second until there are `burst`; a request takes one, or is refused if there is no
-    whole one. The refusal that is number `ban_after` since the start, or since the last ban, begins a ban.
+    The bucket receives `rate` tokens per second and holds at most `burst` of them. A request takes one token, and is
+    refused if there is less than one. A ban begins with refusal number `ban_after` since the start or the last ban.
     """
 
     rate: float
@@ -77,24 +77,27 @@ class TokenBucket:
 
 
 class Api:
-    """A rate-limited HTTP API that lives as long as its `with`.
+    """A rate-limited HTTP API that runs from the beginning to the end of its `with` block.
 
         with Api(rate=100, burst=20) as api:
             httpx.get(f"{api.url}/users/7", trust_env=False).json()      # {"id": 7, "name": "User 7"}
             api.counts()                                # {200: 1}
 
-    GET /users/{id} answers 200 after `latency` seconds, or, at once, 429 to a client that has no token and 403 to
-    one that is banned. Both refusals carry `Retry-After` (whole seconds, rounded up, as HTTP wants it), and the exact
-    seconds as "retry_after" in the JSON body.
+    GET /users/{id} answers 200 after `latency` seconds. It answers 429 at once to a client without a token, and 403 at
+    once to a client that is banned. Both refusals have a `Retry-After` header, in whole seconds, rounded up, as HTTP
+    requires. "retry_after" in their JSON body is the exact number of seconds.
 
     Args:
-        rate:         tokens a second for each client; more than 0.
-        burst:        tokens a client can save up: the requests it may make at once; at least 1.
-        ban_after:    the refusal (429) that bans the client; at least 1.
-        ban_seconds:  how long a ban lasts; more than 0.
-        latency:      seconds an answer takes; 0 or more.
+        rate:         tokens per second for each client; more than 0.
+        burst:        the maximum number of tokens of a client, which is how many requests it may make at once; at
+                      least 1.
+        ban_after:    the number of refusals (429) after which the client is banned; at least 1.
+        ban_seconds:  the length of a ban, in seconds; more than 0.
+        latency:      seconds until a request is answered; 0 or more.
 
-    The server ends with the `with`, also when the body raises, and with this process, however it ends.
+    The server stops at the end of the `with` block, also if the block raises. It also stops when this process ends,
+    however that happens.
+
     Raises TypeError or ValueError for bad arguments, ServiceError if the server does not start.
     """
 
@@ -119,13 +122,13 @@ class Api:
 
     @property
     def url(self) -> str:
-        """Where it listens, as in "http://127.0.0.1:40213". Raises ServiceError outside of the `with`."""
+        """The address of the server, such as "http://127.0.0.1:40213". Raises ServiceError outside the `with` block."""
         if self._child is None:
             raise ServiceError("this Api is not running: use it inside `with Api(...) as api:`")
         return f"http://127.0.0.1:{self._port}"
 
     def counts(self) -> dict[int, int]:
-        """How many answers of each status the server has sent until now, as in {200: 20, 429: 50, 403: 230}."""
+        """Return the number of answers of each status so far, as in {200: 20, 429: 50, 403: 230}."""
         with _client() as client:
             answer = client.get(f"{self.url}/-/counts").raise_for_status().json()
         return {int(status): count for status, count in sorted(answer.items())}
@@ -154,10 +157,10 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class FetchUser:
-    """A handler: GET /users/{id}, with a client and a connection of its own for every call, the naive way.
+    """A handler that calls GET /users/{id}. It creates a client and a connection per call, which is the naive way.
 
-    Raises TypeError or ValueError for what is no URL, at once; httpx.HTTPStatusError for 429 and 403 (its `response`
-    has the headers), httpx.TransportError for the rest.
+    Creating the handler raises TypeError or ValueError if `url` is not a URL. A call raises httpx.HTTPStatusError for
+    429 and 403 (its `response` has the headers), and httpx.TransportError for all other failures.
     """
 
     url: str
@@ -175,7 +178,7 @@ class FetchUser:
 
 @dataclass(frozen=True, slots=True)
 class FetchUserAsync:
-    """`FetchUser` for asyncio: a handler that is awaited. Same answers, same errors."""
+    """`FetchUser` for asyncio: the call is awaited. The answers and errors are the same."""
 
     url: str
     key: str | None = None
@@ -191,7 +194,7 @@ class FetchUserAsync:
 
 
 def _client() -> httpx.Client:
-    """A client that goes straight to loopback. It loads no certificates: 20 ms of CPU that http has no use for."""
+    """Return a client without a proxy. It loads no certificates, because http does not use them and it takes 20 ms."""
     return httpx.Client(timeout=PATIENCE, trust_env=False, verify=False)
 
 
@@ -199,14 +202,14 @@ def _headers(key: str | None) -> dict[str, str]:
     return {} if key is None else {"X-Api-Key": key}
 
 
-# From here on: what runs in the child.
+# The following code runs in the child process.
 
 
 def _serve() -> None:
-    """The child's life: listen, tell the port, answer until the parent stops us or is gone."""
-    parent = Parent(when_gone=lambda: os._exit(0))  # there is nothing to clean up
+    """Listen, report the port to the parent, and answer requests until the parent stops this process or is gone."""
+    parent = Parent(when_gone=lambda: os._exit(0))  # at once, because there is nothing to clean up
     raise_open_files()
-    logging.disable()  # 429 is no news here
+    logging.disable()  # tornado would log each 429 as a warning
     asyncio.run(_answer_for_ever(parent, *parent.request))
 
 
@@ -217,7 +220,7 @@ async def _answer_for_ever(parent: Parent, limits: dict[str, Any], latency: floa
         (r"/-/counts", _Counts, {"counts": counts}),
     ]
 
-    def count(handler: RequestHandler) -> None:  # tornado calls it once for every answer, in place of logging it
+    def count(handler: RequestHandler) -> None:  # tornado calls it once per answer, in place of logging
         if not isinstance(handler, _Counts):
             counts[handler.get_status()] += 1
 

@@ -1,4 +1,4 @@
-"""Where the files are that the services read: in data/ of a checkout, or beside this file in an installed wheel."""
+"""The location of the services' data files: data/ in a checkout, or beside this file in an installed wheel."""
 
 from pathlib import Path
 

@@ -1,10 +1,11 @@
-"""A real PostgreSQL that takes so many connections and no more, and jobs that read from it.
+"""A real PostgreSQL server with a limit on its connections, and handlers that read from it.
 
     with Database(max_connections=100) as db:
         ReadUser(db.url)(7)             # (7, "…")
-        db.connections()                # 0: every job has closed its own
+        db.connections()                # 0: every job has closed its connection
 
-It runs beside us, under a guardian process (see `child`) that stops it for certain. How: see `postgres`.
+The server runs in processes of its own, under a guardian process that stops it: see `child`. The module `postgres` has
+the code that starts and stops the server.
 """
 
 import os
@@ -25,27 +26,28 @@ from helpers.services.sandbox import check_number, check_url, check_whole
 from helpers.services.words import describe
 
 POSTGRESQL = ("postgresql://", "postgres://")
-START_SECONDS = 300.0  # until a start is given up: the first one ever makes a data directory, on any laptop
-TODAY = date(2026, 1, 1)  # the day on which data/users.csv is read, in every notebook and for ever
+START_SECONDS = 300.0  # limit of a start: the first one creates a data directory, which is slow on some laptops
+TODAY = date(2026, 1, 1)  # the fixed "today" of data/users.csv, so that every run finds the same users
 INACTIVE = "SELECT id, email, name, last_login FROM users WHERE last_login < %s ORDER BY id LIMIT %s"
-READ = "SELECT id, name FROM users, pg_sleep(%s) WHERE id = %s"  # pg_sleep in FROM: once, however many rows
+READ = "SELECT id, name FROM users, pg_sleep(%s) WHERE id = %s"  # pg_sleep in FROM runs once, not once per row
 
 
 class Database:
     """A PostgreSQL server on 127.0.0.1, on a free port, with data/users.csv as the table `users` (10,000 rows).
 
-    It takes `max_connections` client connections at a time. Who comes when it is full gets the server's own error:
+    It accepts `max_connections` client connections at a time. Another client gets the server's own error:
     psycopg.OperationalError "… FATAL:  sorry, too many clients already".
 
-    The server and its files are gone at the end of the `with`, also when the body raises, and within seconds of the
-    end of this process, however it ends. Ctrl-C and the Stop button reach the `with` block, not the server.
+    The server is stopped and its files are removed at the end of the `with` block, also if the block raises. The same
+    happens within seconds of the end of this process, however it ends. Ctrl-C and the Stop button interrupt the `with`
+    block, not the server.
 
-    DATABASE_URL, set in the environment to a postgresql:// URI, names a server to use instead. On it `users` lies in a
-    schema of our own, which is dropped at the end; `max_connections` is then what that server says, and the
-    connections of other people to the same database count as well.
+    If the environment variable DATABASE_URL is a postgresql:// URI, that server is used instead. The table `users` is
+    then in a schema of its own, which is dropped at the end. `max_connections` is then the setting of that server, and
+    all connections to the same database count, including those of other programs.
 
-    Raises TypeError or ValueError if `max_connections` is no whole number of at least 1. Entering raises ServiceError,
-    with the end of the server's log, if the server does not start. psycopg's errors come out as they are.
+    Raises TypeError or ValueError if `max_connections` is not a whole number of at least 1. The `with` statement raises
+    ServiceError, with the end of the server's log, if the server does not start. psycopg's errors are not changed.
     """
 
     def __init__(self, max_connections: int = 100) -> None:
@@ -54,26 +56,26 @@ class Database:
         self._child: Child | None = None
         self._answer: dict[str, Any] | None = None
         self._restore_environment: Callable[[], object] | None = None
-        self._in_use = threading.Lock()  # held from __enter__ to __exit__: at most one server belongs to this object
+        self._in_use = threading.Lock()  # held from __enter__ to __exit__, so that this object has at most one server
 
     @property
     def url(self) -> str:
-        """Its postgresql:// URI. Raises ServiceError outside of the `with`."""
+        """The postgresql:// URI of the server. Raises ServiceError outside the `with` block."""
         return str(self._running["url"])
 
     @property
     def max_connections(self) -> int:
-        """How many client connections it takes at a time."""
+        """The maximum number of client connections at a time."""
         return self._max_connections if self._answer is None else int(self._answer["max_connections"])
 
     def connect(self) -> "psycopg.Connection[tuple[Any, ...]]":
-        """An open connection, in autocommit mode; the caller closes it. Raises ServiceError outside of the `with`."""
+        """Return an open connection in autocommit mode. Close it after use. Raises ServiceError outside the `with`."""
         return psycopg.connect(self.url, autocommit=True)
 
     def connections(self) -> int:
-        """How many client connections are open now, not counting the one that asks. Also answers when it is full.
+        """Return the number of open client connections, without the one that asks. Also works if the server is full.
 
-        A connection that was just closed may be counted for some milliseconds more: the server learns of it later.
+        A connection may be counted for some milliseconds after it was closed, until the server notices the end.
         """
         with psycopg.connect(self._running["observer"], autocommit=True) as connection:
             row = connection.execute(
@@ -90,7 +92,7 @@ class Database:
             address = os.environ.get("DATABASE_URL")
             request = {"url": address} if address else {"max_connections": self._max_connections}
             if not address:
-                # Also run by the garbage collector, for a Database whose `with` is never left.
+                # The garbage collector also runs this, for a Database whose `with` block never ended.
                 self._restore_environment = weakref.finalize(self, put_back, id(self))
                 set_aside(id(self))
             self._child = Child("helpers.services.postgres", request)
@@ -103,7 +105,7 @@ class Database:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._in_use.locked():  # else there is nothing to leave: it may be called twice
+        if self._in_use.locked():  # it is not locked if __exit__ is called a second time
             self._stop()
 
     def _stop(self) -> None:
@@ -126,10 +128,10 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class ReadUser:
-    """A handler: the (id, name) of a user, over a connection of its own for every job, the naive way.
+    """A handler that returns the (id, name) of a user. It opens a connection per job, which is the naive way.
 
-    The query takes `seconds` longer than it would, as a busy server's does. Raises TypeError or ValueError for
-    what is no URL or time, at once; psycopg's errors as they are, and LookupError if there is no such user.
+    `seconds` are added to the duration of the query, as on a busy server. Creating the handler raises TypeError or
+    ValueError for a bad URL or time. A call raises psycopg's errors, and LookupError if there is no user with this id.
     """
 
     url: str
@@ -146,9 +148,9 @@ class ReadUser:
 
 @dataclass(frozen=True, slots=True)
 class ReadUserAsync:
-    """`ReadUser` for asyncio: a handler that is awaited. Same answers, same errors.
+    """`ReadUser` for asyncio: the call is awaited. The results and errors are the same.
 
-    On Windows psycopg needs a loop of asyncio.WindowsSelectorEventLoopPolicy.
+    On Windows psycopg needs an event loop of asyncio.WindowsSelectorEventLoopPolicy.
     """
 
     url: str
@@ -166,9 +168,9 @@ class ReadUserAsync:
 
 @dataclass(frozen=True, slots=True)
 class ReadUserLazily:
-    """`ReadUser` as it is often written: it hands out the open cursor, for the row to be read later.
+    """A common mistake: it returns the open cursor, so that the caller can read the row later.
 
-    A cursor keeps its connection. So whoever keeps the results, as everybody does, keeps a connection for each.
+    A cursor keeps its connection open. So a program that keeps the results keeps one open connection per result.
     """
 
     url: str
@@ -192,16 +194,18 @@ class InactiveUser(NamedTuple):
 def inactive_users(
     url: str, *, days: int = 30, today: date = TODAY, limit: int | None = None, batch: int = 500
 ) -> Iterator[InactiveUser]:
-    """Users without a login for more than `days` days before `today`, by id, at most `limit` (None: all of them).
+    """Yield the users without a login in the `days` days before `today`, by id, at most `limit` (None: all of them).
 
-    They come through a server-side cursor, `batch` rows a round trip, so that no more are ever in memory. It has a
-    connection of its own, opened with the first row and closed after the last, or when the generator is closed.
-    Raises TypeError or ValueError for arguments that break their rule, and psycopg's errors as they are.
+    The rows come through a server-side cursor, `batch` rows per round trip, so at most `batch` rows are in memory. The
+    cursor has a connection of its own. The connection is opened with the first row, and closed after the last row or
+    when the generator is closed.
+
+    Raises TypeError or ValueError for bad arguments, and psycopg's errors.
     """
     check_url(url, *POSTGRESQL)
     if not issubclass(type(today), date):
         raise TypeError(f"today must be a date, not {describe(today)}")
-    check_whole("days", days, most=(today - date.min).days)  # there is no day before the first
+    check_whole("days", days, most=(today - date.min).days)  # a larger number would lead before date.min
     check_whole("batch", batch)
     if limit is not None:
         check_whole("limit", limit)

@@ -1,44 +1,44 @@
-"""What our servers and clients take from the reader's environment: as little as possible.
+"""Keep the environment of the reader's shell away from the services and their clients.
 
-A reader's shell is full of settings for other work: PGSERVICE for the company's database, PYTHONWARNINGS=error, a
-proxy, a locale. None of them is meant for our services, and many of them would break one. So
+A shell has settings for other work, such as PGSERVICE for a company's database, PYTHONWARNINGS=error, a proxy, or a
+locale. They are not meant for these services, and many of them would break one. So
 
-- our Python child processes get the environment of `for_python`, without the variables of libpq, of the Python
-  interpreter, and of HTTP clients;
-- the programs of PostgreSQL get the environment of `for_programs`, which has only what a program needs to run at all;
+- Python child processes get the environment of `for_python`, without the variables of libpq, of the Python interpreter,
+  and of HTTP clients;
+- the programs of PostgreSQL get the environment of `for_programs`, which has only what every program needs;
 - `database_url` names every setting that libpq would otherwise read from the environment. So a client in the reader's
-  own process is safe too, and `os.environ` stays as it is.
+  own process is not affected either, and `os.environ` is not changed.
 
-Four variables cannot be overruled by a connection string. libpq looks up PGSERVICE although it needs nothing from it,
-and fails if there is no such service. It sends PGTZ, PGDATESTYLE and PGGEQO to the server, which refuses a bad value.
-`set_aside` removes these four from `os.environ` while a database of ours is open, and `put_back` restores them. A
-connection to another server that depends on one of the four has to be opened before or after that.
+Four variables override a connection string. libpq looks up PGSERVICE even if it needs nothing from it, and fails if
+there is no such service. It sends PGTZ, PGDATESTYLE, and PGGEQO to the server, which refuses a bad value. `set_aside`
+removes these four from `os.environ` while a `Database` is open, and `put_back` restores them. A connection to another
+server that depends on one of the four must be opened before or after that time.
 
-A reader who sets DATABASE_URL wants a server of their own. Then the PG* variables complete that URI, as for every
-program that uses libpq, and nothing is removed.
+If the reader sets DATABASE_URL, the PG* variables complete that URI, as in every program that uses libpq, and nothing
+is removed.
 """
 
 import os
 import threading
 from urllib.parse import quote, urlencode
 
-# Variables of the interpreter that a child needs to find its modules, or that only say where and whether it writes.
+# Variables of the interpreter that are kept: a child needs them to find modules, or they only control what it writes.
 PYTHON_KEPT = {
     *("PYTHONHOME", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONEXECUTABLE", "PYTHONUSERBASE", "PYTHONCASEOK"),
     *("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUTF8", "PYTHONHASHSEED", "PYTHON_GIL"),
 }
 PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
-# Where programs and libraries are; the second row is what Windows asks for.
+# The locations of programs and libraries. The second row is for Windows.
 PROGRAM_NEEDS = {
     *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
     *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "TEMP", "TMP", "USERPROFILE", "APPDATA"),
 }
 
 NOT_OVERRULED = ("PGSERVICE", "PGTZ", "PGDATESTYLE", "PGGEQO")
-# Every setting that libpq reads from the environment, with the value that our server needs. Empty means: none.
+# Every setting that libpq reads from the environment, with the value for our server. An empty value means "none".
 LIBPQ = {
     "hostaddr": "127.0.0.1",
-    "password": "unused",  # the server asks for none; without it libpq would read, and complain about, ~/.pgpass
+    "password": "unused",  # the server needs none, but without a password libpq would read ~/.pgpass and warn about it
     "options": "",
     "client_encoding": "UTF8",
     "application_name": "worker-pool-notebooks",
@@ -70,7 +70,7 @@ LIBPQ = {
 
 
 def for_python() -> dict[str, str]:
-    """Return the environment of a child process of ours that runs Python."""
+    """Return the environment for a child process that runs Python."""
     own_server = bool(os.environ.get("DATABASE_URL"))
 
     def disturbs(name: str) -> bool:
@@ -82,16 +82,16 @@ def for_python() -> dict[str, str]:
 
 
 def for_programs() -> dict[str, str]:
-    """Return the environment of PostgreSQL's programs. They speak English, because notebooks compare what they say."""
+    """Return the environment for PostgreSQL's programs. Their messages are in English, because notebooks show them."""
     kept = {name: value for name, value in os.environ.items() if name.upper() in PROGRAM_NEEDS}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 
 def database_url(user: str, port: int, database: str, **more: str) -> str:
-    """Return a postgresql:// URI for 127.0.0.1 that leaves nothing to the environment of the client.
+    """Return a postgresql:// URI for 127.0.0.1 for which the client's environment has no effect.
 
-    more: further settings of libpq. A setting that the installed libpq does not know is left out, as a URI with
-    an unknown setting is refused.
+    more: further settings of libpq. Settings that the installed libpq does not know are left out, because it refuses a
+    URI with an unknown setting.
     """
     import psycopg
 
@@ -100,14 +100,14 @@ def database_url(user: str, port: int, database: str, **more: str) -> str:
     return f"postgresql://{user}@127.0.0.1:{port}/{database}?{urlencode(settings, quote_via=quote)}"
 
 
-# Reentrant, because the garbage collector may run `put_back` for a forgotten Database while this thread holds the lock.
+# Reentrant, because the garbage collector can run `put_back` for an unclosed Database while this thread holds the lock.
 _lock = threading.RLock()
 _holders: set[int] = set()
 _aside: dict[str, str] = {}
 
 
 def set_aside(holder: int) -> None:
-    """Remove from `os.environ` what libpq obeys whatever the connection string says, until `put_back(holder)`."""
+    """Remove the variables that override a connection string from `os.environ`, until `put_back(holder)` is called."""
     with _lock:
         _holders.add(holder)
         for name in NOT_OVERRULED:
@@ -116,10 +116,10 @@ def set_aside(holder: int) -> None:
 
 
 def put_back(holder: int) -> None:
-    """Undo `set_aside(holder)`: the last holder restores the variables. May be called twice."""
+    """Undo `set_aside(holder)`. The call for the last holder restores the variables. May be called twice."""
     with _lock:
         _holders.discard(holder)
         if not _holders:
             for name, value in _aside.items():
-                os.environ.setdefault(name, value)  # a value that the reader has set since then is newer
+                os.environ.setdefault(name, value)  # keeps a value that was set in the meantime
             _aside.clear()

@@ -1,4 +1,4 @@
-"""Jobs that only need memory: each holds some bytes for a while, as a picture that is being resized would."""
+"""Handlers that only use memory: each holds some bytes for a while, like a handler that resizes a picture."""
 
 import asyncio
 import mmap
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from helpers.services.sandbox import check_number, check_whole
 
-# Bytes a job leaves free for others. Without them a process at its limit cannot even make the MemoryErrors it should
-# report, and the interpreter aborts.
+# Bytes that a job leaves free. Without them a process at its limit could not even create the MemoryError objects that
+# it reports, and the interpreter would abort.
 ROOM = 2**24
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A handler: fill `size` bytes of memory, keep them for `seconds`, let go. Raises MemoryError if there are none."""
+    """A handler that fills `size` bytes of memory and holds them for `seconds`. Raises MemoryError if it cannot."""
 
     size: int = 0
     seconds: float = 0.0
@@ -30,7 +30,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class HoldAsync:
-    """`Hold` for asyncio: a handler that is awaited."""
+    """`Hold` for asyncio: the call is awaited."""
 
     size: int = 0
     seconds: float = 0.0
@@ -52,7 +52,7 @@ def _check(size: int, seconds: float) -> None:
 def _filled(size: int) -> bytearray:
     if size:
         try:
-            mmap.mmap(-1, size + ROOM).close()  # asked for and given back, never touched: is there room for both?
+            mmap.mmap(-1, size + ROOM).close()  # reserved and released without use: raises if there is no room
         except OSError:
             raise MemoryError from None
     return bytearray(size)

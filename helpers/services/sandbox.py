@@ -1,11 +1,12 @@
-"""A child process with limits, in which a function may exhaust what it likes: the reader's kernel survives it.
+"""A child process with limits, in which a function may exhaust its resources. The notebook's kernel is not affected.
 
     report = run_in_sandbox(run_unbounded, handler, range(10_000), burst=True, memory=2 * 1024**3)
     report.succeeded, report.errors         # 61, {"RuntimeError: can't start new thread": 9939}
 
-The child is a fresh Python, no fork: it inherits no thread, no lock and no open file. It gets its work through stdin,
-which then stays open: when it ends, the parent is gone and the child goes too. It answers in an unnamed temporary
-file, which no child can fill up and block on, as it could a pipe; so the parent needs no thread to empty it.
+The child is a new Python process and not a fork, so it inherits no thread, no lock, and no open file. It receives its
+work through stdin, which then stays open. When stdin ends, the parent is gone, and the child ends too. The child
+writes its answer to an unnamed temporary file. In contrast to a pipe, a file does not block when it is full, so the
+parent needs no thread that reads it.
 """
 
 import _thread
@@ -37,46 +38,47 @@ from helpers.services.words import class_name, describe, text_of
 
 try:
     import resource
-except ImportError:  # Windows has no such limits; the report says so
+except ImportError:  # Windows has no such limits, and the report says so
     resource = None  # type: ignore[assignment]
 
 SAMPLE_SECONDS = 0.02
-SAMPLING_SHARE = 5  # sampling takes at most one part in so many of the parent's time
+SAMPLING_SHARE = 5  # sampling takes at most 1 / SAMPLING_SHARE of the parent's time
 START_CHECK_SECONDS = 0.005
 ORPHAN_CHECK_SECONDS = 0.5
-TAIL_BYTES = 1000  # of stderr, for the error of a child that crashed
-GUARDS = 1  # threads of the child that are ours
-ENOUGH_FILES = 10_240  # macOS says "unlimited", and then refuses more than this
+TAIL_BYTES = 1000  # the end of stderr that becomes part of the error of a child that crashed
+GUARDS = 1  # threads of the child that belong to the sandbox and not to the function
+ENOUGH_FILES = 10_240  # macOS reports "unlimited" but refuses more than this
 
 
 class Sample(NamedTuple):
-    """One look at the child, from outside."""
+    """One observation of the child, made by the parent."""
 
-    seconds: float  # since the function began
-    threads: int  # the main one included
-    memory: int  # bytes resident
-    connections: int  # TCP, established; the last known number, as counting them is slow
+    seconds: float  # since the start of the function
+    threads: int  # including the main thread
+    memory: int  # resident bytes
+    connections: int  # established TCP connections; counting is slow, so this can be the number of an earlier sample
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxReport:
-    """What became of a function in the sandbox.
+    """The outcome of a function in the sandbox.
 
     Attributes:
-        jobs, succeeded, failed:  if the function returned a collection of objects with an `error` (None: success), such
-            as a list of `Result`: how many there were. They are counted in the child and stay there. Else 0.
-        errors:   how often each kind of error was theirs (see `error_kind`), the most frequent first.
-        value:    what the function returned, if it was no such collection and can be pickled; else None.
-        error:    None, or what ended the function: the kind of its exception, "killed: timed out after 60 s",
-                  "killed by SIGKILL" (what a system short of memory does), "exited with status 3". If the child
-                  crashed, the end of what it wrote to stderr follows on the next lines.
-        peak_threads, peak_connections:  the most in one sample; connections are TCP, established.
-        peak_memory:  bytes resident, the imports included; the kernel's own maximum, or, where that cannot be had (a
-                  child that was killed), the most in one sample.
-        seconds:  wall time of the function alone; of what it had until it was killed.
-        samples:  what the parent saw about every 20 ms.
-        limits:   "memory" (bytes), "files", "threads", "timeout" (seconds) -> the limit that really was in force, or
-                  None where there was none: because none was asked for, or because the platform has none.
+        jobs, succeeded, failed:  the numbers of results, if the function returned a collection of objects with an
+                  attribute `error` (None: success), such as a list of `Result`; otherwise 0. The results are counted in
+                  the child and are not sent to the parent.
+        errors:   how often each kind of error occurred (see `error_kind`), the most frequent first.
+        value:    the value that the function returned, if it was not such a collection and can be pickled; else None.
+        error:    None, or why the function ended: the kind of its exception, "killed: timed out after 60 s",
+                  "killed by SIGKILL" (for example by a system without free memory), "exited with status 3". If the
+                  child crashed, the end of its stderr follows on the next lines.
+        peak_threads, peak_connections:  the maximum over all samples; established TCP connections are counted.
+        peak_memory:  the maximum of the resident bytes, including the imports, as the kernel reports it. If it is not
+                  available, as for a child that was killed, the maximum over all samples.
+        seconds:  the wall time of the function alone, until it returned or was killed.
+        samples:  observations by the parent, about one every 20 ms.
+        limits:   "memory" (bytes), "files", "threads", "timeout" (seconds) -> the limit that was in force, or None if
+                  no limit was given or if the platform does not have it.
     """
 
     jobs: int = 0
@@ -102,23 +104,24 @@ def run_in_sandbox(
     timeout: float = 60.0,
     **kwargs: Any,
 ) -> SandboxReport:
-    """Call `function(*args, **kwargs)` in a fresh child process under limits, and tell what happened.
+    """Call `function(*args, **kwargs)` in a new child process with limits, and report the outcome.
 
     Args:
-        function:  must live in a module that can be imported, as must the functions and classes of the arguments: the
-                   child gets their names only. A lambda or what a notebook cell defines cannot go.
-        memory:    bytes of address space (RLIMIT_AS), from just before the call; imports come before. Address space is
-                   more than resident memory: a thread reserves 8 MiB for its stack and uses little of it.
-                   Not enforced on macOS, not there on Windows.
-        files:     open files, sockets included (RLIMIT_NOFILE); None: as many as the system allows. Not on Windows.
-        threads:   threads at one time, the main one included. The kernel's own limit (RLIMIT_NPROC) does not bind root,
-                   so this one is counted in `threading.Thread.start`, which raises the RuntimeError that the kernel's
-                   limit would bring. Threads that C code starts are not counted.
-        timeout:   seconds from this call on; then the child is killed, and what it had counted is lost.
+        function:  it and the functions and classes of the arguments must be in importable modules, because the child
+                   receives only their names. A lambda, or a function that is defined in a notebook cell, is refused.
+        memory:    the limit on the address space in bytes (RLIMIT_AS). It is set just before the call, after the
+                   imports. Address space is more than resident memory: a thread reserves 8 MiB for its stack and uses
+                   little of it. The limit is not enforced on macOS and does not exist on Windows.
+        files:     the limit on open files, including sockets (RLIMIT_NOFILE). None: as many as the system allows. The
+                   limit does not exist on Windows.
+        threads:   the limit on threads at a time, including the main thread. The kernel's limit (RLIMIT_NPROC) does not
+                   apply to root. So `threading.Thread.start` counts the threads and raises the same RuntimeError as for
+                   the kernel's limit. Threads that C code starts are not counted.
+        timeout:   seconds from this call on. Then the child is killed, and the counts of its results are lost.
 
-    It is for code that is careless, not for code that is malicious. What the child prints is not shown. When this
-    process is interrupted the child is killed and the KeyboardInterrupt goes on; when it dies the child ends too.
-    Raises TypeError or ValueError for bad limits and for what cannot be sent to the child.
+    The sandbox protects against careless code, not against malicious code. The output of the child is not shown. If
+    this process is interrupted, the child is killed and the KeyboardInterrupt is raised again. If this process dies,
+    the child ends too. Raises TypeError or ValueError for bad limits and for arguments that cannot be pickled.
     """
     for name, limit in (("memory", memory), ("files", files), ("threads", threads)):
         if limit is not None:
@@ -139,13 +142,13 @@ def run_in_sandbox(
         return _report(watch, answer, ending, timeout)
 
 
-# error_kind, which charts and tables count by
+# error_kind, by which charts and tables group errors
 
-_WHOLE = (  # forms whose meaning does not stand last
+_WHOLE = (  # messages whose meaning is not in the last part
     (re.compile(r"'([1-5]\d\d [^']*)' for url"), r"\1"),  # httpx
     (re.compile(r"\(([2-5]\d\d), b?(['\"])(.*?)\2"), r"\1 \3"),  # smtplib
 )
-_WAY = r"(?:\b(?:for url|to|at|from|on) )?['\"(\[<]*"  # what leads up to an address, and goes with it
+_WAY = r"(?:\b(?:for url|to|at|from|on) )?['\"(\[<]*"  # words and signs before an address, removed with it
 _IPV4 = r"\b\d{1,3}(?:\.\d{1,3}){3}\b"
 _IPV6 = r"(?<![\w:])[0-9a-fA-F:]*::[0-9a-fA-F:]*(?!\w)"
 _NOISE = (
@@ -157,7 +160,7 @@ _NOISE = (
     (r"(?: at)? ?\b0x[0-9a-fA-F]+\b", ""),
     (r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", ""),
     (r"\b(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{12,}\b", ""),
-    (r"(?<!\w)(['\"])(?=[^'\"]*[\d/\\@])[^'\"]*\1(?!\w)", ""),  # a quoted path, id or address; quoted names stay
+    (r"(?<!\w)(['\"])(?=[^'\"]*[\d/\\@])[^'\"]*\1(?!\w)", ""),  # a quoted path, id, or address; names stay
     (r"(?<!\w)\(\s*\)|''|\"\"", ""),
     (r"\s+", " "),
 )
@@ -167,17 +170,18 @@ _QUOTED = re.compile(r"(['\"])[^'\"]*\1")
 
 
 def error_kind(error: BaseException) -> str:
-    """A short text that is the same for errors of the same kind: "OperationalError: sorry, too many clients already".
+    """Return a short text that is equal for errors of the same kind.
 
-    It is the name of the class and the last part of the message that says something. Addresses, ports, URLs and ids
-    are left out, other numbers become N; the code of an HTTP or SMTP answer stays. Never raises.
+    An example is "OperationalError: sorry, too many clients already". The text has the name of the class and the last
+    meaningful part of the message. Addresses, ports, URLs, and ids are removed, and other numbers become N, but the
+    code of an HTTP or SMTP answer is kept. An error whose `__str__` raises gives the name of its class.
     """
     name: str = class_name(type(error))
     try:
         lines = str.__str__(str(error)).strip().splitlines()
-    except BaseException as problem:  # an exception whose __str__ is broken is still one of its class
+    except BaseException as problem:  # the exception's __str__ is broken
         if isinstance(problem, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
-            raise  # it may be the Stop button
+            raise  # it can come from the Stop button
         return name
     meaning = _meaning(lines[0][:1000]) if lines else ""
     return f"{name}: {meaning}" if meaning else name
@@ -200,14 +204,14 @@ def _quiet(line: str) -> str:
     return line.strip()
 
 
-# What the services need: how bad input is refused, and how a process gets along with its parent
+# Functions for all services: checks of arguments, the limit on open files, and the end of an orphaned child
 
 
 def check_number(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> None:
-    """Raises TypeError if `value` is no int or float, ValueError if it is not finite or too small."""
+    """Raise TypeError if `value` is not an int or float, ValueError if it is not finite or too small."""
     rule = f"more than {above}" if above is not None else f"at least {least}"
     message = f"{name} must be a finite number, {rule}, not {describe(value)}"
-    if type(value) is bool or not issubclass(type(value), int | float):  # isinstance() may run the value's own code
+    if type(value) is bool or not issubclass(type(value), int | float):  # isinstance() can run the value's own code
         raise TypeError(message)
     low = (above is not None and value <= above) or (least is not None and value < least)
     if low or not value <= sys.float_info.max:  # NaN as well
@@ -215,7 +219,7 @@ def check_number(name: str, value: Any, *, above: float | None = None, least: fl
 
 
 def check_whole(name: str, value: Any, *, least: int = 1, most: int = sys.maxsize) -> None:
-    """Raises TypeError if `value` is no int (True is none), ValueError if it is not from `least` to `most`."""
+    """Raise TypeError if `value` is not an int, or is a bool; ValueError if it is not from `least` to `most`."""
     message = f"{name} must be a whole number of at least {least}, not {describe(value)}"
     if type(value) is bool or not issubclass(type(value), int):
         raise TypeError(message)
@@ -226,13 +230,13 @@ def check_whole(name: str, value: Any, *, least: int = 1, most: int = sys.maxsiz
 
 
 def check_path(name: str, value: Any) -> None:
-    """Raises TypeError if `value` is no path."""
+    """Raise TypeError if `value` is not a path."""
     if not issubclass(type(value), str | os.PathLike):
         raise TypeError(f"{name} must be a path, not {describe(value)}")
 
 
 def check_url(value: Any, *schemes: str) -> None:
-    """Raises TypeError if `value` is no text, ValueError if it begins with none of `schemes`."""
+    """Raise TypeError if `value` is not text, ValueError if it begins with none of `schemes`."""
     message = f"url must be text that begins with {' or '.join(schemes)}, not {describe(value)}"
     if not issubclass(type(value), str):
         raise TypeError(message)
@@ -241,7 +245,7 @@ def check_url(value: Any, *schemes: str) -> None:
 
 
 def raise_open_files() -> int | None:
-    """Let this process open as many files as the system allows it to; that number, or None on Windows."""
+    """Raise this process's limit on open files as far as the system allows. Return the limit, or None on Windows."""
     if resource is None:
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -251,11 +255,11 @@ def raise_open_files() -> int | None:
 
 
 def die_with_parent(stdin: int) -> None:
-    """In a child: start a thread that ends this process, and its group, once the parent is gone.
+    """Start a thread that kills this child process and its process group when the parent is gone.
 
-    The parent is gone when the pipe `stdin` (a file descriptor) ends. A process that was forked from the parent may
-    hold the pipe's other end open; so the parent's pid is watched as well. The thread is not of `threading`: neither
-    its counts nor its exit know of it.
+    The pipe `stdin` (a file descriptor) ends when the parent is gone, unless another process that was forked from the
+    parent holds the pipe open. So the parent's pid is checked as well. The thread is started without `threading`, so
+    that `threading` does not count it or wait for it at the exit.
     """
     parent = os.getppid()
 
@@ -276,13 +280,13 @@ def die_with_parent(stdin: int) -> None:
 
 
 class _ByName(pickle.Pickler):
-    """Pickles functions and classes by name, as pickle does, but refuses those whose name the child cannot import."""
+    """A pickler that refuses functions and classes that the child cannot import by name."""
 
     def reducer_override(self, thing: Any) -> Any:
         if isinstance(thing, FunctionType | type) and (thing.__module__ == "__main__" or "<" in thing.__qualname__):
             raise ValueError(
-                f"{thing.__module__}.{thing.__qualname__} must live in an importable module: the sandbox is a new "
-                "process, which knows no lambda, no inner function and nothing that a notebook cell or script defines"
+                f"{thing.__module__}.{thing.__qualname__} must be in an importable module: the sandbox is a new "
+                "process, which cannot import a lambda, an inner function, or a name from a notebook cell or a script"
             )
         return NotImplemented
 
@@ -291,7 +295,7 @@ def _pack(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     if not callable(function):
         raise TypeError(f"function must be callable, not {describe(function)}")
     if inspect.iscoroutinefunction(function):
-        raise TypeError(f"function must be a plain function: nobody awaits the coroutine of {describe(function)}")
+        raise TypeError(f"function must be a plain function, because nothing awaits a coroutine: {describe(function)}")
     buffer = io.BytesIO()
     try:
         _ByName(buffer).dump((function, args, kwargs))
@@ -306,8 +310,8 @@ def _start(argument: str, answer: IO[bytes], complaints: IO[bytes]) -> "subproce
     executable, environment, flags = sys.executable, for_python(), 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-        # A virtual environment's python.exe only starts another one; as multiprocessing does, start that one directly,
-        # so that the process we watch is the one that works.
+        # On Windows, the python.exe of a virtual environment only starts another python.exe. Start that one directly,
+        # as multiprocessing does, so that the process that is watched is the one that runs the function.
         if sys.prefix != sys.base_prefix:
             executable = getattr(sys, "_base_executable", executable)
             environment["__PYVENV_LAUNCHER__"] = sys.executable
@@ -317,7 +321,7 @@ def _start(argument: str, answer: IO[bytes], complaints: IO[bytes]) -> "subproce
         stdout=answer,
         stderr=complaints,
         env=environment,
-        start_new_session=True,  # the Stop button's SIGINT is for us; we decide what becomes of the child
+        start_new_session=True,  # so that the Stop button's SIGINT reaches only the parent, which then kills the child
         creationflags=flags,
     )
 
@@ -328,11 +332,11 @@ def _send(child: "subprocess.Popen[bytes]", order: bytes) -> None:
         child.stdin.write(order)
         child.stdin.flush()
     except OSError:
-        pass  # the child is dead already: how it died will be in the report
+        pass  # the child has died already, and the report will say how
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    """Kill the child, and what it has started, if it is still there. Leaves no zombie and no pipe."""
+    """Kill the child and its process group if it still runs. Leave no zombie and no open pipe."""
     if child.poll() is None:
         if os.name == "nt":
             child.kill()
@@ -340,12 +344,12 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
             os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     assert child.stdin is not None
-    with suppress(OSError):  # what was not sent cannot be flushed
+    with suppress(OSError):  # flushing fails if the child has not read everything
         child.stdin.close()
 
 
 class _Watch:
-    """Looks at the child from the moment its function begins until it ends."""
+    """Takes samples of the child from the start of its function until it ends."""
 
     def __init__(self, child: "subprocess.Popen[bytes]", answer: IO[bytes]) -> None:
         self.samples: list[Sample] = []
@@ -355,13 +359,13 @@ class _Watch:
         self._count_next = -math.inf
 
     def until(self, deadline: float) -> bool:
-        """Return True when the child has ended, False if it is still there at `deadline`."""
+        """Return True when the child has ended, False if it still runs at `deadline`."""
         pause = START_CHECK_SECONDS
         while (now := time.monotonic()) < deadline:
             if self.began:
                 self._sample(now)
                 pause = max(SAMPLE_SECONDS, (time.monotonic() - now) * (SAMPLING_SHARE - 1))
-            elif os.fstat(self._answer.fileno()).st_size:  # the child's first word is that the function begins
+            elif os.fstat(self._answer.fileno()).st_size:  # the child's first message: the function starts
                 self.began = now
                 continue
             try:
@@ -382,13 +386,13 @@ class _Watch:
                 done = time.monotonic()
                 self._count_next = done + (done - now) * (SAMPLING_SHARE - 1)
         except (psutil.Error, OSError):
-            return  # the child has just ended
-        if memory:  # a zombie has none
+            return  # the child has ended in the meantime
+        if memory:  # 0 for a zombie
             self.samples.append(Sample(now - self.began, threads, memory, self._connections))
 
 
 def _ending(status: int, complaints: IO[bytes]) -> str | None:
-    """How the child ended, in words; None if it ended well."""
+    """Return a description of how the child ended, or None if its exit status is 0."""
     if status == 0:
         return None
     try:
@@ -401,14 +405,14 @@ def _ending(status: int, complaints: IO[bytes]) -> str | None:
 
 
 def _report(watch: _Watch, answer: IO[bytes], ending: str | None, timeout: float) -> SandboxReport:
-    """Put together what the child has said (its words, as far as it came) and what the parent has seen."""
+    """Combine the messages of the child, as far as it sent them, with the observations of the parent."""
     words: dict[str, Any] = {}
     answer.seek(0)
     try:
         while True:
             words.update(pickle.load(answer))
     except (EOFError, pickle.UnpicklingError):
-        pass  # the last word, or one that was cut short
+        pass  # the end of the messages, or a message that is incomplete
     if "done" not in words:
         words["error"] = ending or "exited with status 0 before the function was done"
     samples = watch.samples
@@ -431,7 +435,7 @@ def _report(watch: _Watch, answer: IO[bytes], ending: str | None, timeout: float
 def _unpickled(value: bytes | None) -> Any:
     try:
         return None if value is None else pickle.loads(value)
-    except Exception:  # a value that cannot be unpickled is one that cannot be sent
+    except Exception:  # a value that cannot be unpickled is treated like one that cannot be pickled
         return None
 
 
@@ -441,7 +445,7 @@ _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from helpers.s
 
 
 def _child() -> None:
-    """The child's life: read the order, say that the function begins, call it, say what came of it."""
+    """Run the child: read the work, report the start of the function, call it, and report the outcome."""
     orders, answers = _take(0), _take(1)
     with open(orders, "rb", buffering=0, closefd=False) as pipe, open(answers, "wb") as answer:
         asked, work = pickle.loads(_read(pipe, int(sys.argv[2])))
@@ -457,11 +461,11 @@ def _child() -> None:
             say(done=True, error=error_kind(error))
         else:
             _call(function, args, kwargs, _Limits(**asked), say)
-    os._exit(0)  # the function's threads may never end
+    os._exit(0)  # because the function's threads may never end
 
 
 def _read(pipe: IO[bytes], size: int) -> bytes:
-    """Exactly `size` bytes: a buffered reader would wait for more, and none comes while the parent lives."""
+    """Read exactly `size` bytes. A buffered reader would wait for more, and none arrives while the parent lives."""
     pieces = []
     while size and (piece := pipe.read(size)):
         pieces.append(piece)
@@ -480,18 +484,18 @@ def _call(
         limits.apply()
         value = function(*args, **kwargs)
         if isinstance(value, Iterator):
-            value = list(value)  # a generator's work is done here, under the limits
+            value = list(value)  # so that the code of a generator runs here, under the limits
     except BaseException as error:
         failure = error
     finally:
-        limits.lift()  # before anything else: there may not be a byte left to say so with
+        limits.lift()  # first, because without free memory nothing else could run
     seconds = time.monotonic() - began
     kind = None if failure is None else error_kind(failure)
     say(done=True, seconds=seconds, error=kind, peak_memory=_peak_memory(), **_outcome(value))
 
 
 def _outcome(value: Any) -> dict[str, Any]:
-    """The tally of a collection of results; for anything else its pickle, if it has one."""
+    """Return the counts of a collection of results, or, for any other value, its pickle if it has one."""
     errors = _errors_of(value)
     if errors:
         kinds = Counter(error_kind(error) for error in errors if error is not None)
@@ -504,23 +508,23 @@ def _outcome(value: Any) -> dict[str, Any]:
         }
     try:
         return {"value": pickle.dumps(value)}
-    except BaseException:  # raised by the value's own code: nothing of it may keep the child from reporting
+    except BaseException:  # raised by the value's own code, which must not keep the child from reporting
         return {"value": None}
 
 
 def _errors_of(value: Any) -> list[Any]:
-    """The `error` of each item if `value` is a collection of results; an empty list if it is anything else."""
-    kind = type(value)  # isinstance() may run the value's own code
+    """Return the `error` of each item if `value` is a collection of results, or an empty list for any other value."""
+    kind = type(value)  # isinstance() can run the value's own code
     if not issubclass(kind, Collection) or issubclass(kind, str | bytes | Mapping):
         return []
     try:
         return [item.error for item in value]
-    except BaseException:  # no results, or a collection that cannot be read
+    except BaseException:  # the items are not results, or the collection cannot be read
         return []
 
 
 class _Limits:
-    """What the function is held to, from `apply` to `lift`. `in_force` names what this platform can really hold."""
+    """The limits of the function, from `apply` to `lift`. `in_force` has the limits that this platform can enforce."""
 
     def __init__(self, memory: int | None, files: int | None, threads: int | None) -> None:
         self._old: list[tuple[int, tuple[int, int]]] = []
@@ -540,7 +544,7 @@ class _Limits:
         soft, hard = resource.getrlimit(kind)
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         self._new.append((kind, (limit, hard)))
-        self._old.append((kind, (soft, hard)))  # only the soft limit moves, so that it can move back
+        self._old.append((kind, (soft, hard)))  # only the soft limit is changed, so that it can be restored
         return limit
 
     def apply(self) -> None:
@@ -556,7 +560,7 @@ class _Limits:
 
 def _limit_threads(most: int) -> None:
     start = threading.Thread.start
-    lock = threading.Lock()  # guards: no thread starts between the count and the start that it allowed
+    lock = threading.Lock()  # guards: no thread starts between the check of the count and the start that it allows
 
     def limited(thread: threading.Thread) -> None:
         with lock:
@@ -568,7 +572,10 @@ def _limit_threads(most: int) -> None:
 
 
 def _take(standard: int) -> int:
-    """A file descriptor of our own for stdin or stdout; what the function reads or prints there goes nowhere."""
+    """Return a new file descriptor for stdin or stdout, and redirect the standard one to the null device.
+
+    So the function can neither read the pipe from the parent nor write to the answer.
+    """
     ours = os.dup(standard)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, standard)
@@ -577,9 +584,9 @@ def _take(standard: int) -> int:
 
 
 def _peak_memory() -> int:
-    """The most bytes this process ever had resident; 0 if the platform does not say."""
+    """Return the maximum of the resident bytes of this process so far, or 0 if the platform does not report it."""
     try:
-        # Not getrusage: on Linux its maximum survives exec, so a child begins with that of the process that made it.
+        # Not getrusage: on Linux its maximum survives exec, so a child starts with the maximum of its parent.
         with open("/proc/self/status", "rb") as status:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM"))
     except (OSError, StopIteration):

@@ -1,8 +1,8 @@
-"""A real mail server with a limit and with faults, which is never wrong about what it has taken.
+"""A real mail server with limits and faults, whose mailbox is an exact record of the mails that arrived.
 
-`MailServer` runs aiosmtpd in a child process on 127.0.0.1: a child, so that the server does not share the GIL with the
-clients it is to be flooded by. What it does to which mail is drawn from the recipient's address, so that the same mails
-fail at the same attempt on every run and every machine, in whatever order and over however many connections they come.
+`MailServer` runs aiosmtpd on 127.0.0.1, in a child process, so that the server does not share the GIL with the clients
+that flood it. The fate of a mail is drawn from the recipient's address. So the same mails fail at the same attempts on
+every run and every machine, in any order and over any number of connections.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from helpers.services.sandbox import check_number, check_whole, raise_open_files
 from helpers.services.words import describe
 
 HOST = "127.0.0.1"
-START_SECONDS = 60.0  # what a cold disk and a virus scanner may need to start Python
-PATIENCE = 30.0  # seconds that the child has to answer a question of ours
-BACKLOG = 1024  # connections that may wait to be accepted; the kernel may allow less
+START_SECONDS = 60.0  # the start of Python can take this long with a cold disk and a virus scanner
+PATIENCE = 30.0  # seconds that the child gets to answer a question of the parent
+BACKLOG = 1024  # connections that may wait to be accepted; the kernel may allow fewer
 LATENCY = (0.020, 0.099)
 TOO_MANY = b"421 4.7.0 too many connections, try again later\r\n"
 ENOUGH = "421 4.7.0 enough mails on this connection, open another"
@@ -35,7 +35,7 @@ OUTCOMES = ("accepted", "transient", "permanent", "lost")
 
 
 class Mail(NamedTuple):
-    """A mail in the mailbox; `size` in bytes, as it came over the wire."""
+    """A mail in the mailbox. `size` is in bytes, as received from the network."""
 
     recipient: str
     subject: str
@@ -44,9 +44,9 @@ class Mail(NamedTuple):
 
 
 def latency_of(recipient: str, latency: tuple[float, float] = LATENCY, seed: int = 1) -> float:
-    """The seconds after which a mail to `recipient` is taken: whole milliseconds, evenly spread over the range.
+    """Return the seconds until a mail to `recipient` is answered: whole milliseconds, uniformly distributed.
 
-    Raises TypeError or ValueError for a range that is none.
+    Raises TypeError or ValueError for a bad range.
     """
     _check_latency(latency)
     low, high = (round(seconds * 1000) for seconds in latency)
@@ -56,10 +56,10 @@ def latency_of(recipient: str, latency: tuple[float, float] = LATENCY, seed: int
 def fate_of(
     recipient: str, attempt: int, *, transient: float = 0, permanent: float = 0, lost: float = 0, seed: int = 1
 ) -> str:
-    """What becomes of a mail to `recipient` that is offered for the `attempt`-th time: one of `OUTCOMES`.
+    """Return the fate of attempt number `attempt` to send a mail to `recipient`: one of `OUTCOMES`.
 
-    Whether it is refused for ever depends on the recipient alone, all else on the attempt as well.
-    Raises TypeError or ValueError for shares that are none.
+    Whether a mail is refused permanently depends on the recipient alone. The other outcomes also depend on the attempt.
+    Raises TypeError or ValueError for bad shares.
     """
     _check_shares({"transient": transient, "permanent": permanent, "lost": lost})
     if permanent and _draw(seed, "permanent", recipient) < permanent:
@@ -71,37 +71,41 @@ def fate_of(
 
 
 def _arrives(recipient: str, attempt: int, seed: int) -> bool:
-    """Of the mails whose answer is lost, every second one has arrived."""
+    """Return whether a mail whose answer is lost has arrived. Half of these mails have."""
     return _draw(seed, "arrives", recipient, attempt) < 0.5
 
 
 def _draw(seed: int, *what: object) -> float:
-    return Random(" ".join(map(str, (seed, *what)))).random()  # seeded by a string: the same on every Python
+    return Random(" ".join(map(str, (seed, *what)))).random()  # from a string: the same on every Python
 
 
 class MailServer:
-    """An SMTP server that lives as long as its `with`.
+    """An SMTP server that runs from the beginning to the end of its `with` block.
 
         with MailServer(max_connections=20, transient=0.05) as server:
             smtplib.SMTP(server.host, server.port, local_hostname="localhost")
-            server.mailbox()            # every mail it has taken
+            server.mailbox()            # every mail that has arrived
 
-    After `latency_of` seconds a mail is answered as its recipient's `fate_of` says: with 250; with 451 to its content
-    (transient); or with 554 to its address (permanent). Or not at all: the connection is cut, and half of these mails
-    have arrived (lost).
+    A mail is answered after `latency_of` seconds, as its `fate_of` says: with 250 (sent), with 451 to its content
+    (transient), or with 554 to its address (permanent). If its answer is lost, the connection is cut, and half of these
+    mails have arrived.
 
     Args:
-        latency:               (least, most) seconds until a mail is taken.
-        transient, permanent, lost:  shares of the mails, 0 to 1.
-        max_connections:       one more is answered 421 and closed; None: no limit.
-        mails_per_connection:  after so many mails a connection is ended with 421, as many servers do; None: never.
-        smtputf8:              whether it takes addresses that are not ASCII.
-        seed:                  of the draws.
-        port:                  where it listens; None: where there is room.
-        journal:               a file in which every mail is noted before it is answered, so that the mailbox outlives
-                               a killed server: the next one with this journal has it. None: it lives in memory alone.
+        latency:               (least, most) seconds until a mail is answered.
+        transient, permanent, lost:  shares of the mails, from 0 to 1.
+        max_connections:       further connections are answered 421 and closed; None: no limit.
+        mails_per_connection:  after this number of mails, the server ends a connection with 421, as many servers do;
+                               None: no limit.
+        smtputf8:              whether the server accepts addresses that are not ASCII.
+        seed:                  the seed of all random choices.
+        port:                  the port to listen on; None: any free port.
+        journal:               a file to which every mail is written before it is answered, so that the mailbox survives
+                               a killed server. The next server with this journal has these mails. None: the mailbox is
+                               in memory only.
 
-    The server ends with the `with`, also when the body raises, and with this process, however it ends.
+    The server stops at the end of the `with` block, also if the block raises. It also stops when this process ends,
+    however that happens.
+
     Raises TypeError or ValueError for bad arguments, ServiceError if the server does not start.
     """
 
@@ -139,32 +143,32 @@ class MailServer:
 
     @property
     def host(self) -> str:
-        """Where it listens: 127.0.0.1. Raises ServiceError outside of the `with`."""
+        """The address of the server: 127.0.0.1. Raises ServiceError outside the `with` block."""
         self._demand_running()
         return HOST
 
     @property
     def port(self) -> int:
-        """Its port. Raises ServiceError outside of the `with`."""
+        """The port of the server. Raises ServiceError outside the `with` block."""
         self._demand_running()
         return self._ports[0]
 
     def mailbox(self) -> list[Mail]:
-        """The mails that have arrived, in the order of their arrival."""
+        """Return the mails that have arrived, in the order of their arrival."""
         rows = self._ask("mailbox")
         return [Mail(to, str(make_header(decode_header(subject))), size, name) for to, subject, size, name in rows]
 
     def counts(self) -> dict[str, int]:
-        """connections (open now), peak (most at once), refused (421 at once), and a number for each of `OUTCOMES`."""
+        """Return counts: connections (open now), peak (the maximum), refused (421 at once), and each of `OUTCOMES`."""
         counts: dict[str, int] = self._ask("counts")
         return counts
 
     def die(self) -> None:
-        """As if the machine had crashed: every connection is cut without a word, and nobody listens. Mails stay."""
+        """Simulate a crash of the server's machine: cut every connection and stop listening. The mailbox is kept."""
         self._ask("die")
 
     def come_back(self) -> None:
-        """After `die`: listen again, on the same port."""
+        """Listen again on the same port, after `die`."""
         self._ask("come_back")
 
     def __enter__(self) -> Self:
@@ -203,7 +207,7 @@ class MailServer:
 
 
 class _Settings(NamedTuple):
-    """What the parent tells the child. It goes there as a plain tuple, for the child knows this module as __main__."""
+    """The settings that the parent sends to the child, as a tuple, because this module is __main__ in the child."""
 
     latency: tuple[float, float]
     shares: dict[str, float]
@@ -234,14 +238,14 @@ def _check_shares(shares: dict[str, float]) -> None:
         raise ValueError(f"{rule}, not {{{found}}}")
 
 
-# From here on: what runs in the child.
+# The following code runs in the child process.
 
 SUBJECT = re.compile(rb"^subject:[ \t]*([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.I | re.M)
 MESSAGE_ID = re.compile(rb"^message-id:\s*(\S*)", re.I | re.M)
 
 
 class _Office:
-    """The post office: one event loop, its state touched by nobody else."""
+    """The state of the server. Only its event loop uses it, so it needs no lock."""
 
     def __init__(self, settings: _Settings) -> None:
         self.settings = settings
@@ -251,8 +255,8 @@ class _Office:
         self.mails: list[tuple[str, str, int, str]] = []
         self.journal: IO[bytes] | None = None
         if settings.journal is not None:
-            # Not buffered: what is written is the kernel's, and survives us.
-            self.journal = open(settings.journal, "a+b", buffering=0)  # noqa: SIM115 - open as long as we live
+            # Without a buffer, written data is in the kernel and survives a killed process.
+            self.journal = open(settings.journal, "a+b", buffering=0)  # noqa: SIM115 - open until the process ends
             self.journal.seek(0)
             self.mails = [tuple(json.loads(line)) for line in self.journal]
         self.server: asyncio.Server | None = None
@@ -270,7 +274,7 @@ class _Office:
             session.cut()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One question on one line, one answer in JSON."""
+        """Answer one question, which is one line, in JSON."""
         answer: Any = None
         match (await reader.readline()).strip():
             case b"mailbox":
@@ -289,7 +293,7 @@ class _Office:
         self, server: "_Session", session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if server.mails == self.settings.mails_per_connection:
-            asyncio.get_running_loop().call_soon(server.hang_up)  # after the answer has been written
+            asyncio.get_running_loop().call_soon(server.hang_up)  # runs after the answer has been written
             return ENOUGH
         envelope.mail_from = address
         return "250 OK"
@@ -314,7 +318,7 @@ class _Office:
                 self.keep(recipient, envelope)
             self.counts[fate] += 1
             server.cut()
-            await asyncio.sleep(PATIENCE)  # ends when the loss of the connection cancels it
+            await asyncio.sleep(PATIENCE)  # the loss of the connection cancels it
         await self.take_time(recipient)
         self.counts[fate] += 1
         if fate == "transient":
@@ -341,7 +345,7 @@ class _Office:
 
 
 class _Session(SMTP):
-    """One connection, or one that is refused because there are enough."""
+    """One connection, which is refused if the maximum is reached."""
 
     def __init__(self, office: _Office, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(office, hostname="localhost", enable_SMTPUTF8=office.settings.smtputf8, loop=loop)
@@ -375,14 +379,14 @@ class _Session(SMTP):
             self.transport.close()
 
     def cut(self) -> None:
-        """End it without a word."""
+        """Cut the connection without an answer."""
         if isinstance(self.transport, asyncio.WriteTransport):
             self.transport.abort()
 
 
 def _serve() -> None:
-    """The child's life: listen, tell the ports, answer until the parent stops us or is gone."""
-    parent = Parent(when_gone=lambda: os._exit(0))  # there is nothing to clean up
+    """Listen, report the ports to the parent, and serve until the parent stops this process or is gone."""
+    parent = Parent(when_gone=lambda: os._exit(0))  # at once, because there is nothing to clean up
     raise_open_files()
     logging.disable()
     asyncio.run(_answer_for_ever(parent, _Settings(*parent.request)))

@@ -1,7 +1,7 @@
-"""A user's value in the words of an error message: `describe`, bounded and guarded.
+"""`describe`, which formats a user's value for an error message. The text is bounded, and the value may be hostile.
 
-The services import nothing of ours, so this is a small copy of `helpers.pools.words.describe`. A test checks that both
-say the same.
+The services do not import other parts of the package, so this is a small copy of `helpers.pools.words.describe`. A test
+checks that both return the same text.
 """
 
 import reprlib
@@ -17,14 +17,14 @@ _short.maxstring = _short.maxother = _short.maxlong = LIMIT
 
 
 def describe(value: Any) -> str:
-    """Return `repr(value)`, at most 200 characters long; a placeholder with the name of the class if that raises."""
+    """Return `repr(value)` with at most 200 characters, or a placeholder with the name of the class if that raises."""
     if type(value) in (bytes, bytearray):
         value = value[:LIMIT]  # `reprlib` would first format all of it, four characters per byte
     return _guarded(_short.repr, value, "repr")
 
 
 def text_of(error: BaseException) -> str:
-    """Return `str(error)`, at most 200 characters long; a placeholder with the name of the class if that raises."""
+    """Return `str(error)` with at most 200 characters, or a placeholder with the name of the class if that raises."""
     return _guarded(str, error, "str")
 
 
@@ -33,7 +33,7 @@ def _guarded(convert: Callable[[Any], str], value: Any, name: str) -> str:
         # `str.__str__` turns a subclass of `str`, whose methods are the user's code, into a plain string.
         text = str.__str__(convert(value))
     except BaseException as problem:
-        # A KeyboardInterrupt in the main thread may be the Stop button. In any other thread it comes from `value`.
+        # A KeyboardInterrupt in the main thread can come from the Stop button; elsewhere it comes from the value.
         if isinstance(problem, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             raise
         text = f"<{class_name(type(value))} whose {name}() raised {class_name(type(problem))}>"

@@ -1,6 +1,6 @@
-"""The settings of JupyterLab for the series: `make lab` names this folder in JUPYTER_CONFIG_PATH.
+"""The settings of JupyterLab for the series. `make lab` adds this folder to JUPYTER_CONFIG_PATH.
 
-Jupyter runs this file and gives it `c`, the settings. `labconfig/` beside it turns off the question about news.
+Jupyter runs this file and provides `c`, the settings. The folder `labconfig/` turns off the question about news.
 """
 
 import json
@@ -15,11 +15,11 @@ from tornado.log import gen_log
 
 
 class SeriesFiles(AsyncLargeFileManager):
-    """Notebooks that stay as they are when somebody with another Python only looks at them.
+    """A contents manager that keeps a notebook unchanged if a reader with another version of Python only opens it.
 
-    A notebook names the version of the Python that ran it. If the reader's is another one, JupyterLab marks the
-    notebook as changed as soon as it is open, and soon saves it. So JupyterLab is told its own version, and the file
-    keeps its version.
+    A notebook has the version of the Python that ran it. If the reader's Python has another version, JupyterLab marks
+    the notebook as changed when it is opened, and then saves it. So this class passes the reader's version to
+    JupyterLab and keeps the stored version in the file.
     """
 
     async def get(self, path, *args, **options):
@@ -39,28 +39,28 @@ def version(notebook):
 
 
 def set_version(model, new):
-    """Change the version in the model of a notebook that has one, unless `new` is None."""
+    """Change the version in the model of a notebook, if it has a version and `new` is not None."""
     if model.get("type") == "notebook" and model.get("content") and new and version(model["content"]):
         model["content"]["metadata"]["language_info"]["version"] = new
 
 
 def sign(folder):
-    """Trust the notebooks of this checkout, whose code its owner is about to run anyway. Without it, each one warns."""
+    """Mark the notebooks of this checkout as trusted. Otherwise JupyterLab warns about each of them."""
     notary = NotebookNotary()
     for path in sorted(folder.rglob("*.ipynb")):
         notary.sign(nbformat.read(path, as_version=4))
 
 
-def heed(record):
-    """Drop one warning, which is about Jupyter's own numbers: it counts in ms what Tornado takes for seconds."""
+def is_relevant(record):
+    """Return False for one warning of Tornado. Jupyter passes its ping timeout in ms, and Tornado expects seconds."""
     return "websocket_ping_timeout" not in record.getMessage()
 
 
-gen_log.addFilter(heed)
+gen_log.addFilter(is_relevant)
 sign(Path(__file__).parents[2] / "notebooks")
 c = get_config()  # noqa: F821  # Jupyter defines it
 c.ServerApp.contents_manager_class = SeriesFiles
-if hasattr(KernelManager, "transport_encryption"):  # since jupyter_client 8.10: kernels warn if they have no key
+if hasattr(KernelManager, "transport_encryption"):  # since jupyter_client 8.10, kernels warn without a key
     c.KernelManager.transport_encryption = "auto"
 c.LabApp.news_url = None
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"

@@ -1,7 +1,7 @@
-"""Settings of Sphinx for the pages. tools/pages.py prepares the sources and calls Sphinx; do not call it by hand.
+"""The settings of Sphinx for the web pages. tools/pages.py prepares the sources and calls Sphinx with them.
 
-No page asks another server for anything: the theme brings its scripts and symbols along, the search runs in the
-browser, formulas are MathML, and no widget is loaded.
+The pages load nothing from other servers: the theme contains its scripts and icons, the search runs in the browser,
+formulas are MathML, and no widget is loaded.
 """
 
 import os
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 project = (ROOT / "README.md").read_text("utf-8").splitlines()[0].removeprefix("# ")
 extensions = ["myst_nb", "sphinx.ext.githubpages"]
 templates_path = ["templates"]
-suppress_warnings = ["myst.header", "misc.highlighting_failure"]  # no fault of a page
+suppress_warnings = ["myst.header", "misc.highlighting_failure"]  # they do not affect the pages
 
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
-myst_all_links_external = True  # `lead_somewhere` resolves them
+myst_all_links_external = True  # `resolve_links` resolves them
 myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath", "amsmath", "html_image"]
 
@@ -54,7 +54,7 @@ html_theme_options = {
 
 
 def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
-    """Give the pictures of each cell the alternative texts and widths that tools/pages.py has put into its metadata."""
+    """Set the alternative texts and widths of each cell's pictures, which tools/pages.py has put into its metadata."""
     for cell in doctree.findall(nodes.container):
         described = cell.get("cell_metadata", {}).get("pictures", [])
         for image, words in zip(cell.findall(nodes.image), described, strict=False):
@@ -72,17 +72,17 @@ def find_page(app: Sphinx, path: str) -> str | None:
 
 
 def find_anchor(app: Sphinx, page: str, anchor: str) -> str | None:
-    """Return the id of a heading, which is named as GitHub or Jupyter does, or of an HTML element. None: not found."""
+    """Return the id of a heading, named as GitHub or Jupyter does, or of an HTML element. None if it is not found."""
     slugs = app.env.metadata[page].get("myst_slugs", {})  # GitHub's name -> line, id, text
-    slug = re.sub(r"[^\w-]", "", anchor.lower())  # Jupyter keeps capitals and punctuation
+    slug = re.sub(r"[^\w-]", "", anchor.lower())  # Jupyter's names keep capitals and punctuation
     if slug in slugs:
         return str(slugs[slug][1])
     raw = " ".join(node.astext() for node in app.env.get_doctree(page).findall(nodes.raw))
     return anchor if f'id="{anchor}"' in raw else None
 
 
-def lead_somewhere(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    """Resolve each relative link: to a page, or to a file in the public repository. Warn if it leads to neither."""
+def resolve_links(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Resolve each relative link to a page or to a file in the public repository. Warn if there is neither."""
     here = posixpath.dirname(page)
     for link in list(doctree.findall(nodes.reference)):
         url = urlsplit(link.get("refuri", ""))
@@ -104,19 +104,19 @@ def lead_somewhere(app: Sphinx, doctree: nodes.document, page: str) -> None:
 
 
 def visit_math(translator, node) -> None:
-    """Write a formula as MathML, which browsers draw without a script."""
+    """Write a formula as MathML, which browsers render without a script."""
     display = "block" if isinstance(node, nodes.math_block) else "inline"
     translator.body.append(convert(node.astext(), display=display))
     raise nodes.SkipNode
 
 
 def remove_leftovers(app: Sphinx, error: Exception | None) -> None:
-    """Remove a template that the theme copies along with its scripts. It is no page."""
+    """Remove a template that the theme copies together with its scripts. It is not a page."""
     Path(app.outdir, "_static", "webpack-macros.html").unlink(missing_ok=True)
 
 
 def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("doctree-read", describe_pictures)
-    app.connect("doctree-resolved", lead_somewhere)
+    app.connect("doctree-resolved", resolve_links)
     app.connect("build-finished", remove_leftovers)
