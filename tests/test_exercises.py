@@ -1,6 +1,7 @@
 """Every check refuses the starter and typical wrong answers, and accepts the solution."""
 
 import os
+import pickle
 import threading
 from contextlib import suppress
 from math import ceil
@@ -618,17 +619,27 @@ def test_ends_give_a_hint_and_not_the_answer():
     assert "a dict is wanted" in engines.check_ends(None).why
 
 
+def reply_that_forgets_pickle(handler, job):
+    try:
+        value = handler(job)
+    except Exception as error:
+        return pickle.dumps((False, error))
+    return pickle.dumps((True, value))
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (lambda compute, trip, processes, cores: processes * compute / (compute + trip), "6.0, and 3.0 is expected"),
-        (lambda compute, trip, processes, cores: min(processes, cores), "2, and 1.0 is expected"),
-        (lambda compute, trip, processes, cores: cores * compute / (compute + trip), "3.0, and 0.75 is expected"),
-        (lambda compute, trip, processes, cores: min(processes, cores) - trip / compute, "and 0.5 is expected"),
+        (lambda handler, job: pickle.dumps((True, handler(job))), "reply(int, 'many'): it raised ValueError"),
+        (lambda handler, job: (True, handler(job)), "reply(abs, -3): bytes are expected, not (True, 3)"),
+        (lambda handler, job: pickle.dumps(handler(job)), "the pickle of a pair is expected, not of 3"),
+        (lambda handler, job: pickle.dumps((False, 3)), "gave (False, 3), and (True, 3) is expected"),
+        (lambda handler, job: pickle.dumps((True, 3)), "gave (True, 3), and (False, a ValueError) is expected"),
+        (reply_that_forgets_pickle, "a handler that returns a lock: it raised TypeError"),
     ],
 )
-def test_speedup_counts_trips_processes_and_cores(answer, why):
-    assert why in engines.check_speedup(answer).why
+def test_a_reply_says_whether_the_job_succeeded(answer, why):
+    assert why in engines.check_reply(answer).why
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ HINTS = {  # for each kind of work: the right tool, and a question that leads to
         "limiter",
         "does the API limit the calls at the same time, or the calls per second?",
     ),
-    "scan with 8 scanners, read with 1 license, file with 3 clerks": (
+    "scan with 8 scanners, convert on 1 graphics card, archive with 3 clerks": (
         "pipeline",
         "do all steps need the same number of workers?",
     ),

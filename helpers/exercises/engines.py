@@ -1,9 +1,11 @@
 """Checks for notebook 10."""
 
+import pickle
+import threading
 from collections.abc import Mapping
 from typing import Any
 
-from helpers.exercises.verdict import Verdict, expect, never_raises
+from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 from helpers.pools.words import describe
 
 ENDS = ("value", "its own error", "TypeError", "WorkerDied", "JobTimedOut", "no pool")
@@ -34,16 +36,28 @@ def check_ends(answer: Any) -> Verdict:
 
 
 @never_raises
-def check_speedup(answer: Any) -> Verdict:
-    """Check speedup(compute_ms, trip_ms, processes, cores): the maximum speed of the processes relative to a loop."""
-    cases = [
-        ((10, 0, 2, 2), 2.0),
-        ((10, 10, 2, 2), 1.0),
-        ((0.25, 0.75, 2, 2), 0.5),
-        ((30, 10, 8, 4), 3.0),
-        ((30, 10, 1, 4), 0.75),
-    ]
-    return expect(answer, cases, "the trip is paid with every job, and processes beyond the cores only take turns.")
+def check_reply(answer: Any) -> Verdict:
+    """Check reply(handler, job): the pickle of (True, value), or of (False, error) if the handler or pickle raises."""
+    if not callable(answer):
+        return Verdict(False, f"a function is wanted, this is {describe(answer)}")
+    for call, handler, job, wanted in (
+        ("reply(abs, -3)", abs, -3, (True, 3)),
+        ("reply(int, 'many')", int, "many", (False, "ValueError")),
+        ("reply for a handler that returns a lock", lambda job: threading.Lock(), 1, (False, "TypeError")),
+    ):
+        data, problem = attempt(answer, handler, job)
+        if problem is not None:
+            return Verdict(False, f"{call}: {problem}")
+        if type(data) is not bytes:
+            return Verdict(False, f"{call}: bytes are expected, not {describe(data)}.")
+        found = pickle.loads(data)
+        if type(found) is not tuple or len(found) != 2:
+            return Verdict(False, f"{call}: the pickle of a pair is expected, not of {describe(found)}.")
+        ok, what = found
+        if (ok, what if ok is True else type(what).__name__) != wanted:
+            expected = "(True, 3)" if wanted[0] else f"(False, a {wanted[1]})"
+            return Verdict(False, f"{call} gave {describe(found)}, and {expected} is expected.")
+    return Verdict(True, "whatever a job does, the child can reply.")
 
 
 @never_raises
