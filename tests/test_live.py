@@ -1,4 +1,4 @@
-"""The interactive pool: the button, the sliders, and that nothing is left after a run."""
+"""The pool to play with: the button, the sliders, and that nothing is left when it is over."""
 
 from conftest import wait_until
 

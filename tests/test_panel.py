@@ -41,7 +41,7 @@ def test_a_saved_notebook_holds_the_picture_and_the_caption():
     assert "application/vnd.jupyter.widget-view+json" in data, "and a notebook with a kernel shows the widgets"
 
 
-def test_all_pictures_of_a_run_have_the_size_of_the_first_picture():
+def test_all_pictures_of_a_run_have_the_size_of_the_one_before_it():
     live = LiveCrew(seconds=0.8)
     sizes = [live.picture.value]
     live.picture.observe(lambda change: sizes.append(change.new), "value")
@@ -87,7 +87,7 @@ def test_charts_drawn_in_two_threads_leave_the_settings_as_they_were():
     assert len(pictures) == 6 and len(set(pictures)) == 1
 
 
-def test_no_cell_displays_a_figure_of_a_run():
+def test_a_run_shows_no_figure_to_the_cells_that_end_meanwhile():
     live = LiveCrew(seconds=0.8)
     seen = []
     live.picture.observe(lambda _: seen.append(plt.get_fignums()), "value")
