@@ -6,7 +6,7 @@ from typing import Any
 import psutil
 
 # The names of the series' threads contain one of these.
-OURS = ("-worker-", "-scaling", "-retries", "unbounded-", "live-crew")
+OURS = ("-worker-", "-scaling", "-retries", "unbounded-", "control-room")
 TRACKER = "multiprocessing.resource_tracker"  # in the command line of a child process that Python keeps until its end
 # The states of a connection that this process has not closed. CLOSE_WAIT: only the other end has closed it.
 OPEN = (psutil.CONN_ESTABLISHED, psutil.CONN_CLOSE_WAIT)

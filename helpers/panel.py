@@ -37,9 +37,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no type hints
         self.caption = caption
         super().__init__([row, self.picture])
 
-    def show(self, ax: Axes, *, tight: bool = True) -> None:
-        """Replace the picture with the chart of `ax`, and close its figure. For `tight` see `charts.png`."""
-        self.picture.value = charts.png(ax, self.caption, tight=tight)
+    def show(self, ax: Axes) -> None:
+        """Replace the picture with the chart of `ax`, and close its figure."""
+        self.picture.value = charts.png(ax, self.caption)
         self.picture.layout.display = None
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:

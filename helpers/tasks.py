@@ -6,6 +6,10 @@ be imported, so a function for other processes must be in a file.
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from helpers.pools import current_worker
 
 
 def count_primes(limit: int) -> int:
@@ -49,3 +53,14 @@ def remember(number: int) -> int:
     """Append the number to the list `seen`, and return the length of the list."""
     seen.append(number)
     return len(seen)
+
+
+@contextmanager
+def connection() -> Iterator[int]:
+    """Stand for a connection: the id of the process that opened it."""
+    yield os.getpid()
+
+
+def who_opened(number: int) -> tuple[int, int]:
+    """Return the id of the process that opened the worker's connection, and the id of this process."""
+    return current_worker().resource, os.getpid()

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -30,11 +31,17 @@ settings.load_profile("series")
 
 # The seed of all random choices in tests/test_chaos.py. The header of a run prints it, so that the run can be repeated.
 CHAOS_SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**9))
+os.environ["CHAOS_SEED"] = str(CHAOS_SEED)  # the processes among which pytest-xdist divides the tests share one seed
 SLOW = 20.0  # seconds after which a wait in a test fails; passing tests never wait that long
 
 
 def pytest_report_header() -> str:
     return f"CHAOS_SEED={CHAOS_SEED}"
+
+
+def id_of(value: object) -> str:
+    """The start of the value's repr without addresses, so that each process of pytest-xdist gives a test one name."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))[:40]
 
 
 def wait_until(condition, seconds: float = SLOW) -> None:

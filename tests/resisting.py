@@ -8,6 +8,10 @@ import asyncio
 import queue
 from dataclasses import dataclass
 
+# When this package is imported, it stores every exception class that exists in a dictionary. It calls `__hash__` of the
+# class, which the classes below refuse. So it must be imported before they are made.
+import distributed  # noqa: F401
+
 from helpers.pools import JobCancelled, OutcomeUnknown, PoolClosed, WorkerDied
 
 # The attributes of an exception that Python, a pool, or a table might read. What every exception inherits as a slot of

@@ -23,7 +23,6 @@ from conftest import wait_until
 from PIL import Image
 
 from helpers import charts
-from helpers.live import LiveCrew
 from helpers.measure import (
     attempts_frame,
     crew_frame,
@@ -351,7 +350,6 @@ RULES: list[tuple[Callable[..., Any], str, str, list[Any], list[Any]]] = [
     (watch, "pool", "must be the pool that yields the results", [None, "pool"], []),
     (watch, "total", FROM_0, ["2", 2.5], [-1]),
     (watch, "file", "must be a file that takes text", [5], []),
-    (LiveCrew, "seconds", SECONDS, ["6", None], [0, -1]),
     (curve, "limit", "must be more than 0", ["x"], [0, NAN, INF]),
     (curve, "ideal", "must be more than 0", ["x"], [-0.1]),
     (partial(charts.throughput, tables.sweep(), ideal=0.1), "cores", "must be more than 0", ["x"], [0]),

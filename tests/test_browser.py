@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -25,7 +26,9 @@ CHROMIUM = next(
 TOKEN = "of-this-test"  # Jupyter's token is required here too
 WAIT = 120_000  # milliseconds after which a wait fails; passing tests never wait that long
 LAPTOP, NARROW = {"width": 1366, "height": 768}, {"width": 800, "height": 768}
-DISPLAYED = re.compile(r"^display\((panel|\w+\.box)\)$", re.M)  # a helpers.panel.Panel
+PHONE = {"width": 390, "height": 844}
+DISPLAYED = re.compile(r"^display\(panel\)$", re.M)  # a helpers.panel.Panel
+CONTROL_ROOM = re.compile(r"\bControlRoom\(")
 
 pytestmark = [
     pytest.mark.skipif(
@@ -35,14 +38,16 @@ pytestmark = [
 ]
 
 
-def cells_to_run(path: Path) -> list[str]:
+def cells_to_run(path: Path, displayed: re.Pattern[str] = DISPLAYED) -> list[str]:
     """Return the ids of the cells with imports and of those that display widgets; empty if there are no widgets."""
     code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    shown = [cell.id for cell in code if DISPLAYED.search(cell.source)]
+    shown = [cell.id for cell in code if displayed.search(cell.source)]
     return [code[0].id, *shown] if shown else []
 
 
-WITH_WIDGETS = [path.name for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if cells_to_run(path)]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+WITH_WIDGETS = [path.name for path in NOTEBOOKS if cells_to_run(path)]
+WITH_ROOMS = [path.name for path in NOTEBOOKS if cells_to_run(path, CONTROL_ROOM)]
 
 
 def free_port() -> int:
@@ -100,10 +105,10 @@ def test_make_lab_uses_the_settings_that_are_tested_here():
 
 
 def test_every_notebook_with_widgets_is_tested():
-    assert {"02_basic_pool.ipynb", "05_dynamic_pool.ipynb"} <= set(WITH_WIDGETS)
+    assert "02_basic_pool.ipynb" in WITH_WIDGETS and "05_dynamic_pool.ipynb" in WITH_ROOMS
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         text = path.read_text(encoding="utf-8")
-        assert path.name in WITH_WIDGETS or not re.search(r"import ipywidgets|helpers\.(panel|live)", text), path.name
+        assert path.name in WITH_WIDGETS or not re.search(r"import ipywidgets|helpers\.panel", text), path.name
 
 
 def test_widgets_with_the_mouse(lab, page, tmp_path):
@@ -167,20 +172,12 @@ def try_widgets(page, cell, name) -> None:
         page.set_viewport_size(window)
         output.locator(".widget-slider").first.scroll_into_view_if_needed()
         size = whole(picture)
-        start = output.get_by_role("button", name="Start")
-        if start.count():
-            changes(page, picture, start.click)
-            assert whole(picture) == size, "the picture changes its size"
-        else:
-            changes(page, picture, lambda: drag(page, output.locator(".widget-slider").first))
+        changes(page, picture, lambda: drag(page, output.locator(".widget-slider").first))
+        assert whole(picture) == size, "the picture changes its size"
         for slider in output.locator(".widget-slider").all():
             drag(page, slider)
         whole(picture)
         keep(page, f"{name}-{window['width']}")
-        stop = output.get_by_role("button", name="Stop")
-        if stop.count():
-            stop.click()
-            start.wait_for()
 
 
 def whole(picture) -> tuple[int, int]:
@@ -229,3 +226,128 @@ def drag(page, slider) -> None:
 def keep(page, name) -> None:
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+# --- the control room ---------------------------------------------------------------------------------------------
+
+ROOM = "from helpers.control_room import ControlRoom\nControlRoom(seed=1)"
+# Note when the text for screen readers changes, in milliseconds.
+WATCH_STATUS = """element => {
+    window.spoken = [];
+    const note = () => spoken.push(performance.now());
+    new MutationObserver(note).observe(element, { childList: true, characterData: true, subtree: true });
+}"""
+# What sticks out of the window, or cannot be reached: the distances in pixels.
+OUTSIDE = """root => [...root.querySelectorAll("button, input, select, svg, p")]
+    .filter(e => e.offsetParent !== null || e.tagName === "svg")
+    .filter(e => e.getBoundingClientRect().left < 0 || e.getBoundingClientRect().right > innerWidth + 1)
+    .map(e => e.outerHTML.slice(0, 100))"""
+
+
+@pytest.mark.parametrize("window", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_the_control_room_with_the_mouse_and_the_keyboard(lab, page, tmp_path, window):
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    cell = nbformat.v4.new_code_cell(ROOM, id="room")
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
+    nbformat.write(notebook, tmp_path / "notebooks" / "room.ipynb")
+    open_notebook(page, lab, "room.ipynb")
+    if window is PHONE:
+        page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
+        page.set_viewport_size(window)
+    run(page, "room")
+    room = page.locator(".control-room")
+    room.wait_for()
+    keep(page, f"room-{window['width']}-ready")
+    use_the_keyboard(page, room)
+    use_the_mouse(page, room)
+    assert not room.evaluate(OUTSIDE), "a control or a picture is cut"
+    keep(page, f"room-{window['width']}-alert")
+    kill_a_worker(room)
+    times = page.evaluate("() => spoken")
+    gaps = [after - before for before, after in pairwise(times)]
+    assert len(gaps) >= 2 and min(gaps) > 1900, "a screen reader needs two seconds between two texts"
+    assert not [url for url in requests if not url.startswith((lab, "data:", "blob:"))]
+    assert page.locator(".jp-Notebook .jp-Cell").count() == 1, "no key was taken for a command of JupyterLab"
+
+
+def test_each_control_room_of_the_chapters_starts(lab, page, tmp_path):
+    for name in WITH_ROOMS:
+        open_notebook(page, lab, name)
+        for cell in cells_to_run(tmp_path / "notebooks" / name, CONTROL_ROOM):
+            run(page, cell)
+        room = page.locator(".control-room").last
+        room.get_by_role("button", name="Start").click()
+        room.locator("button:enabled", has_text="Pause").wait_for()
+        keep(page, f"room-{name[:2]}")
+        room.get_by_role("button", name="Stop").click()
+        room.locator("button:enabled", has_text="Start").wait_for()
+
+
+def use_the_keyboard(page, room) -> None:
+    """Start, pause, resume, and change a slider, with the keys that everybody uses."""
+    room.locator(".status").evaluate(WATCH_STATUS)
+    start, pause = (room.get_by_role("button", name=name) for name in ("Start", "Pause"))
+    start.focus()
+    page.keyboard.press("Enter")
+    shown(room, re.compile(r"[1-4] of 4 busy"))
+    page.keyboard.press("Tab")
+    assert pause.evaluate("button => button === document.activeElement"), "the next control is the next stop of Tab"
+    page.keyboard.press("Space")
+    room.get_by_role("button", name="Resume").wait_for()
+    shown(room, re.compile(r"0 of 4 busy"))
+    page.keyboard.press("Space")
+    pause.wait_for()
+    workers = room.get_by_role("slider", name="Workers")
+    workers.focus()
+    page.keyboard.press("ArrowRight")
+    shown(room, re.compile(r"\d of 5 busy"))
+    page.keyboard.press("ArrowLeft")
+    shown(room, re.compile(r"\d of 4 busy"))
+
+
+def use_the_mouse(page, room) -> None:
+    """Make the service slow until the alert fires, and drag the slider of the arrivals."""
+    room.get_by_label("slow").click()
+    alert = room.locator(".alert[data-state=firing]")
+    alert.wait_for()
+    assert "Alert firing" in alert.inner_text()
+    room.get_by_label("failing").click()
+    counted(room, "failed", 1)
+    slider = room.get_by_role("slider", name="Jobs per second")
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    assert int(slider.input_value()) > 70
+
+
+def kill_a_worker(room) -> None:
+    """Stop, choose processes, start, and kill the process of a worker."""
+    kill = room.get_by_role("button", name="Kill a worker")
+    assert kill.is_disabled(), "a thread cannot be killed"
+    room.get_by_role("button", name="Stop").click()
+    room.get_by_label("Engine").select_option("processes")
+    room.get_by_label("normal").click()
+    room.get_by_role("button", name="Start").click()
+    counted(room, "succeeded", 1)
+    kill.click()
+    counted(room, "failed", 1)
+    room.get_by_role("button", name="Stop").click()
+    room.locator("button:enabled", has_text="Start").wait_for()
+
+
+def shown(room, words) -> None:
+    """Wait until the picture of the jobs has these words in it."""
+    room.get_by_role("img", name="The way of the jobs").get_by_text(words).first.wait_for()
+
+
+def counted(room, outcome, least) -> None:
+    """Wait until the picture of the jobs, where a number stands above its name, has at least this number."""
+    script = """([outcome, least]) => {
+        const texts = [...document.querySelectorAll('.control-room svg text')].map(e => e.textContent);
+        return Number(texts[texts.indexOf(outcome) - 1]) >= least;
+    }"""
+    room.page.wait_for_function(script, arg=[outcome, least])

@@ -113,6 +113,10 @@ SHARES = pd.DataFrame(
     [("disk", "all at once", 400, 100, "disk full"), ("disk", "two workers", 200, 200, ""), ("net", "all", 10, 0, "")],
     columns=["place", "way", "jobs", "succeeded", "failure"],
 )
+SURVIVAL = pd.DataFrame(
+    [("pool in memory", 0.0031, 10_000, 9_001, 0), ("our table", 0.42, 10_000, 0, 12), ("package", 2.71, 10_000, 0, 9)],
+    columns=["way", "ms", "jobs", "lost", "doubled"],
+)
 TRIPS = pd.DataFrame(
     {
         "engine": ["threads"] * 3 + ["processes"] * 5,
@@ -120,6 +124,19 @@ TRIPS = pd.DataFrame(
         "ms": [0.02, 0.03, 0.03, 0.1, 1.5, 12.0, 15.0, 30.0],
     }
 )
+PREDICTED = pd.concat(
+    [
+        sweep().assign(load="25 connections", predicted=lambda t: t["workers"].clip(upper=25) * 10.0, best=25),
+        sweep().assign(load="two cores", predicted=lambda t: t["workers"].clip(upper=2) * 100.0, best=2),
+    ]
+)
+BUSY = [0.0, 0.2, 0.4, 0.6, 0.8, 0.9]
+HOCKEY = pd.DataFrame(
+    [("1 worker", busy, 0.04 * busy / (1 - busy)) for busy in BUSY]
+    + [("4 workers", busy, 0.01 * busy / (1 - busy)) for busy in BUSY],
+    columns=["pool", "utilization", "wait"],
+)
+FEW_JOBS = pd.DataFrame({"submitted": [0.0, 1.0, 1.0, 2.0], "finished": [4.0, 3.0, 2.5, 5.0]})
 LANES = pd.DataFrame(
     [("pool", 2, "b", 0.0, 0.1), ("pool", 1, "a", 0.0, 0.2), ("pool", 2, "c", 0.1, 0.3), ("loop", 1, "a", 0.0, 0.6)],
     columns=["way", "worker", "job", "started", "finished"],
@@ -154,8 +171,13 @@ ALL: dict[str, Callable[..., Axes]] = {
     "shares": lambda **more: charts.shares(SHARES, **more),
     "lanes": lambda **more: charts.lanes(LANES, **more),
     "trips": lambda **more: charts.trips(TRIPS, **more),
+    "survival": lambda **more: charts.survival(SURVIVAL, **more),
     "shares_of_loop": lambda **more: charts.shares_of_loop(CHOICES, ["pool"], **more),
     "longest_chain": lambda **more: charts.longest_chain(CHAIN, ["water", "soup"], 30, **more),
+    "predictions": lambda **more: charts.predictions(PREDICTED, **more),
+    "laws": lambda **more: charts.laws(sweep(), {"bound": lambda n: 10 * min(n, 25)}, marks=SHARED, **more),
+    "hockey_stick": lambda **more: charts.hockey_stick(HOCKEY, top=0.2, dots=HOCKEY[:3], mark=0.8, **more),
+    "fluctuations": lambda **more: charts.fluctuations({2: FEW_JOBS, 5: FEW_JOBS}, begin=0.5, seconds=3.0, **more),
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
@@ -174,8 +196,11 @@ UNITS = {
     "shares": ("Share of the jobs that succeed (%)", ""),
     "lanes": ("Time since the start (s)", ""),
     "trips": ("Size of a job (log scale)", "Time per job (ms, log scale)"),
+    "survival": ("Time per job (ms)", ""),
     "shares_of_loop": ("Median time, in percent of the loop's", ""),
     "longest_chain": ("Time since the start (ms)", ""),
+    "laws": ("Workers", "Throughput (jobs/s)"),
+    "hockey_stick": ("Utilization of the workers", "Mean wait (ms)"),
 }
 
 
@@ -474,7 +499,7 @@ def test_depths_draws_a_line_per_run_and_names_it_at_its_end() -> None:
     ax = charts.depths({"calm": [0, 1, 0, 1], "filling": [1, 2, 3, 4, 5]})
     assert lines(ax)["calm"].get_xydata().tolist() == [[1, 0], [2, 1], [3, 0], [4, 1]]
     assert lines(ax)["filling"].get_ydata().tolist() == [1, 2, 3, 4, 5]
-    assert ax.get_xlim() == (0, 5) and ax.get_ylim() == (0, pytest.approx(5.5))
+    assert ax.get_xlim() == (0, 5) and ax.get_ylim() == (pytest.approx(-0.2), pytest.approx(5.5))
     assert set(pieces(ax)) == {"calm", "filling"}
 
 
@@ -509,6 +534,8 @@ def test_shares_of_the_loop_are_medians_in_percent_of_the_first_way_of_each_case
         if line.get_marker() == ">"
     ]
     assert len(arrows) == 1 and "110%" in words(arrows[0].axes)
+    far = pd.DataFrame([("one", "loop", 1.0), ("one", "pool", 101.0)], columns=CHOICES.columns)
+    assert "more than 100 times as long →" in words(charts.shares_of_loop(far, ["pool"]))
     with pytest.raises(ValueError, match="there is nothing to compare"):
         charts.shares_of_loop(CHOICES[CHOICES["way"] == "loop"], [])
 
@@ -706,6 +733,14 @@ def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_wa
     assert [value for bar in bars for value in bar] == pytest.approx([value for bar in expected for value in bar])
     assert [list(line.get_xdata()) for line in ax.lines] == [[0.3, 0.3], [0.6, 0.6]]
     assert words(ax) == ["pool", "loop", "b", "a", "c", "a", "0.30 s", "0.60 s"]
+
+
+def test_what_survives_stands_beside_the_cost() -> None:
+    ax = charts.survival(SURVIVAL)
+    assert [bar.get_width() for bar in ax.patches] == [0.0031, 0.42, 2.71]
+    assert words(ax)[:6] == ["0.0031 ms", "9,001 of 10,000 lost", "0 twice", "0.42 ms", "0 of 10,000 lost", "12 twice"]
+    with pytest.raises(ValueError, match="lost"):
+        charts.survival(SURVIVAL.drop(columns="lost"))
 
 
 def test_trips_are_medians_per_engine_with_units_for_the_size() -> None:

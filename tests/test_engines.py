@@ -173,7 +173,8 @@ executor = ProcessPoolExecutor(1)
 """
 DASK = """
 from distributed import Client, LocalCluster
-cluster = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, host="127.0.0.1")
+options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+cluster = LocalCluster(n_workers=1, threads_per_worker=2, **options)
 executor = Client(cluster).get_executor(pure=False)
 """
 

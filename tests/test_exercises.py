@@ -15,12 +15,14 @@ from helpers.exercises import (
     Verdict,
     basic_pool,
     best_practices,
+    beyond_one_machine,
     choosing,
     common_mistakes,
     dynamic_pool,
     email_pool,
     engines,
     image_pool,
+    monitoring,
     retrying_pool,
     start_here,
     unbounded,
@@ -536,6 +538,73 @@ def test_a_graph_is_not_done_sooner_than_its_longest_chain():
     assert "gave 2.0, and 3.0" in choosing.check_least_time(lambda graph, seconds: max(seconds.values())).why
 
 
+def test_how_often_asks_about_the_first_wrong_effect():
+    right = {effect: often for effect, (often, _) in beyond_one_machine.HINTS.items()}
+    assert beyond_one_machine.check_how_often(right).right
+    assert set(right.values()) == set(beyond_one_machine.OFTEN)
+    for effect, (often, hint) in beyond_one_machine.HINTS.items():
+        other = "at least once" if often == "at most once" else "at most once"
+        assert hint in beyond_one_machine.check_how_often({**right, effect: other}).why
+    assert "has no answer so far" in beyond_one_machine.check_how_often({}).why
+    assert "is one of exactly once" in beyond_one_machine.check_how_often(dict.fromkeys(right, "often")).why
+    assert "a dict is wanted" in beyond_one_machine.check_how_often(None).why
+
+
+def forgets(mail, seen):
+    return mail["key"] not in seen
+
+
+def never_new(mail, seen):
+    seen.add(mail["key"])
+    return False
+
+
+def same_text(mail, seen):
+    new = mail["text"] not in seen
+    seen.add(mail["text"])
+    return new
+
+
+everything = set()
+
+
+def one_memory_for_all(mail, seen):
+    seen.add(mail["key"])
+    new = mail["key"] not in everything
+    everything.add(mail["key"])
+    return new
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (forgets, "has been seen"),
+        (never_new, "the first mail is new"),
+        (same_text, "another key is new"),
+        (one_memory_for_all, "another receiver"),
+        (lambda mail, seen: None, "returns nothing so far"),
+        (lambda mail, seen: seen[0], "it raised TypeError"),
+        (None, "a function is wanted"),
+    ],
+)
+def test_a_receiver_has_a_memory_of_its_own(answer, why):
+    everything.clear()
+    assert why in beyond_one_machine.check_receive(answer).why
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda per_day, peak, capacity: ceil(per_day / 86_400 / (0.7 * capacity)),
+        lambda per_day, peak, capacity: ceil(peak * per_day / 86_400 / capacity),
+        lambda per_day, peak, capacity: round(peak * per_day / 86_400 / (0.7 * capacity)),
+    ],
+    ids=["the average", "no reserve", "rounded"],
+)
+def test_tables_are_for_the_peak_with_a_reserve_and_rounded_up(answer):
+    assert "is expected" in beyond_one_machine.check_tables(answer).why
+
+
 def test_ends_give_a_hint_and_not_the_answer():
     right = {case: end for case, (end, _) in engines.HINTS.items()}
     assert engines.check_ends(right).right
@@ -573,11 +642,64 @@ def test_a_batch_is_whole_and_no_larger_than_it_must_be(answer, why):
     assert why in engines.check_batch_size(answer).why
 
 
+def test_states_give_a_hint_and_not_the_answer():
+    right = {case: state for case, (state, _) in monitoring.HINTS.items()}
+    assert monitoring.check_states(right).right
+    assert [state for state, _ in monitoring.HINTS.values()] == list(monitoring.STATES)
+    for case, (state, hint) in monitoring.HINTS.items():
+        wrong = monitoring.check_states({**right, case: "healthy" if state != "healthy" else "drowning"})
+        assert not wrong.right and hint in wrong.why and state not in hint
+    assert "has no answer so far" in monitoring.check_states({}).why
+    assert "the answer is one of healthy, " in monitoring.check_states(dict.fromkeys(right, "late")).why
+    assert "a dict is wanted" in monitoring.check_states(None).why
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda limit, bounds, counts: counts[bounds.index(limit)], "gave 80, and 0.8 is expected"),
+        (lambda limit, bounds, counts: counts[bounds.index(limit)] / sum(counts), "and 0.8 is expected"),
+        (lambda limit, bounds, counts: counts[bounds.index(limit)] / counts[-1], "None is expected, but it raised"),
+        (
+            lambda limit, bounds, counts: (
+                max(c for b, c in zip(bounds, counts, strict=True) if b <= limit) / counts[-1]
+            ),
+            "None is expected, but it gave 0.1",
+        ),
+    ],
+)
+def test_a_share_is_known_only_at_a_bound(answer, why):
+    assert why in monitoring.check_share_within(answer).why
+
+
+def first_true(waits, limit, hold):
+    return next((n for n, wait in enumerate(waits) if wait > limit), -1)
+
+
+def count_without_breaks(waits, limit, hold):
+    true = [n for n, wait in enumerate(waits) if wait > limit]
+    return true[hold] if len(true) > hold else -1
+
+
+@pytest.mark.parametrize(("answer", "why"), [(first_true, "gave 1, and 3"), (count_without_breaks, "gave 3, and 5")])
+def test_an_alert_fires_after_the_condition_held_without_a_break(answer, why):
+    assert why in monitoring.check_fires(answer).why
+
+
 # Objects of the reader
 
 
-MODULES = [basic_pool, best_practices, choosing, common_mistakes, dynamic_pool, email_pool, image_pool]
-MODULES += [engines, retrying_pool, start_here, unbounded]
+MODULES = [
+    basic_pool,
+    best_practices,
+    beyond_one_machine,
+    choosing,
+    common_mistakes,
+    dynamic_pool,
+    email_pool,
+    image_pool,
+]
+MODULES += [engines, monitoring, retrying_pool, start_here, unbounded]
 CHECKS = [getattr(module, name) for module in MODULES for name in vars(module) if name.startswith("check_")]
 
 
@@ -588,13 +710,15 @@ def raises(error):
     return answer
 
 
+WITH_HINTS = (choosing, common_mistakes, engines, monitoring, beyond_one_machine)
 ODD_ANSWERS = {
     "a hostile object": hostile.Hostile,
     "a function that returns one": lambda: lambda *args: hostile.Hostile(),
     "a function that returns a tuple of them": lambda: lambda *args: (hostile.Hostile(), hostile.Hostile()),
     "a dictionary of them": lambda: {
         word: hostile.Hostile()
-        for word in [*start_here.KITCHEN, *choosing.HINTS, *common_mistakes.HINTS, *engines.HINTS]
+        for words in (start_here.KITCHEN, *(module.HINTS for module in WITH_HINTS))
+        for word in words
     },
     "an error without words": lambda: raises(hostile.HostileError()),
     "an error of millions of characters": lambda: raises(hostile.LongError()),

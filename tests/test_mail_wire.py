@@ -11,6 +11,7 @@ from email.message import EmailMessage
 
 import pytest
 from aiosmtpd.controller import Controller
+from conftest import id_of
 
 from helpers.pools import BatchEmailSender, EmailJob, OutcomeUnknown
 from helpers.pools.email import BadMail, MailRefused, NoConnection
@@ -270,7 +271,7 @@ UNKNOWN += [b"150 ok\r\n", b"354 go on\r\n", b"600 ok\r\n", b"250-a\r\ngarbage\r
 UNKNOWN += [None, endless, b"x" * (MAX_REPLY + 1)]
 
 
-@pytest.mark.parametrize("reply", UNKNOWN, ids=lambda reply: repr(reply)[:30])
+@pytest.mark.parametrize("reply", UNKNOWN, ids=id_of)
 def test_a_mail_is_unknown_and_not_repeated_after_any_other_reply_to_its_content(reply):
     with Talker(content=reply) as server:
         [result] = send(server, PLAIN)

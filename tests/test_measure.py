@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.measure import in_system, list_schedule, littles_law, sweep, to_frame, utilisation
+from helpers.measure import cores, in_system, list_schedule, littles_law, sweep, to_frame, utilisation
 from helpers.pools import Result, WorkerPool
 
 
@@ -168,3 +168,10 @@ def test_a_message_about_a_long_column_is_short():
     with pytest.raises(ValueError, match="submitted must hold seconds in each row") as raised:
         in_system(frame)
     assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize(("usable", "busy", "free"), [(1, 0, False), (2, 90, False), (2, 10, True)])
+def test_two_cores_are_free_if_there_are_two_and_others_leave_them_idle(monkeypatch, usable, busy, free):
+    monkeypatch.setattr(cores, "usable_cores", lambda: usable)
+    monkeypatch.setattr(cores.psutil, "cpu_percent", lambda interval: busy)
+    assert cores.two_free_cores(0.1) is free

@@ -11,7 +11,6 @@ from PIL import Image
 
 from helpers import charts
 from helpers.charts.style import in_style
-from helpers.live import LiveCrew
 from helpers.panel import Panel
 
 CAPTION = "A slider above a chart of three bars that stands for all charts."
@@ -39,16 +38,6 @@ def test_a_saved_notebook_holds_the_picture_and_the_caption():
     assert b64decode(data["image/png"]) == panel.picture.value
     assert data["text/plain"] == metadata["image/png"]["alt"] == CAPTION
     assert "application/vnd.jupyter.widget-view+json" in data, "and a notebook with a kernel shows the widgets"
-
-
-def test_all_pictures_of_a_run_have_the_size_of_the_one_before_it():
-    live = LiveCrew(seconds=0.8)
-    sizes = [live.picture.value]
-    live.picture.observe(lambda change: sizes.append(change.new), "value")
-    live.button.click()
-    live.wait()
-    assert len(sizes) >= 2
-    assert len({Image.open(BytesIO(bytes(value))).size for value in sizes}) == 1
 
 
 def test_two_threads_in_the_style_leave_the_settings_as_they_were():
@@ -85,15 +74,6 @@ def test_charts_drawn_in_two_threads_leave_the_settings_as_they_were():
         thread.join()
     assert dict(mpl.rcParams) == before and plt.get_fignums() == figures
     assert len(pictures) == 6 and len(set(pictures)) == 1
-
-
-def test_a_run_shows_no_figure_to_the_cells_that_end_meanwhile():
-    live = LiveCrew(seconds=0.8)
-    seen = []
-    live.picture.observe(lambda _: seen.append(plt.get_fignums()), "value")
-    live.button.click()
-    live.wait()
-    assert seen and not any(seen)
 
 
 def test_a_chart_is_stored_with_a_palette_and_a_photo_with_all_its_colors():

@@ -20,6 +20,7 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import id_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -148,7 +149,7 @@ BAD += [
 ]
 
 
-@pytest.mark.parametrize(("value", "kind"), BAD, ids=lambda x: repr(x)[:40])
+@pytest.mark.parametrize(("value", "kind"), BAD, ids=id_of)
 def test_what_is_not_a_time_is_refused_with_the_value_and_the_rule(value, kind):
     for refuse in (retry_after_seconds, lambda bad: RetryLater("busy", retry_after=bad)):
         with pytest.raises(kind) as refusal:

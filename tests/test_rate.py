@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SLOW, new_threads, wait_until
+from conftest import SLOW, id_of, new_threads, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -555,7 +555,7 @@ def test_a_bad_timeout_is_refused(value):
     assert limiter.try_acquire()
 
 
-@pytest.mark.parametrize("value", [5, True, "event", object()], ids=repr)
+@pytest.mark.parametrize("value", [5, True, "event", object()], ids=id_of)
 def test_an_object_that_is_not_an_event_is_refused(value):
     with pytest.raises(TypeError, match="cancelled must be a threading.Event or None, not "):
         RateLimiter(1).acquire(value)

@@ -1,12 +1,17 @@
-"""The functions that notebooks run in other processes."""
+"""The functions, and the service, that notebooks run in other processes."""
 
+import json
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
+import pytest
+
 from helpers import tasks
+from helpers.pools import WorkerPool
 from helpers.tasks import count_primes
 
 
@@ -41,3 +46,24 @@ def test_lengths_and_what_a_process_remembers(monkeypatch):
     monkeypatch.setattr(tasks, "seen", [])
     assert tasks.length_of(b"abc") == 3
     assert [tasks.remember(5), tasks.remember(5)] == [1, 2]
+
+
+def test_a_connection_knows_the_process_that_opened_it():
+    with WorkerPool(tasks.who_opened, workers=1, resource=tasks.connection) as pool:
+        assert [result.value for result in pool.stream([1])] == [(os.getpid(), os.getpid())]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="terminate() sends no SIGTERM on Windows")
+@pytest.mark.parametrize(("word", "status", "lost"), [("ignore-sigterm", -15, True), ("handle-sigterm", 0, False)])
+def test_the_service_saves_its_jobs_if_it_handles_sigterm(tmp_path, word, status, lost):
+    command = [sys.executable, "-m", "helpers.stoppable", str(tmp_path), word]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"ready\n"
+        child.terminate()
+        assert child.wait(timeout=60) == status
+    assert (tmp_path / "finally").exists() is not lost
+    kept = [file.name for file in tmp_path.glob("job-*")]
+    if not lost:
+        kept += json.loads((tmp_path / "saved.json").read_text())
+        assert "job-9" in kept
+    assert (len(kept) < 10) is lost

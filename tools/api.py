@@ -20,6 +20,7 @@ PACKAGES = {
     "helpers.services": "The servers that the notebooks use. They need the extra `services`.",
     "helpers.measure": "Tables of results, and the laws of queues. They need the extra `notebooks`.",
     "helpers.charts": "The charts of the notebooks. They need the extra `notebooks`.",
+    "helpers.control_room": "A pool to run by hand and to watch in JupyterLab. It needs the extra `notebooks`.",
 }
 HEAD = """\
 # The public names

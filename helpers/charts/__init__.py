@@ -17,19 +17,26 @@ from helpers.charts.crews import cost, crew
 from helpers.charts.depths import depths
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
+from helpers.charts.fluctuations import fluctuations
 from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
 from helpers.charts.panels import panels
 from helpers.charts.pictures import before_and_after, contact_sheet
+from helpers.charts.predicted import laws, predictions
+from helpers.charts.quantiles import histogram_view
 from helpers.charts.retries import attempts
+from helpers.charts.signals import alert, signals
 from helpers.charts.storms import storm
 from helpers.charts.style import blank, limit_line
+from helpers.charts.survival import survival
 from helpers.charts.sweeps import latency, throughput
 from helpers.charts.timelines import admission, floor_plan
 from helpers.charts.trips import trips
+from helpers.charts.waiting import hockey_stick
 
 __all__ = [
     "admission",
+    "alert",
     "attempts",
     "before_and_after",
     "blank",
@@ -39,21 +46,28 @@ __all__ = [
     "crew",
     "depths",
     "floor_plan",
+    "fluctuations",
     "headline",
+    "histogram_view",
+    "hockey_stick",
     "kitchen",
     "lanes",
     "latency",
+    "laws",
     "limit_line",
     "longest_chain",
     "outcomes",
     "panels",
     "png",
+    "predictions",
     "rates",
     "series_map",
     "shares",
     "shares_of_loop",
     "show",
+    "signals",
     "storm",
+    "survival",
     "throughput",
     "trips",
 ]

@@ -12,6 +12,7 @@ from helpers.charts.style import BLUE, INK, ORANGE, SKY, VERMILLION, label_of, n
 MOST = 150.0  # percent of the loop's time: the right end of the axis
 NEAR = 10.0  # percent: if the range ends less than this far after its bar, the label is placed after the range
 FACTOR = 10.0  # above this multiple of the loop's time, the label says "times" and not percent
+MANY = 100.0  # above this multiple, the label says only that it is more: the number would depend on chance
 
 
 def shares_of_loop(table: pd.DataFrame, pools: Collection[str], *, ax: Axes | None = None) -> Axes:
@@ -70,11 +71,17 @@ def draw_bar(ax: Axes, height: float, bar: dict[Any, Any], dark: bool) -> None:
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 10, "bbox": box, "zorder": 5}
     if median > MOST:
-        words = f"{median / 100:,.0f} times as long →" if median > 100 * FACTOR else f"{median:.0f}% →"
-        ax.annotate(words, (MOST, height), (-6, 0), ha="right", **beside)
+        ax.annotate(length_in_words(median / 100), (MOST, height), (-6, 0), ha="right", **beside)
     else:  # After the line if the line is short; otherwise after the bar, so that the label belongs to the bar's end.
         end = slowest if slowest < median + NEAR else median
         ax.annotate(f"{median:.0f}%", (end, height), (6, 0), **beside)
+
+
+def length_in_words(times: float) -> str:
+    """Return how many times as long as the loop a way took, as words for a bar that the axis cuts off."""
+    if times > MANY:
+        return f"more than {MANY:.0f} times as long →"
+    return f"{times:.0f} times as long →" if times > FACTOR else f"{times:.0%} →"
 
 
 def longest_chain(frame: pd.DataFrame, chain: Collection[Any], least: float, *, ax: Axes | None = None) -> Axes:

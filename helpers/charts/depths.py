@@ -31,10 +31,12 @@ def depths(runs: Mapping[str, Sequence[int]], *, ax: Axes | None = None) -> Axes
         ends = []
         for (name, found), look in zip(runs.items(), LOOKS, strict=False):
             style: dict[str, Any] = {"color": look.colour, "linestyle": look.line, "linewidth": 2.2}
-            ends += axes.plot(range(1, len(found) + 1), list(found), label=label_of(name, 40), **style)
+            submits = range(1, len(found) + 1)
+            ends += axes.step(submits, list(found), where="post", label=label_of(name, 40), **style)
         axes.set(title="Jobs in the queue", xlabel="Jobs submitted so far", ylabel="Jobs waiting in the queue")
         axes.set_xlim(0, max(len(found) for found in runs.values()))
-        axes.set_ylim(0, 1.1 * max(1, *(max(found) for found in runs.values())))
+        top = max(1, *(max(found) for found in runs.values()))
+        axes.set_ylim(-0.04 * top, 1.1 * top)  # an empty queue is a line above the axis
         whole_numbers(axes.xaxis)
         whole_numbers(axes.yaxis)
         axes.grid(True)

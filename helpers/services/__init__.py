@@ -5,6 +5,7 @@ api         an HTTP API that answers 429 to too many calls, and then bans the cl
 smtp        a mail server with a limit on its connections, seeded faults, and a mailbox that can be counted
 photos      photo-like JPEGs of any number and size
 sandbox     a child process with limits, for code that exhausts its resources
+prometheus  a Prometheus that scrapes one address and fires alerts, where the program is installed
 
 Each server is a context manager, listens on loopback only, and is stopped at the end of its `with` block, whatever
 happens in the block. A service is imported at its first use, so a program does not pay for services that it does not
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         inactive_users,
     )
     from helpers.services.photos import PHOTOS, load_all, make_photo, make_photos, truncate, write_bomb, write_photo
+    from helpers.services.prometheus import Prometheus, find_prometheus
     from helpers.services.sandbox import SandboxReport, error_kind, run_in_sandbox
     from helpers.services.smtp import MailServer, fate_of, latency_of
 
@@ -36,12 +38,14 @@ __all__ = [
     "FetchUserAsync",
     "InactiveUser",
     "MailServer",
+    "Prometheus",
     "ReadUser",
     "ReadUserAsync",
     "ReadUserLazily",
     "SandboxReport",
     "error_kind",
     "fate_of",
+    "find_prometheus",
     "inactive_users",
     "latency_of",
     "load_all",
@@ -70,6 +74,8 @@ _HOME = {
     "truncate": "photos",
     "write_bomb": "photos",
     "write_photo": "photos",
+    "Prometheus": "prometheus",
+    "find_prometheus": "prometheus",
     "SandboxReport": "sandbox",
     "error_kind": "sandbox",
     "run_in_sandbox": "sandbox",

@@ -1,0 +1,102 @@
+"""Ways to run jobs, from the memory of a pool to a durable queue: what a job costs, and what survives a kill.
+
+Each measurement runs in a process of its own (`one_way`, `beyond_dask`). The ways take turns, round after round,
+and the table of costs shows medians. In the second table, one worker process is killed every second.
+"""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.report import draw, write
+from helpers import charts
+
+ROOT = Path(__file__).parents[1]
+ROUNDS, TIME_LIMIT = 3, 280.0
+WAYS = {  # the module that measures a way, its name there, and the number of jobs in the measurement of the cost
+    "WorkerPool, in memory": ("one_way", "pool", 200_000),
+    "WorkerPool on Dask": ("beyond_dask", "", 3_000),
+    "our table, SKIP LOCKED": ("one_way", "table", 5_000),
+    "procrastinate": ("one_way", "procrastinate", 2_000),
+}
+if find_spec("pgqueuer"):
+    WAYS["pgqueuer"] = ("one_way", "pgqueuer", 5_000)
+KILLED_JOBS = 10_000
+
+
+def measure(way: str, what: str, jobs: int) -> dict[str, float]:
+    """Return one measurement of one way. Raises CalledProcessError or TimeoutExpired if it fails."""
+    module, name, _ = WAYS[way]
+    words = [word for word in (name, what, str(jobs)) if word]
+    command = [sys.executable, "-m", f"benchmarks.{module}", *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True, timeout=TIME_LIMIT)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def costs(rounds: int = ROUNDS) -> pd.DataFrame:
+    """Return a row per round, way, and measured number."""
+    rows = []
+    for number in range(1, rounds + 1):
+        for way, (_, _, jobs) in WAYS.items():
+            for key, value in measure(way, "speed", jobs).items():
+                rows.append({"round": number, "way": way, "number": key, "value": value})
+                print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def kills(jobs: int = KILLED_JOBS) -> pd.DataFrame:
+    """Return a row per way."""
+    rows = []
+    for way in WAYS:
+        rows.append({"way": way} | measure(way, "kills", jobs))
+        print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def cost_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table for the page: medians over the rounds."""
+    wide = table.pivot_table(index="way", columns="number", values="value", sort=False, aggfunc="median")
+    shown = pd.DataFrame(index=wide.index)
+    shown["ms per job"] = (wide["us"] / 1000).map("{:.2g}".format)
+    shown["jobs/s"] = (1e6 / wide["us"]).map("{:.2g}".format).astype(float).map("{:,.0f}".format)
+    shown["ms from submit to start, median"] = wide["latency_ms"].map("{:.2g}".format)
+    shown["95th percentile"] = wide["latency_p95_ms"].map("{:.2g}".format)
+    return shown
+
+
+def kill_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table for the page: what was lost and what was done twice."""
+    shown = table.set_index("way")[["jobs", "kills", "lost", "doubled"]].astype(int)
+    redelivery = table.set_index("way")["redelivery_ms"]
+    shown["ms from a kill to the second start"] = redelivery.map("{:,.0f}".format).replace("nan", "never")
+    return shown
+
+
+def both(cost: pd.DataFrame, killed: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of the chart: a row per way."""
+    us = cost.query("number == 'us'").groupby("way", sort=False)["value"].median()
+    return killed[["way", "jobs", "kills", "lost", "doubled", "redelivery_ms"]].assign(
+        ms=(us.reindex(killed["way"]) / 1000).to_numpy()
+    )
+
+
+def run() -> None:
+    cost = costs()
+    write("beyond", cost, cost_table(cost))
+    killed = kills()
+    write("beyond_kills", both(cost, killed), kill_table(killed))
+    chart = charts.survival(both(cost, killed))
+    charts.headline(
+        chart,
+        "A job that survives costs milliseconds instead of microseconds",
+        "Cost per job that does nothing; 10,000 jobs with one kill per second",
+    )
+    draw("beyond", chart)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,115 @@
+"""The pool on a Dask cluster of two processes: what a job costs, and what becomes of jobs whose process is killed.
+
+`python -m benchmarks.beyond_dask MEASURE JOBS` prints one measurement as a line of JSON. Each measurement should run in
+a process of its own, because Dask's helpers live as long as their process.
+"""
+
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from distributed import Client
+
+from helpers.cluster import dask_cluster
+from helpers.pools import WorkerPool
+
+PROCESSES, WORKERS, QUEUE_SIZE = 2, 4, 1000  # two workers per process, so that a process need not wait for a worker
+WARM_UP, ALONE = 50, 500  # jobs
+EVERY = 1.0  # seconds between two kills
+
+
+def echo(job: int) -> int:
+    """Return the job."""
+    return job
+
+
+def speed(jobs: int) -> dict[str, float]:
+    """Microseconds per job that does nothing, and milliseconds from submit to result for a job that comes alone."""
+    with dask_cluster(PROCESSES) as cluster, Client(cluster) as client:
+        engine = client.get_executor(pure=False)
+        with WorkerPool(echo, workers=WORKERS, queue_size=QUEUE_SIZE, engine=engine) as pool:
+            assert len(list(pool.stream(range(WARM_UP)))) == WARM_UP
+            begun = time.perf_counter()
+            done = sum(result.ok for result in pool.stream(range(jobs)))
+            took = time.perf_counter() - begun
+            assert done == jobs
+            alone = [1e3 * result.latency for number in range(ALONE) for result in pool.stream([number])]
+    return {"us": 1e6 * took / jobs, "latency_ms": median(alone), "latency_p95_ms": quantiles(alone, n=20)[-1]}
+
+
+def note_start(job: int, file: Path) -> int:
+    """Append the job and the time to the file in one write, which no kill can tear; take 1 ms; return the job."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(descriptor, f"{job} {time.monotonic()}\n".encode())
+    finally:
+        os.close(descriptor)
+    time.sleep(0.001)
+    return job
+
+
+def kills(jobs: int) -> dict[str, float]:
+    """Kill one of the processes every second. How many jobs have no value, and how many handlers started again?
+
+    `redelivery_ms` is the median time from a kill to the second start of a job.
+    """
+    killed: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "starts")
+        with dask_cluster(PROCESSES) as cluster, Client(cluster) as client:
+            engine, over = client.get_executor(pure=False), threading.Event()
+            killer = threading.Thread(target=kill_at_random, args=(cluster, over, killed))
+            killer.start()
+            try:
+                handler = partial(note_start, file=file)
+                with WorkerPool(handler, workers=WORKERS, queue_size=QUEUE_SIZE, engine=engine) as pool:
+                    values = {result.value for result in pool.stream(range(jobs)) if result.ok}
+            finally:
+                over.set()
+                killer.join()
+        started = starts(file)
+    again = [time for times in started.values() for time in times[1:]]
+    waits = [1e3 * min(time - kill for kill in killed if kill < time) for time in again]
+    return {
+        "jobs": jobs,
+        "kills": len(killed),
+        "lost": jobs - len(values),
+        "doubled": sum(len(times) > 1 for times in started.values()),
+        "redelivery_ms": median(waits) if waits else float("nan"),
+    }
+
+
+def kill_at_random(cluster: Any, over: threading.Event, killed: list[float]) -> None:
+    """Kill one process of the cluster per `EVERY` seconds, if it is connected, and note the times. Ends with `over`."""
+    rng = random.Random(1)
+    while not over.wait(EVERY):
+        connected = set(cluster.scheduler.workers)
+        nannies = [nanny for nanny in cluster.workers.values() if nanny.worker_address in connected and nanny.pid]
+        if nannies:
+            os.kill(rng.choice(nannies).pid, 9)
+            killed.append(time.monotonic())
+
+
+def starts(file: Path) -> dict[int, list[float]]:
+    """Return the times at which the handler of each job has started, the first one first."""
+    found = defaultdict(list)
+    for line in file.read_text().splitlines():
+        job, at = line.split()
+        found[int(job)].append(float(at))
+    return {job: sorted(times) for job, times in found.items()}
+
+
+MEASURES = {"speed": speed, "kills": kills}
+
+if __name__ == "__main__":
+    what, count = sys.argv[1:]
+    print(json.dumps(MEASURES[what](int(count))), flush=True)

@@ -1,0 +1,199 @@
+"""Three ways to run jobs, two of them durable: what a job costs, and what becomes of jobs whose process is killed.
+
+`benchmarks.one_way` prints one measurement. The ways: `pool`, the queue in the memory of a `WorkerPool`; `table`, our
+queue in a table of PostgreSQL; `procrastinate`. The two queues in PostgreSQL have two worker processes; the pool has
+two threads in one process, which is the whole program.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import psycopg
+
+from benchmarks.beyond_tasks import latencies, note, note_start, nothing, survived
+from helpers.durable import mails, queue_table
+from helpers.durable.children import ChildProcess
+from helpers.pools import WorkerPool
+from helpers.services import Database
+
+WORKERS, QUEUE_SIZE = 2, 1000
+WARM_UP, ALONE = 50, 200  # jobs
+EVERY = 1.0  # seconds between two kills
+LIMIT = 240.0  # seconds after which a measurement is given up
+
+
+# What runs in the child processes
+
+
+def pool_program(jobs: int, file: str) -> None:
+    """The whole program of the pool, for the measurement with kills."""
+    with WorkerPool(partial(note_start, file=file), workers=WORKERS, queue_size=QUEUE_SIZE) as pool:
+        for _ in pool.stream(range(jobs)):
+            pass
+
+
+def table_worker(url: str, file: str | None, slow: bool) -> None:
+    """Do the jobs of the table `jobs` forever. With a file, note each start there; `slow` adds 1 ms."""
+    handle = note_start if slow else note
+
+    def handler(connection: object, job: int) -> None:
+        if file is not None:
+            handle(job, file)
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        while True:
+            if not queue_table.do_one(connection, handler):
+                time.sleep(0.01)
+
+
+def procrastinate_worker(url: str) -> None:
+    """Do the jobs of procrastinate forever, and retry stalled jobs every second."""
+    mails.app.task(name="note")(note)
+    mails.app.task(name="note_start")(note_start)
+    mails.run_worker(url, wait=True, rescues=True)
+
+
+# The queues, as a program sees them
+
+
+class Table:
+    """Our queue in a table."""
+
+    def __init__(self, url: str, connection: psycopg.Connection[Any]) -> None:
+        self._url, self._connection = url, connection
+        queue_table.fill(connection, [])
+
+    def worker(self, file: str | None, slow: bool = False) -> ChildProcess:
+        return ChildProcess(table_worker, self._url, file, slow)
+
+    def put(self, task: str, jobs: range, file: str | None) -> None:
+        self._connection.cursor().executemany("INSERT INTO jobs (user_id) VALUES (%s)", [[job] for job in jobs])
+
+    def left(self) -> int:
+        return one(self._connection, "SELECT count(*) FROM jobs")
+
+
+class Procrastinate:
+    """The queue of procrastinate."""
+
+    def __init__(self, url: str, connection: psycopg.Connection[Any], app: Any) -> None:
+        self._url, self._connection, self._app = url, connection, app
+        app.schema_manager.apply_schema()
+
+    def worker(self, file: str | None, slow: bool = False) -> ChildProcess:
+        return ChildProcess(procrastinate_worker, self._url)
+
+    def put(self, task: str, jobs: range, file: str | None) -> None:
+        more = {} if file is None else {"file": file}
+        self._app.configure_task(task).batch_defer(*({"job": job} | more for job in jobs))
+
+    def left(self) -> int:
+        return one(
+            self._connection,
+            "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing') AND task_name <> 'rescue'",
+        )
+
+
+def one(connection: psycopg.Connection[Any], query: str) -> int:
+    """Return the one number that the query finds."""
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+# The measurements
+
+
+def pool_speed(jobs: int) -> dict[str, float]:
+    """The pool: microseconds per job that does nothing, and milliseconds until a job that comes alone has started."""
+    with WorkerPool(nothing, workers=WORKERS, queue_size=QUEUE_SIZE) as pool:
+        begun = time.perf_counter()
+        done = sum(result.ok for result in pool.stream(range(jobs)))
+        took = time.perf_counter() - begun
+        assert done == jobs
+        alone = [1e3 * (result.started - result.submitted) for n in range(ALONE) for result in pool.stream([n])]
+    return {"us": 1e6 * took / jobs, "latency_ms": median(alone), "latency_p95_ms": quantiles(alone, n=20)[-1]}
+
+
+def pool_kills(jobs: int) -> dict[str, float]:
+    """The pool: its program is killed after a second. Nothing is there that could be killed later."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder, "starts"))
+        with ChildProcess(pool_program, jobs, file) as program:
+            wait_until(Path(file).exists)
+            time.sleep(EVERY)
+            program.kill()
+            killed = time.monotonic()
+        return survived(jobs, [killed], file)
+
+
+def speed(queue: Any, jobs: int) -> dict[str, float]:
+    """A durable queue: the same two numbers, with two worker processes that are ready."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        file = str(Path(folder, "starts"))
+        for _ in range(WORKERS):
+            stack.enter_context(queue.worker(None))
+        drain(queue, range(WARM_UP))
+        begun = time.perf_counter()
+        drain(queue, range(jobs))
+        took = time.perf_counter() - begun
+    with tempfile.TemporaryDirectory() as folder, queue.worker(file := str(Path(folder, "starts"))):
+        time.sleep(3)  # the worker starts
+        submitted = []
+        for job in range(ALONE):
+            submitted.append(time.monotonic())
+            queue.put("note", range(job, job + 1), file)
+            wait_until(lambda: queue.left() == 0)
+        return {"us": 1e6 * took / jobs} | latencies(submitted, file)
+
+
+def drain(queue: Any, jobs: range) -> None:
+    """Submit jobs that do nothing, and wait until they are done."""
+    queue.put("do_nothing", jobs, None)
+    wait_until(lambda: queue.left() == 0)
+
+
+def kills(queue: Any, jobs: int) -> dict[str, float]:
+    """A durable queue: a worker process is killed every second, the oldest one first, and replaced."""
+    killed = []
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        file = str(Path(folder, "starts"))
+        queue.put("note_start", range(jobs), file)
+        workers = [stack.enter_context(queue.worker(file, slow=True)) for _ in range(WORKERS)]
+        wait_until(Path(file).exists)
+        due = time.monotonic() + EVERY
+        while queue.left():
+            if time.monotonic() > due:
+                workers.pop(0).kill()
+                killed.append(time.monotonic())
+                workers.append(stack.enter_context(queue.worker(file, slow=True)))
+                due += EVERY
+            time.sleep(0.02)
+        return survived(jobs, killed, file)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until the condition is true. Raises TimeoutError."""
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not true within {LIMIT:g} s: {condition}")
+        time.sleep(0.002)
+
+
+def measure(way: str, what: str, jobs: int) -> dict[str, float]:
+    """Return one measurement of one way."""
+    if way == "pool":
+        return pool_speed(jobs) if what == "speed" else pool_kills(jobs)
+    measurement = speed if what == "speed" else kills
+    with Database() as db, db.connect() as connection:
+        if way == "table":
+            return measurement(Table(db.url, connection), jobs)
+        with mails.connected(db.url) as app:
+            return measurement(Procrastinate(db.url, connection, app), jobs)

@@ -1,0 +1,58 @@
+"""Handlers of the benchmark of durable jobs, and what they have written. Child processes import them from here."""
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median, quantiles
+
+
+def note(job: int, file: str) -> None:
+    """Append the job and the time to the file in one write, which no kill can tear."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(descriptor, f"{job} {time.monotonic()}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+def note_start(job: int, file: str) -> None:
+    """Note the start, and take 1 ms."""
+    note(job, file)
+    time.sleep(0.001)
+
+
+def nothing(*arguments: object) -> None:
+    """Do nothing."""
+
+
+def starts(file: str) -> dict[int, list[float]]:
+    """Return the times at which the handler of each job has started, the first one first."""
+    found = defaultdict(list)
+    if Path(file).exists():
+        for line in Path(file).read_text().splitlines():
+            job, at = line.split()
+            found[int(job)].append(float(at))
+    return {job: sorted(times) for job, times in found.items()}
+
+
+def latencies(submitted: Sequence[float], file: str) -> dict[str, float]:
+    """Return median and 95th percentile of the ms from the submission of job 0, 1, ... to the start of its handler."""
+    started = starts(file)
+    waits = [1e3 * (started[job][0] - at) for job, at in enumerate(submitted)]
+    return {"latency_ms": median(waits), "latency_p95_ms": quantiles(waits, n=20)[-1]}
+
+
+def survived(jobs: int, killed: Sequence[float], file: str) -> dict[str, float]:
+    """Return how many jobs never started, how many started more than once, and the median ms from a kill to that."""
+    started = starts(file)
+    again = [at for times in started.values() for at in times[1:]]
+    waits = [1e3 * min(at - kill for kill in killed if kill < at) for at in again]
+    return {
+        "jobs": jobs,
+        "kills": len(killed),
+        "lost": jobs - len(started),
+        "doubled": sum(len(times) > 1 for times in started.values()),
+        "redelivery_ms": median(waits) if waits else float("nan"),
+    }

@@ -1,0 +1,99 @@
+"""The signals of pools over time, and an alert on one of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from helpers.charts.style import INK, end_labels, label_of, limit_line, need, numbers, plain, positive, styled
+from helpers.charts.sweeps import LOOKS
+
+# The column of each panel, the words above it, and the least top of its scale.
+SIGNALS = {
+    "utilization": ("Utilization", 1.0),
+    "errors": ("Failed jobs", 1.0),
+    "queued": ("Jobs in the queue", 1.0),
+    "oldest_wait": ("Oldest wait (s)", 0.1),
+}
+GAP = 0.075  # between two panels, as a share of the width
+TIME = "Time (s)"
+
+
+def signals(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw a panel for each of the four signals of a pool, with a line per pool. All pools share the scale of a panel.
+
+    Args:
+        table: columns pool (a name), time (seconds), utilization (from 0 to 1), errors (failed jobs so far), queued
+            (jobs), oldest_wait (seconds); one row per sample. At most four pools.
+
+    Raises ValueError for a missing column, an empty table, too many pools, or a bad number.
+    """
+    need(table, "pool", "time", *SIGNALS)
+    numbers(table, "time", *SIGNALS, least=0)
+    pools = _pools(table)
+    width = (1 + GAP) / len(SIGNALS) - GAP
+    with styled(ax, size=(9.6, 3.0)) as axes:
+        axes.set_axis_off()
+        axes.set_title("The four signals")
+        for place, (column, (words, least)) in enumerate(SIGNALS.items()):
+            panel = axes.inset_axes((place * (width + GAP), 0.0, width, 0.9))
+            ends = _lines(panel, pools, column)
+            panel.set_title(words, fontsize=10.5, fontweight="normal", loc="left", pad=6)
+            panel.set(xlabel=TIME, xlim=(0, None), ylim=(0, 1.1 * max(least, float(table[column].max()))))
+            panel.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+            panel.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+            share = PercentFormatter(xmax=1, decimals=0) if column == "utilization" else FuncFormatter(plain)
+            panel.yaxis.set_major_formatter(share)
+            panel.grid(True)
+        end_labels(panel, ends)
+    return axes
+
+
+def alert(
+    table: pd.DataFrame, *, limit: float, marks: Mapping[str, float] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the oldest wait of each pool over time, the limit of an alert, and when the state of the alert changed.
+
+    Args:
+        table: columns pool (a name), time and oldest_wait (seconds); one row per sample. At most four pools.
+        limit: the oldest wait above which the condition of the alert is true, in seconds.
+        marks: words and the time at which they became true, in seconds; such as {"pending": 3.0, "firing": 5.0}.
+
+    Raises ValueError for a missing column, an empty table, too many pools, or a bad number.
+    """
+    need(table, "pool", "time", "oldest_wait")
+    numbers(table, "time", "oldest_wait", least=0)
+    positive("limit", limit)
+    with styled(ax) as axes:
+        ends = _lines(axes, _pools(table), "oldest_wait")
+        limit_line(axes, limit, f"limit: {limit:g} s")
+        top = 1.45 * max(limit, float(table["oldest_wait"].max()))  # room above the lines for the words at the marks
+        for words, at in (marks or {}).items():
+            axes.axvline(at, color=INK, linestyle=":", linewidth=1.6, label=f"_{words}")
+            style: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "top", "color": INK}
+            axes.annotate(
+                f"{label_of(words, 40)}, {at:.1f} s", (at, top), (-4, -6), textcoords="offset points", **style
+            )
+        axes.set(title="Oldest wait", xlabel=TIME, ylabel="Oldest wait (s)", xlim=(0, None), ylim=(0, top))
+        axes.grid(True)
+        end_labels(axes, ends)
+    return axes
+
+
+def _pools(table: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
+    pools = list(table.groupby("pool"))  # sorted, so that a pool has the same look in each chart
+    if len(pools) > len(LOOKS):
+        raise ValueError(f"the table has {len(pools)} pools; a chart can tell {len(LOOKS)} apart")
+    return pools
+
+
+def _lines(axes: Axes, pools: list[tuple[Any, pd.DataFrame]], column: str) -> list[Any]:
+    """Draw a line per pool, and return the lines."""
+    lines: list[Any] = []
+    for (name, rows), look in zip(pools, LOOKS, strict=False):
+        ordered = rows.sort_values("time")
+        style: dict[str, Any] = {"color": look.colour, "linestyle": look.line, "linewidth": 2.2}
+        lines += axes.plot(ordered["time"].tolist(), ordered[column].tolist(), label=label_of(name, 40), **style)
+    return lines

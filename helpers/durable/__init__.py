@@ -1,0 +1,10 @@
+"""Jobs that survive the program: a queue in a table of PostgreSQL, and procrastinate, a package that is built on one.
+
+children      runs a function in a process of its own that ends with ours, and replaces processes that are killed
+child_main    what such a process runs
+queue_table   a durable queue in about twenty lines of Python
+welcome       the handler of notebook 13: it writes a row and sends a mail
+mails         the same job as a task of procrastinate, with retries and a rescue of stalled jobs
+
+A child process finds a function by the name of its module, so all functions for other processes are in files.
+"""

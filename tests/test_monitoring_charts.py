@@ -1,0 +1,108 @@
+"""The charts of monitoring: the signals of pools, an alert on one of them, and a quantile from the buckets."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+import test_charts
+from matplotlib.axes import Axes
+
+from helpers import charts
+from helpers.charts.signals import SIGNALS
+
+SECONDS = [0.2, 0.2, 0.24, 0.26]
+MARKS = {"pending": 1.2, "firing": 2.4}
+
+
+def samples(pools: dict[str, float]) -> pd.DataFrame:
+    """Four samples per pool: all workers busy, and an oldest wait that grows by `pools[name]` per second."""
+    rows = [
+        (name, at, 1.0, 0, at * growth * 200, at * growth)
+        for name, growth in pools.items()
+        for at in (0.0, 1.0, 2.0, 3.0)
+    ]
+    return pd.DataFrame(rows, columns=["pool", "time", "utilization", "errors", "queued", "oldest_wait"])
+
+
+def view(**more: Any) -> Axes:
+    return charts.histogram_view(SECONDS, [0.1, 0.25, 0.5], share=0.95, true=0.26, estimate=0.45, **more)
+
+
+BOTH = samples({"steady": 0.001, "drowning": 0.3})
+ALL: dict[str, Callable[..., Axes]] = {
+    "signals": lambda **more: charts.signals(BOTH, **more),
+    "alert": lambda **more: charts.alert(BOTH, limit=0.5, marks=MARKS, **more),
+    "histogram_view": view,
+}
+SAME_FOR_ALL = (
+    test_charts.test_draws_on_a_figure_of_its_own_and_leaves_the_settings_alone,
+    test_charts.test_draws_on_the_axes_it_is_given,
+    test_charts.test_no_words_overlap_and_none_are_cut_off,
+)
+
+
+@pytest.fixture(autouse=True)
+def drawing_board() -> Iterator[None]:
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("check", SAME_FOR_ALL)
+def test_they_keep_the_rules_of_all_charts(check, name, monkeypatch):
+    monkeypatch.setitem(test_charts.ALL, name, ALL[name])
+    check(name)
+
+
+def test_each_signal_has_a_panel_with_a_line_per_pool_on_one_scale():
+    panels = charts.signals(BOTH).child_axes
+    assert [panel.get_title(loc="left") for panel in panels] == [
+        "Utilization",
+        "Failed jobs",
+        "Jobs in the queue",
+        "Oldest wait (s)",
+    ]
+    for panel, column in zip(panels, SIGNALS, strict=True):
+        for line, name in zip(panel.lines, ("drowning", "steady"), strict=True):
+            assert line.get_label() == name
+            assert line.get_ydata().tolist() == BOTH.loc[BOTH["pool"] == name, column].tolist()
+        assert panel.get_ylim()[0] == 0 and panel.get_ylim()[1] > BOTH[column].max()
+    styles = {line.get_linestyle() for line in panels[0].lines}
+    assert len(styles) == 2, "told apart without color"
+
+
+def test_the_alert_has_its_limit_and_the_times_at_which_its_state_changed():
+    ax = charts.alert(BOTH, limit=0.5, marks=MARKS)
+    drawn = test_charts.lines(ax)
+    assert set(drawn["_limit: 0.5 s"].get_ydata()) == {0.5}
+    assert {name: set(drawn[f"_{name}"].get_xdata()) for name in MARKS} == {"pending": {1.2}, "firing": {2.4}}
+    assert {"limit: 0.5 s", "pending, 1.2 s", "firing, 2.4 s", "steady", "drowning"} == set(test_charts.words(ax))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Time (s)", "Oldest wait (s)")
+
+
+def test_the_histogram_knows_the_shares_at_its_bounds_and_joins_them_by_lines():
+    ax = view()
+    drawn = test_charts.lines(ax)
+    assert drawn["from the buckets"].get_xydata().tolist() == [[0, 0], [0.1, 0], [0.25, 0.75], [0.5, 1]]
+    assert drawn["the truth"].get_ydata().tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert set(drawn["_share"].get_ydata()) == {0.95}
+    assert {"true: 0.26 s", "from the buckets: 0.45 s"} <= set(test_charts.words(ax))
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda: charts.signals(BOTH.drop(columns="queued")), "no column queued"),
+        (lambda: charts.signals(samples(dict.fromkeys("abcde", 0.1))), "5 pools; a chart can tell 4 apart"),
+        (lambda: charts.signals(BOTH.assign(queued=-1)), "queued must be 0 or more"),
+        (lambda: charts.alert(BOTH, limit=0), "limit must be more than 0"),
+        (lambda: charts.histogram_view([], [0.1], share=0.9, true=1, estimate=1), "at least one number"),
+        (lambda: charts.histogram_view([1], [0.0], share=0.9, true=1, estimate=1), "bounds must be more than 0"),
+    ],
+)
+def test_bad_tables_and_numbers_are_refused(draw, words):
+    with pytest.raises(ValueError, match=words):
+        draw()
