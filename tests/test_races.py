@@ -558,7 +558,7 @@ def test_a_close_comes_as_a_worker_is_about_to_become_idle(lying, kind):
 
 
 def wake(pool, *numbers):
-    """Wake these idle workers as if their time were up: nobody has notified them."""
+    """Wake these idle workers without a notification, as if their time were up."""
     with locked(pool):
         for number in numbers:
             workers_of(pool)[number].parker.unpark()
@@ -665,7 +665,7 @@ def check_attempts(results, handled):
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.long)], ids=["some points", "every point"])
 @pytest.mark.parametrize("kind", MORTAL.values(), ids=MORTAL)
 def test_a_worker_dies_at_any_point(lying, kind, every):
-    """Somebody injects an exception into its thread. A shutdown that waits for it ends all the same."""
+    """An exception is injected into its thread. A shutdown that waits for this worker must end."""
 
     def scenario(race):
         handled = Counter()
@@ -1866,7 +1866,7 @@ def class_that_tells(ended):
 
 
 def forgotten(kind):
-    """Make a pool with a stream that nobody reads any more. Of its jobs one is delayed, one runs, two are queued.
+    """Make a pool with a stream that is not read any more. Of its jobs one is delayed, one runs, two are queued.
 
     Returns the pool, the stream, and a list to which all results of the stream are added. The running job ends when
     the stream is closed.
