@@ -1,1 +1,1 @@
-"""The long measurements. `make bench` runs all of them, `python -m benchmarks noop waits` some."""
+"""The long measurements. `make bench` runs all of them, and `python -m benchmarks noop waits` runs two of them."""

@@ -1,12 +1,12 @@
-"""What adapting costs and gains: the article's burst on a pool that grows, and how late retries are.
+"""The cost and the gain of a changing number of workers, and the lateness of retries.
 
-Burst: 100 jobs of 100 ms on 2 to 10 workers, compared with ten workers from the start in the same round. The
-article's dynamic pool takes 1.41 times as long as its ten workers.
+Burst: 100 jobs of 100 ms on 2 to 10 workers, compared with ten workers from the start in the same round. The article's
+dynamic pool takes 1.41 times as long as ten workers.
 
-Lateness: 100 jobs that all fail once, on as many workers, so that a worker is always free when a retry is due.
+Lateness: 100 jobs that all fail once, on 100 workers, so that a worker is free whenever a retry is due.
 
-Pending: the time per job that fails, waits for a microsecond, and runs again, while up to 100,000 others wait for an
-hour. The delayed jobs are in a heap, so this time grows at most like the logarithm of their number.
+Pending: the time per job that fails, waits for a microsecond, and runs again, while up to 100,000 other jobs are
+delayed by an hour. The delayed jobs are in a heap, so this time grows at most like the logarithm of their number.
 """
 
 import time
@@ -36,7 +36,7 @@ def two_to_ten() -> DynamicPool[int, int]:
 
 
 def seconds(make: Callable[[], WorkerPool[int, int]]) -> float:
-    """From the first submit to the last result."""
+    """Return the seconds from the first submit to the last result."""
     with make() as pool:
         begun = time.perf_counter()
         assert sum(1 for _ in pool.stream(range(JOBS))) == JOBS
@@ -55,7 +55,7 @@ def burst() -> None:
 
 
 def lateness() -> None:
-    """started - due of every second attempt, in ms, for several backoffs."""
+    """Return started - due of each job's second attempt, in ms, for several backoffs."""
     rows = []
     for number in range(1, ROUNDS + 1):
         for base in (0.02, 0.1, 0.5):
@@ -80,21 +80,21 @@ def lateness() -> None:
 
 
 def pending() -> None:
-    """Measure the us per job that is run twice, while n others wait for their retry."""
+    """Measure the us per job that runs twice, while n other jobs are delayed."""
     rows = []
     for number in range(1, ROUNDS + 1):
         for waiting in PENDING:
             rows.append({"round": number, "pending": waiting, "us_a_retry": delay_and_back(waiting)})
     table = pd.DataFrame(rows)
     shown = table.groupby("pending")["us_a_retry"].agg(["median", "min", "max"])
-    shown["min, of the first"] = shown["min"] / shown["min"].iloc[0]  # the least disturbed of the rounds
+    shown["min, of the first"] = shown["min"] / shown["min"].iloc[0]  # the minima come from the least disturbed rounds
     write("adapt_pending", table, shown.round(2))
 
 
 def delay_and_back(waiting: int, times: int = 20_000) -> float:
-    """Return the us per job for `times` jobs that fail, become due, and run again while `waiting` others wait.
+    """Return the us per job for `times` jobs that fail, become due, and run again while `waiting` others are delayed.
 
-    `max_delayed` is large enough for all of them, because a submitter waits while that many jobs are delayed.
+    `max_delayed` is larger than the number of delayed jobs. Otherwise the submitter would have to wait.
     """
     policy = RetryPolicy(2, 1e-6, 1e-6, jitter=False, max_retry_after=HOUR)
     failed: set[int] = set()

@@ -1,8 +1,8 @@
-"""Ways to run jobs on a few threads, which the benchmarks compare.
+"""The ways to run jobs on a few threads that the benchmarks compare.
 
-Those in NOOP run many jobs: each takes (handler, jobs, workers, queue_size) and returns the number of results. Those
-in ONCE make a pool, run one job, and close the pool: each takes (handler, job, workers) and returns the result.
-This file imports the standard library and `helpers.pools` only; other packages are imported where they are used.
+A function in NOOP runs many jobs: it takes (handler, jobs, workers, queue_size) and returns the number of results. A
+function in ONCE creates a pool, runs one job, and closes the pool: it takes (handler, job, workers) and returns the
+result. This file imports only the standard library and `helpers.pools`; other packages are imported in the functions.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ def threadpool_imap_unordered(handler, jobs, workers, queue_size):
 
 
 def textbook(handler, jobs, workers, queue_size):
-    """Two `queue.Queue`, one record per job, and sentinels: what most tutorials build."""
+    """Run jobs with two objects of `queue.Queue`, one record per job, and sentinels, as in most tutorials."""
     todo, done = queue.Queue(queue_size), queue.Queue()
 
     def work(number):
@@ -108,7 +108,7 @@ def mpire_threads(handler, jobs, workers, queue_size):
 
 
 def anyio_streams(handler, jobs, workers, queue_size):
-    """Tasks on one event loop, not threads: the handler must not block."""
+    """Run jobs in tasks on one event loop and not in threads, so the handler must not block."""
     import anyio
 
     async def main():
@@ -151,7 +151,7 @@ NOOP: dict[str, Run] = {
     "mpire, threads": mpire_threads,
     "anyio memory streams (tasks)": anyio_streams,
 }
-# Contenders that use what is new in Python 3.14.
+# Contenders that need Python 3.14.
 NEED_3_14 = ("ThreadPoolExecutor.map with a buffersize",)
 
 
@@ -176,7 +176,7 @@ def threadpool_once(handler, job, workers):
     with ThreadPool(workers) as pool:
         value = pool.apply(handler, (job,))
         pool.close()
-        pool.join()  # leaving the block only terminates the pool, and the others wait for their threads
+        pool.join()  # the end of the block only terminates the pool; the other contenders wait for their threads
     return value
 
 

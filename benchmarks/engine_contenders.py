@@ -1,8 +1,8 @@
-"""The engines that `benchmarks.engines` compares: each makes a warm pool for one handler.
+"""The engines that `benchmarks.engines` compares. Each creates a pool for one handler and starts its workers.
 
-An entry of ENGINES takes (handler, workers, limit) and is a context manager. It gives a function that runs a list of
-jobs and returns one outcome per job: its value, or the exception. `limit` is the number of seconds per job, or None;
-an engine without such a limit ignores it.
+An entry of ENGINES takes (handler, workers, limit) and returns a context manager. Its value is a function that runs a
+list of jobs and returns one outcome per job: the value or the exception. `limit` is the maximum number of seconds per
+job, or None. An engine without such a limit ignores it.
 """
 
 from collections.abc import Callable, Iterator
@@ -86,7 +86,7 @@ def joblib(handler: Any, workers: int, limit: float | None) -> Iterator[RunJobs]
 
 
 def through_futures(submit: Callable[..., Any], handler: Any, jobs: list[Any]) -> list[Any]:
-    """Submit all jobs, and return their outcomes. A submit may raise too, if the executor is broken."""
+    """Submit all jobs, and return their outcomes. A submit also raises if the executor is broken."""
     futures = [outcome(lambda job=job: submit(handler, job)) for job in jobs]
     return [future if isinstance(future, BaseException) else outcome(future.result) for future in futures]
 

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-SPIN = 300_000  # additions; about 18 ms of pure Python on the machine of the design
+SPIN = 300_000  # additions: about 18 ms of pure Python on a machine with 2 cores
 
 
 def echo(job):
@@ -24,7 +24,7 @@ def spin(job):
 
 
 def die_on_three(job):
-    """Kill the own process for job 3. The other jobs take 20 ms."""
+    """Kill the process of the handler for job 3. The other jobs take 20 ms."""
     if job == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.02)

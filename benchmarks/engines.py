@@ -1,7 +1,7 @@
-"""What the engines cost and what they survive: our `Processes` beside its peers, in turns, on two workers.
+"""The costs and the failures of engines: `Processes` and its peers, with two workers.
 
-Each measurement runs in a process of its own (`benchmarks.one_engine`). The contenders take turns, round after round,
-and the tables show medians. A contender that does not end within the time limit counts as one that hangs.
+Each measurement runs in its own process (`benchmarks.one_engine`). The contenders take turns, round after round, and
+the tables show medians. A contender that does not end within the time limit counts as hanging.
 """
 
 import json
@@ -22,7 +22,7 @@ SAFETY = ("kill", "hang")
 
 
 def measure(name: str, what: str, workers: int = WORKERS) -> dict[str, float]:
-    """Return one measurement of one engine, or a dictionary that says that it hung or broke."""
+    """Return one measurement of one engine, or a dictionary that says that the engine hung or failed."""
     command = [sys.executable, "-m", "benchmarks.one_engine", name, what, str(workers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -32,14 +32,14 @@ def measure(name: str, what: str, workers: int = WORKERS) -> dict[str, float]:
         except subprocess.TimeoutExpired:
             stop_all(process.pid)
             said, _ = process.communicate()
-            # The measurement may be complete, and only the engine's end may hang.
+            # The measurement can be complete although the engine hangs at its end.
             return dict(json.loads(said.splitlines()[-1])) if said else {"hung": 1.0}
         except (ValueError, IndexError):
             return {"broke": 1.0}
 
 
 def stop_all(pid: int) -> None:
-    """Kill a process and all that it has started."""
+    """Kill a process and all its child processes."""
     import psutil
 
     parent = psutil.Process(pid)
@@ -48,13 +48,13 @@ def stop_all(pid: int) -> None:
 
 
 def contest(measures: tuple[str, ...], rounds: int) -> pd.DataFrame:
-    """Return a row per round, contender, and measured number."""
+    """Return a row per round, contender, and measured value."""
     rows = []
     for number in range(1, rounds + 1):
         for name in ENGINES:
             for what in measures:
                 if name == "threads" and what in SAFETY:
-                    continue  # SIGKILL would end the measuring program itself, and a thread cannot be stopped.
+                    continue  # SIGKILL would end the measuring program itself, and Python cannot stop a thread.
                 for key, value in measure(name, what).items():
                     rows.append({"round": number, "engine": name, "measure": what, "number": key, "value": value})
                     print(rows[-1], flush=True)
@@ -62,7 +62,7 @@ def contest(measures: tuple[str, ...], rounds: int) -> pd.DataFrame:
 
 
 def speed(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table for the page: medians, and the time of a tiny job compared with that of the standard library."""
+    """Return the table for the page: medians, and the ratio of a tiny job's time to that of `ProcessPoolExecutor`."""
     wide = table.pivot_table(index=["round", "engine"], columns="number", values="value", sort=False)
     wide["ratio"] = wide["us"] / wide["us"].xs(BASE, level="engine").reindex(wide.index, level="round")
     wide["share"] = wide["jobs_s"] / (WORKERS * wide["one_core_jobs_s"])
@@ -81,7 +81,7 @@ def speed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def safety(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table for the page: jobs lost, and seconds. A number that is missing was never reached."""
+    """Return the table for the page: lost jobs, and seconds. A value is missing if the run did not end."""
     found = table.pivot_table(index="engine", columns="number", values="value", sort=False)
     shown = {
         "lost": "of 20 jobs, lost if one kills its process",

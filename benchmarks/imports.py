@@ -1,4 +1,4 @@
-"""What `import helpers.pools` adds to a bare interpreter: whole processes, in turn, median of the differences."""
+"""The time that `import helpers.pools` adds to the start of Python: the median difference of whole processes."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ CODES = {
 
 def seconds(code: str) -> float:
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)  # with a time-out it would wait in steps of 32 ms
+    subprocess.run([sys.executable, "-c", code], check=True)  # with a time-out, it would wait in steps of 32 ms
     return time.perf_counter() - begun
 
 

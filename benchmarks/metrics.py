@@ -1,4 +1,4 @@
-"""What metrics for Prometheus cost per job: nothing, a collector that nobody reads, one that is read, and histograms.
+"""The cost of metrics for Prometheus per job: no metrics, an unread collector, a scraped collector, and histograms.
 
 All contenders run jobs that do nothing on a `WorkerPool`, and take turns. "collector" adds the pool to a `PoolMetrics`,
 which is read only at a scrape. "scraped" reads it 10 times per second. "histograms" also observes the two times of each

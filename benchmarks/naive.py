@@ -1,4 +1,4 @@
-"""Runs like those of notebook 01, with 10,000 jobs each: at the database, at the API and in memory, and with a pool."""
+"""Runs like those of notebook 01, with 10,000 jobs: at the database, at the API, and in memory; naive and pooled."""
 
 import httpx
 import pandas as pd

@@ -1,11 +1,12 @@
-"""What a pool itself costs: a million jobs that do nothing, on 5 workers, each contender in a process of its own.
+"""The cost of a pool: a million jobs that do nothing, on 5 workers, with each contender in its own process.
 
-The contenders take turns, round after round, so a slow minute of the machine slows all of them down. Each time is
-divided by that of `ThreadPoolExecutor.map` in the same round and on the same Python. The table shows the medians over
-the rounds.
+The contenders take turns, round after round, so that a slow minute of the machine affects all of them. Each time is
+divided by the time of `ThreadPoolExecutor.map` in the same round and on the same Python. The table shows the medians
+over the rounds.
 
-`Executor.map` has the argument `buffersize` from Python 3.14 on. If an older Python runs this file, those contenders
-run on a Python 3.14 of this machine, if there is one. `ThreadPoolExecutor.map` and `WorkerPool` then run on both.
+`Executor.map` has the argument `buffersize` from Python 3.14 on. If an older Python runs this file, the contenders with
+this argument run on a Python 3.14 of this machine, if there is one. `ThreadPoolExecutor.map` and `WorkerPool` then run
+on both.
 """
 
 import json
@@ -30,7 +31,7 @@ BASE = "ThreadPoolExecutor.map"
 
 
 def in_a_process(name: str, jobs: int, queue_size: int, python: str = sys.executable) -> dict[str, float]:
-    """Run one contender with that interpreter; see `benchmarks.one_run`."""
+    """Run one contender with this interpreter; see `benchmarks.one_run`."""
     command = [python, "-m", "benchmarks.one_run", name, str(jobs), str(queue_size)]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900, env=env, cwd=ROOT)
@@ -38,7 +39,7 @@ def in_a_process(name: str, jobs: int, queue_size: int, python: str = sys.execut
 
 
 def line_up() -> list[tuple[str, str]]:
-    """Return the pairs of a contender and the interpreter that it runs on."""
+    """Return pairs of a contender and the interpreter on which it runs."""
     here = [(name, sys.executable) for name in NOOP if name not in NEED_3_14]
     if sys.version_info >= (3, 14):
         return here + [(name, sys.executable) for name in NEED_3_14]

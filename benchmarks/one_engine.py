@@ -1,4 +1,4 @@
-"""One measurement of one engine in a process of its own: `python -m benchmarks.one_engine NAME MEASURE WORKERS`.
+"""Measure one engine in its own process: `python -m benchmarks.one_engine NAME MEASURE WORKERS`.
 
 It prints the measurement as one line of JSON. The table of `benchmarks.engines` says what each measure means.
 """
@@ -19,14 +19,14 @@ MEGABYTE = b"x" * 2**20
 
 
 def tiny(engine: Any, workers: int) -> dict[str, float]:
-    """Microseconds per job that does nothing."""
+    """Return the microseconds per job that does nothing."""
     with engine(tasks.echo, workers, None) as run:
         run(list(range(50)))
         return {"us": 1e6 * seconds(lambda: run(list(range(TINY)))) / TINY}
 
 
 def payload(engine: Any, workers: int) -> dict[str, float]:
-    """Milliseconds per job whose job is 1 MiB, and per job that gets 10 MiB and returns them."""
+    """Return the milliseconds per job of 1 MiB, and per job of 10 MiB that is also the result."""
     with engine(tasks.size_of, workers, None) as run:
         run([b""] * 10)
         one = seconds(lambda: run([MEGABYTE] * 100)) / 100
@@ -37,7 +37,7 @@ def payload(engine: Any, workers: int) -> dict[str, float]:
 
 
 def spin(engine: Any, workers: int) -> dict[str, float]:
-    """Jobs per second of a pure Python handler, and the same without any pool, for comparison."""
+    """Return the jobs per second of a handler in pure Python, and the same without a pool for comparison."""
     count = 50 * workers
     with engine(tasks.spin, workers, None) as run:
         run([0] * workers * 2)
@@ -48,7 +48,7 @@ def spin(engine: Any, workers: int) -> dict[str, float]:
 
 
 def start(engine: Any, workers: int) -> dict[str, float]:
-    """Seconds to make a pool, have each worker start, and close the pool; MiB of memory per child (USS)."""
+    """Return the seconds to create a pool, start each worker, and close the pool; and the MiB per child (USS)."""
     memory = []
 
     def make() -> None:
@@ -61,14 +61,14 @@ def start(engine: Any, workers: int) -> dict[str, float]:
 
 
 def kill(engine: Any, workers: int) -> dict[str, float]:
-    """How many of 20 jobs are lost if job 3 kills its process, and how many of 20 fail afterwards."""
+    """Return how many of 20 jobs are lost if job 3 kills its process, and how many of the next 20 fail."""
     with engine(tasks.die_on_three, workers, None) as run:
         lost = failures(run(list(range(JOBS))))
         return {"lost": lost, "lost_afterwards": failures(run([0] * JOBS))}
 
 
 def hang(engine: Any, workers: int) -> dict[str, float]:
-    """Seconds for 20 jobs of which one hangs, with a limit of 0.5 s per job; and how many jobs are lost."""
+    """Return the seconds for 20 jobs, one of which hangs, with a limit of 0.5 s per job; and how many are lost."""
     with engine(tasks.hang_on_three, workers, LIMIT) as run:
         run([0] * workers)
         outcomes: list[Any] = []
@@ -77,14 +77,14 @@ def hang(engine: Any, workers: int) -> dict[str, float]:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Return how long the call takes."""
+    """Return the seconds that the call takes."""
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
 
 
 def failures(outcomes: list[Any]) -> int:
-    """Return the number of jobs that have no value."""
+    """Return the number of jobs without a value."""
     return sum(isinstance(outcome, BaseException) for outcome in outcomes)
 
 
@@ -93,5 +93,5 @@ MEASURES = {measure.__name__: measure for measure in (tiny, payload, spin, start
 if __name__ == "__main__":
     name, measure, count = sys.argv[1:]
     found = MEASURES[measure](ENGINES[name], int(count))
-    # Flush and leave: an engine that waits for a hung child must not keep the measurement.
+    # End the process at once after the output, because an engine may wait for a child that hangs.
     print(json.dumps(found), flush=True)

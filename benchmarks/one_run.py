@@ -1,7 +1,7 @@
-"""One contender's run of jobs that do nothing, in a process of its own: `python -m benchmarks.one_run NAME JOBS SIZE`.
+"""Run jobs that do nothing with one contender, in its own process: `python -m benchmarks.one_run NAME JOBS SIZE`.
 
-The process prints its measurement as one line of JSON. It imports the standard library and `helpers.pools` only, so
-any supported Python can run it, also one in which pandas is not installed.
+The process prints its measurement as one line of JSON. It imports only the standard library and `helpers.pools`, so any
+supported Python can run it, even without pandas.
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 from benchmarks.contenders import NOOP
 
 WORKERS = 5
-WARM_UP = 1000  # jobs; imports and the first allocations must not count
+WARM_UP = 1000  # jobs before the measurement, so that imports and the first allocations do not count
 
 
 def noop(job):
@@ -19,14 +19,14 @@ def noop(job):
 
 
 def peak_memory() -> int:
-    """Return the most bytes of memory that this process has held at a time, according to the kernel."""
+    """Return the maximum of this process's memory so far, in bytes, according to the kernel."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def measure(name: str, jobs: int, queue_size: int) -> dict[str, float]:
-    """Run `jobs` jobs in this process. Return the microseconds per job, and the MiB by which the peak memory grew."""
+    """Run `jobs` jobs in this process. Return the microseconds per job and the growth of the peak memory in MiB."""
     NOOP[name](noop, range(WARM_UP), WORKERS, queue_size)
     before = peak_memory()
     begun = time.perf_counter()

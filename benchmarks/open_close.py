@@ -1,7 +1,7 @@
-"""What it costs to make a pool, run one job, and close the pool again.
+"""The cost of creating a pool, running one job, and closing the pool.
 
-The contenders take turns, repeat after repeat, so a slow moment of the machine slows all of them down. The table shows
-the median over all repeats, the quartiles, and the ratio of the medians to that of `ThreadPoolExecutor`.
+The contenders take turns, repeat after repeat, so that a slow moment of the machine affects all of them. The table
+shows the median over all repeats, the quartiles, and the ratio of the median to the median of `ThreadPoolExecutor`.
 """
 
 import time
@@ -12,7 +12,7 @@ from benchmarks.contenders import ONCE
 from benchmarks.report import write
 
 REPEATS, WORKERS = 500, 5
-WARM_UP = 5  # repeats; imports and the first allocations must not count
+WARM_UP = 5  # repeats before the measurement, so that imports and the first allocations do not count
 BASE = "ThreadPoolExecutor"
 
 
@@ -21,7 +21,7 @@ def noop(job):
 
 
 def microseconds(name: str) -> float:
-    """Return the time of one pool: made, given one job, and closed."""
+    """Return the time to create a pool, run one job, and close the pool."""
     begun = time.perf_counter()
     value = ONCE[name](noop, "job", WORKERS)
     seconds = time.perf_counter() - begun
@@ -30,7 +30,7 @@ def microseconds(name: str) -> float:
 
 
 def contest(repeats: int) -> pd.DataFrame:
-    """Return one row per repeat and contender, without those of the warm-up."""
+    """Return one row per repeat and contender, without the warm-up."""
     rows = [
         {"repeat": number, "contender": name, "us": microseconds(name)}
         for number in range(1 - WARM_UP, repeats + 1)

@@ -1,6 +1,6 @@
-"""The picture of the project's README and of notebook 00: the measured runs of naive.csv, naive and with a pool.
+"""The picture in the README and in notebook 00: runs from naive.csv, naive ones and with a pool.
 
-The naive bar of each place is the best naive run that was measured there. Every run has 10,000 jobs.
+The naive bar of each limit is the naive run with the most successes. Every run has 10,000 jobs.
 """
 
 import pandas as pd
@@ -23,7 +23,7 @@ RUNS = [
 
 
 def selected(naive: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the picture, from the table of all runs. Raises KeyError for a run that is missing."""
+    """Return the rows of the picture from the table of all runs. Raises KeyError if a run is missing."""
     totals = naive.groupby("run")["jobs"].sum()
     succeeded = naive[naive["outcome"] == "succeeded"].set_index("run")["jobs"]
     rows = [

@@ -1,11 +1,11 @@
-"""How close a rate limiter comes to its rate, with 10 workers of a pool that do nothing but call `acquire`; its cost.
+"""The rate that a rate limiter reaches with 10 workers that only call `acquire`, and the cost of an `acquire`.
 
-Counted are the calls after the first, over the time since the first. The goal is 0.98 of the rate. At 1,000 calls per
-second each thread sleeps for a few milliseconds, and the operating system wakes it about 0.1 ms late. A limiter that
-counted from the moment of waking would lose a tenth of the rate. This limiter does not, because it fixes the time of
-each call in advance.
+The rate is the number of calls after the first call, divided by the time since the first call. The goal is 0.98 of the
+limiter's rate. At 1,000 calls per second, each thread sleeps for a few milliseconds, and the operating system wakes it
+about 0.1 ms late. A limiter that counted from the moment of waking would lose a tenth of the rate. This limiter does
+not lose it, because it determines the time of each call in advance.
 
-The cost is the CPU time of an `acquire` that does not have to wait, the best of several runs in one thread.
+The cost is the CPU time of an `acquire` that does not have to wait: the best of several runs in one thread.
 """
 
 import time
@@ -21,7 +21,7 @@ CALLS, REPEATS = 100_000, 5
 
 
 def of_rate(rate: float) -> float:
-    """Calls per second that were reached, as a part of `rate`."""
+    """Return the measured calls per second, divided by `rate`."""
     limiter = RateLimiter(rate)
 
     def call(job: int) -> float:
@@ -34,7 +34,7 @@ def of_rate(rate: float) -> float:
 
 
 def cost() -> float:
-    """Microseconds of CPU time for an `acquire` that need not wait."""
+    """Return the microseconds of CPU time per `acquire` that does not have to wait."""
     limiter = RateLimiter(1e6, burst=CALLS * REPEATS)
     runs = timeit.repeat(limiter.acquire, number=CALLS, repeat=REPEATS, timer=time.process_time)
     return min(runs) / CALLS * 1e6

@@ -1,4 +1,4 @@
-"""Where results go: a tidy CSV beside this file, and a table between two markers of README.md."""
+"""Write results: a tidy CSV file into this folder, and a table between two markers of README.md."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 def machine() -> str:
-    """One line about where the numbers come from."""
+    """Return one line about the machine and the Python of a measurement."""
     return (
         f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} cores, shared with other work"
@@ -22,7 +22,7 @@ def machine() -> str:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table, its index as the first column."""
+    """Return the table as Markdown, with its index as the first column."""
     table = table.reset_index()
     lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]
     lines += [
@@ -33,7 +33,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def write(name: str, raw: pd.DataFrame, shown: pd.DataFrame) -> None:
-    """Write NAME.csv, put the table under its marker in README.md, and print it. Raises KeyError without a marker."""
+    """Write NAME.csv, put the table between its markers in README.md, and print it. Raises KeyError without markers."""
     raw.to_csv(HERE / f"{name}.csv", index=False, float_format="%.4g")
     readme = HERE / "README.md"
     text = readme.read_text(encoding="utf-8")
@@ -46,5 +46,5 @@ def write(name: str, raw: pd.DataFrame, shown: pd.DataFrame) -> None:
 
 
 def draw(name: str, ax: Axes) -> None:
-    """Write NAME.png, the chart beside the table."""
+    """Write the chart to NAME.png."""
     (HERE / f"{name}.png").write_bytes(charts.png(ax))

@@ -1,7 +1,7 @@
-"""How close to the limit on jobs that wait: sleeps of 20 to 100 ms, steady state, 10 to 1,000 workers.
+"""The throughput with jobs that wait for 20 to 100 ms, in the steady state, with 10 to 1,000 workers.
 
-The limit is workers / mean service time. Counted are the jobs that finish between the second after the start, when
-every worker has long had its first job, and the moment when the last job is taken from the queue: no ramp, no tail.
+The maximum is workers / mean service time. The jobs count that finish between one second after the start and the moment
+when the last job is taken from the queue. So every worker has a job during the whole measurement.
 """
 
 import time
@@ -16,7 +16,7 @@ WORKERS, ROUNDS, WARM, SECONDS = (10, 50, 200, 1000), 3, 1.0, 5.0
 
 
 def service(job: int) -> float:
-    """Seconds that a job takes: 20 to 100 ms, evenly spread, 60 ms on average over any 81 jobs in a row."""
+    """Return the seconds that a job takes: 20 to 100 ms, uniformly distributed, with a mean of 60 ms per 81 jobs."""
     return (20 + job * 37 % 81) / 1000
 
 
@@ -40,10 +40,10 @@ def executor(workers: int) -> list[float]:
 
 
 def efficiency(run, workers: int) -> float:
-    """Throughput in the window, as a part of workers / mean service time."""
+    """Return the throughput in the measured time, divided by workers / mean service time."""
     begun = time.monotonic()
     finished = sorted(run(workers))
-    begin, end = begun + WARM, finished[-workers]  # when one worker has nothing to take, the tail begins
+    begin, end = begun + WARM, finished[-workers]  # the tail begins when a worker finds no job
     done = sum(begin <= instant < end for instant in finished)
     return done / (end - begin) / (workers / 0.060)
 

@@ -1,8 +1,8 @@
-"""Write photos/photo1.jpg … photo8.jpg, about five megabytes and a minute and a half.
+"""Write photos/photo1.jpg to photo8.jpg. This takes about 90 seconds, and the files have 5 MB in total.
 
     python data/make_photos.py
 
-Photo 4 is upright and lies on its side in the file, as phones write them: its EXIF orientation says so.
+The pixels of photo 4 are rotated, and its EXIF orientation says so, like a photo from a phone.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ QUALITY = 74
 
 
 def write_photos(folder: Path) -> None:
-    """Write them to `folder`."""
+    """Write the photos to `folder`."""
     folder.mkdir(exist_ok=True)
     for number, (seed, size) in enumerate(zip(SEEDS, SIZES, strict=True), start=1):
         orientation = 6 if size[0] < size[1] else 1

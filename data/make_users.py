@@ -1,8 +1,8 @@
-"""Write users.csv: the same 10,000 invented users, byte for byte, on every machine and every Python.
+"""Write users.csv: 10,000 invented users, with the same bytes on every machine and every Python.
 
     python data/make_users.py
 
-About 30 % of them are inactive: they last logged in more than 180 days before TODAY, the others within that time.
+About 30% of the users are inactive: their last login was more than 180 days before TODAY.
 """
 
 import csv
@@ -12,7 +12,7 @@ from pathlib import Path
 
 SEED = 20260101
 COUNT = 10_000
-TODAY = date(2026, 1, 1)  # the day on which the table is read, in every notebook and for ever
+TODAY = date(2026, 1, 1)  # the fixed "today" of the notebooks, so that every run finds the same users
 INACTIVE_AFTER = 180  # days without a login
 INACTIVE_SHARE = 0.3
 COLUMNS = ("id", "name", "email", "city", "signed_up", "last_login", "active")
@@ -22,7 +22,7 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-# Names are put together from syllables, so that they are nobody's.
+# Names are made of random syllables, so that they do not belong to real people.
 GIVEN = words("Al Ba Be Ca Da El Fa Fi Ga Hel I Jo Ka La Lu Ma Mi Na No O Pa Ra Ri Sa Se Ta Ti U Ve Yo Za")
 GIVEN_END = words("bel dan dia dor fina ki lan lia lo mar mina na nek nis ra ren rik sa san ta tho va vin ya zel")
 FAMILY = words("Ar Bel Bor Cas Dor El Fen Gar Hal Is Kel Lam Mar Nor Ol Pel Quil Ros Sel Tol Ul Ver Wen Yar Zan")
@@ -35,15 +35,15 @@ CITIES = words(
     "Helsinki Kigali Kyoto Lagos Leeds Lima Lisbon Lyon Manila Montevideo Nairobi Oslo Perth Porto Prague Quito Riga "
     "Rotterdam Seoul Taipei Tallinn Toronto Turin Utrecht Vilnius"
 )
-DOMAINS = words("example.com example.org example.net")  # RFC 2606 keeps these for such uses: mail to them goes nowhere
+DOMAINS = words("example.com example.org example.net")  # RFC 2606 reserves these domains: mail to them goes nowhere
 
 
 def make_users() -> list[tuple[int | str, ...]]:
-    """The rows, in the order of their ids: 1 to COUNT."""
+    """Return the rows in the order of their ids, 1 to COUNT."""
     source = random.Random(SEED)
 
     def below(limit: int) -> int:
-        return int(source.random() * limit)  # of a seeded Random, only random() is promised never to change
+        return int(source.random() * limit)  # for a given seed, Python guarantees only random() to stay the same
 
     def one_of(parts: list[str]) -> str:
         return parts[below(len(parts))]
@@ -72,7 +72,7 @@ def make_users() -> list[tuple[int | str, ...]]:
 
 
 def write_users(path: Path) -> None:
-    """Write them to `path`."""
+    """Write the users to `path`."""
     with path.open("w", encoding="ascii", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)

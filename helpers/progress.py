@@ -40,9 +40,9 @@ def progress(
     The call itself, not the first `next`, raises TypeError or ValueError for a bad argument.
     """
     if not issubclass(type(results), Generator):  # isinstance() can run the argument's own code
-        raise TypeError(f"results must be a generator, as stream() and results() give one, not {describe(results)}")
+        raise TypeError(f"results must be a generator, such as stream() or results() returns, not {describe(results)}")
     if not issubclass(type(pool), WorkerPool):
-        raise TypeError(f"pool must be the pool whose results these are, not {describe(pool)}")
+        raise TypeError(f"pool must be the pool that yields the results, not {describe(pool)}")
     if total is not None:
         total = checks.whole_number("total", total, least=0)
     if file is not None and not hasattr(file, "write"):

@@ -1,4 +1,4 @@
-"""nbval runs two more cells around each notebook's own: nothing may be left behind in its kernel."""
+"""Add two cells to each notebook that nbval runs. They check that the notebook leaves nothing behind in its kernel."""
 
 from collections import defaultdict
 

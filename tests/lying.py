@@ -3,9 +3,9 @@
 A thread must make a check and the act that depends on it in one step, under one lock. A `LyingLock` counts the moments
 at which another thread can act: each time that one thread, the victim, is about to take the lock, has released it, or
 is about to park. At the n-th of these moments it makes another thread act before the victim goes on. `at_each_moment`
-runs a scenario once for every n that exists. If the check and the act are one step, no moment lies between them. If
-somebody separates them, a moment appears between them, that moment is tested like all others, and the assertions of
-the scenario fail there.
+runs a scenario once for every n that exists. If the check and the act are one step, there is no moment between them.
+If a change of the code separates them, there is a moment between them. It is tested like all others, and the assertions
+of the scenario fail there.
 
 Two more helpers act in the victim's own thread: `at_line` does something at the n-th line of helpers/pools, and `dying`
 raises an exception at the n-th point at which Python can inject one.
@@ -54,7 +54,7 @@ class LyingLock:
 
     @property
     def asleep(self):
-        """The names of the threads that wait and that nobody has woken yet."""
+        """The names of the threads that wait and have not been woken yet."""
         with self.mutex:
             return set(self.sleepers.values())
 

@@ -1,4 +1,4 @@
-"""Pictures that mean harm, made of a few bytes, and what the resize service makes of them in the sandbox."""
+"""Malicious pictures of a few bytes each, and a function that resizes them in the sandbox."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ from helpers.pools import ImageJob, ImageProcessor
 from helpers.pools.image import ImageError
 
 MIB = 2**20
-EDGE = 9459  # pixels a side: just as many as a JPEG may have
+EDGE = 9459  # pixels per side: the largest square that the limit for a JPEG allows
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -30,7 +30,7 @@ def gif(screen: int, frame: int) -> bytes:
 
 
 def animated_webp(side: int) -> bytes:
-    """A hundred bytes: a canvas of any size, and on it one frame of 9 x 9 pixels."""
+    """Return a WebP of a hundred bytes with a canvas of any size and one frame of 9 x 9 pixels."""
     u24 = [struct.pack("<I", n)[:3] for n in (0, 8, 100, side - 1)]
     frame = u24[0] * 2 + u24[1] * 2 + u24[2] + b"\0" + encoded("WEBP")[12:]
     parts = [(b"VP8X", b"\2\0\0\0" + u24[3] * 2), (b"ANIM", bytes(6)), (b"ANMF", frame)]
@@ -39,7 +39,7 @@ def animated_webp(side: int) -> bytes:
 
 
 def tiff(side: int, compression: int = 1, *, loop: bool = False) -> bytes:
-    """One strip of 81 bytes; with `loop` the next picture in the file is this one again, for ever."""
+    """Return a TIFF with one strip of 81 bytes. With `loop`, its next picture is the same picture, without an end."""
     tags = [(256, 4, side), (257, 4, side), (258, 3, 8), (259, 3, compression), (262, 3, 1), (273, 4, 8), (277, 3, 1)]
     tags += [(278, 4, side), (279, 4, 81)]
     here = 8 + 96
@@ -55,7 +55,7 @@ def encoded(kind: str, side: int = 9, **options) -> bytes:
 
 
 def patched(kind: str, at: int, form: str, side: int) -> bytes:
-    """A small picture that says it is large."""
+    """Return a small picture whose header has a large size."""
     content = bytearray(encoded(kind))
     struct.pack_into(form, content, at, side, side)
     return bytes(content)
@@ -66,11 +66,11 @@ def half(kind: str) -> bytes:
     return content[: len(content) // 2]
 
 
-TOO_MANY = "pixels, which would fill the memory"
+TOO_MANY = "pixels; the limit is 89,478,485"
 
 
 def bombs() -> dict[str, tuple[bytes, str]]:
-    """Pictures by name, and what must be said of each."""
+    """Return pictures by name, and the text that the error of each must contain."""
     return {
         "png": (png(side=60_000), TOO_MANY),
         "png-edge": (png(side=EDGE), "cannot be read"),
@@ -78,7 +78,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "gif-frame": (gif(9, 65_535), TOO_MANY),
         "gif-edge": (gif(EDGE, EDGE), "cannot be read"),
         "webp": (animated_webp(16_383), TOO_MANY),
-        "webp-edge": (animated_webp(EDGE), "more than 22,369,621 pixels"),
+        "webp-edge": (animated_webp(EDGE), f"has {EDGE * EDGE:,} pixels; the limit is 22,369,621"),
         "tiff": (tiff(200_000), TOO_MANY),
         "tiff-2-31": (tiff(2**31), TOO_MANY),
         "tiff-edge": (tiff(EDGE), "cannot be read"),
@@ -93,7 +93,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
 
 
 def harmless() -> dict[str, bytes]:
-    """Pictures that are odd but sound. Text and profiles that unpack to many megabytes are skipped as metadata."""
+    """Return pictures that are unusual but valid. Metadata that unpacks to many megabytes is skipped."""
     zeros = zlib.compress(bytes(50_000_000), 9)  # 50 kB that unpack to 50 MB
     text = zlib.compress(bytes(1_000_000), 9)
     texts = [(b"zTXt", b"k%d\0\0" % n + text) for n in range(70)]
@@ -115,7 +115,7 @@ def harmless() -> dict[str, bytes]:
 
 
 def resize_all(folder: str, names: list[str]) -> dict[str, str]:
-    """What the resize service says of each picture: "" if it is done. Runs in the sandbox."""
+    """Return the error text of each picture, or "" if it was resized. Runs in the sandbox."""
     jobs = [ImageJob(name, Path(folder, name), 8, 8) for name in names]
     with ImageProcessor(workers=2, output=folder) as service:
         results = list(service.stream(jobs))

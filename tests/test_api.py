@@ -258,7 +258,7 @@ def test_the_server_may_open_all_the_files_the_system_allows():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_server_that_cannot_start_says_why():
+def test_the_error_for_a_server_that_cannot_start_has_the_reason():
     api = Api()
     limits, api._limits = api._limits, BreaksWhatReadsIt()
     with pytest.raises(ServiceError, match="no such luck"), api:

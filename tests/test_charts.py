@@ -274,7 +274,7 @@ def test_names_its_axes_with_units_and_has_a_sentence_case_title(name: str) -> N
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_no_words_overlap_and_none_are_cut_off(name: str) -> None:
+def test_no_texts_overlap_and_none_is_cut_off(name: str) -> None:
     ax = ALL[name]()
     figure = ax.figure
     figure.draw_without_rendering()
@@ -341,7 +341,7 @@ def test_one_repeat_a_point_needs_no_dots() -> None:
     assert set(lines(charts.throughput(sweep(repeats=1)))) == {"measured"}
 
 
-def test_throughput_draws_no_ideal_and_no_limit_unless_told() -> None:
+def test_throughput_draws_no_ideal_and_no_limit_by_default() -> None:
     assert set(lines(charts.throughput(sweep()))) == {"measured", "_measured: repeats"}
 
 
@@ -355,7 +355,7 @@ def test_the_ideal_of_work_that_computes_bends_at_the_cores() -> None:
 
 
 @pytest.mark.parametrize("chart", [charts.throughput, charts.latency])
-def test_marks_stand_upright_with_their_words_above_them(chart: Callable[..., Axes]) -> None:
+def test_marks_are_vertical_lines_with_their_labels_above_them(chart: Callable[..., Axes]) -> None:
     ax = chart(sweep(), marks={20: "cap: 20 connections"})
     assert set(lines(ax)["_cap: 20 connections"].get_xdata()) == {20}
     [text] = [text for text in ax.texts if text.get_text() == "cap: 20 connections"]
@@ -506,7 +506,7 @@ def test_depths_draws_a_line_per_run_and_names_it_at_its_end() -> None:
 @pytest.mark.parametrize(
     ("runs", "error", "says"),
     [
-        (None, TypeError, "runs must be depths under the names of their runs, not None"),
+        (None, TypeError, "runs must be a mapping from the name of each run to its depths, not None"),
         ({}, ValueError, "runs must be from 1 to 4 runs, not 0"),
         ({"a": []}, ValueError, "every run must have at least one depth"),
         ({"a": [0, -1]}, ValueError, "depth must be 0 or more in every row of the table, not -1"),
@@ -705,7 +705,7 @@ def test_outcomes_of_many_runs_are_not_added_up() -> None:
     assert legend(charts.outcomes(table)) == ["succeeded", ERROR]
 
 
-def test_outcomes_refuse_more_kinds_than_can_be_told_apart() -> None:
+def test_outcomes_refuse_more_kinds_than_a_chart_can_distinguish() -> None:
     table = pd.DataFrame({"run": "naive", "outcome": [f"error {n}" for n in range(8)], "jobs": 1})
     with pytest.raises(ValueError, match="8 kinds of error; a chart can tell 7 apart"):
         charts.outcomes(table)
@@ -743,7 +743,7 @@ def test_what_survives_stands_beside_the_cost() -> None:
         charts.survival(SURVIVAL.drop(columns="lost"))
 
 
-def test_trips_are_medians_per_engine_with_the_size_in_words() -> None:
+def test_trips_are_medians_per_engine_with_units_for_the_size() -> None:
     ax = charts.trips(TRIPS)
     assert lines(ax)["threads"].get_ydata().tolist() == [0.02, 0.03, 0.03]
     assert lines(ax)["processes"].get_ydata().tolist() == [0.1, 1.5, 15.0]

@@ -71,7 +71,7 @@ def test_users_csv_is_what_its_program_writes(tmp_path):
     assert (tmp_path / "users.csv").read_bytes() == (DATA / "users.csv").read_bytes()
 
 
-def test_users_csv_is_small_and_holds_nobody_who_could_get_mail():
+def test_users_csv_is_small_and_no_address_in_it_can_receive_mail():
     assert (DATA / "users.csv").stat().st_size < 900_000
     with (DATA / "users.csv").open(encoding="ascii", newline="") as file:
         users = list(csv.DictReader(file))
@@ -367,7 +367,7 @@ def test_two_first_starts_at_the_same_time_share_what_they_made():
         assert [path.suffix for path in workplace.iterdir()] == [".tar"]
 
 
-def test_a_server_that_cannot_start_says_why_and_leaves_nothing(monkeypatch):
+def test_the_error_for_a_server_that_cannot_start_has_the_reason_and_nothing_is_left(monkeypatch):
     with tempfile.TemporaryDirectory(dir=None if os.name == "nt" else "/tmp") as base:
         Path(base).chmod(0o755)  # a folder of its own, because other servers use the usual one
         monkeypatch.setattr(tempfile, "tempdir", None)
@@ -455,7 +455,7 @@ def test_a_database_url_without_a_server_gives_psycopgs_error(monkeypatch):
 # The child
 
 
-def test_a_child_that_ends_before_it_answers_says_why():
+def test_the_error_for_a_child_that_ends_before_it_answers_has_the_reason():
     child = Child("helpers.services.no_such_module", None)
     with pytest.raises(ServiceError, match="no_such_module"):
         child.receive(30)

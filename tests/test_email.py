@@ -61,7 +61,7 @@ def test_an_empty_list_opens_no_connection():
     assert sender.stats().processed == 0
 
 
-def test_the_message_is_what_the_job_says():
+def test_the_message_has_the_texts_of_the_job():
     job = EmailJob(7, "ann@example.org", 'Ann "the" Ödegård, PhD', "Grüße", "one\rtwo\r\n.three\n.\nfour")
     sent = build_message(job, "news@example.com")
     wire = sent.as_bytes()

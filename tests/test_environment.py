@@ -388,7 +388,7 @@ def test_services_and_pools_describe_a_value_in_the_same_way(number):
 
 
 @pytest.mark.parametrize("make", [Hostile, Long, lambda: "x" * 10**7], ids=["hostile", "long", "long text"])
-def test_hostile_arguments_are_refused_in_bounded_words(make):
+def test_hostile_arguments_are_refused_in_bounded_text(make):
     value = make()
     for call in (
         lambda: Database(value),

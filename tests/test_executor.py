@@ -118,7 +118,7 @@ def test_a_future_brings_the_value_or_the_error(make):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError])
-def test_whatever_a_function_raises_is_in_its_future(make, error):
+def test_any_exception_of_a_function_is_in_its_future(make, error):
     def fail():
         raise error
 
@@ -406,7 +406,7 @@ def test_a_future_is_done_when_the_last_attempt_is():
 
 
 @pytest.mark.parametrize("how", ["cancel_futures", "force"])
-def test_a_future_that_waits_for_its_retry_ends_with_the_pool_and_says_why(how):
+def test_a_future_whose_retry_is_delayed_ends_with_the_pool_and_has_the_reason(how):
     def fail():
         raise ConnectionError("nobody there")
 

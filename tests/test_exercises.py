@@ -779,7 +779,7 @@ ODD_ANSWERS = {
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("answer", ODD_ANSWERS)
-def test_a_check_never_raises_and_says_something_short(check, answer):
+def test_a_check_never_raises_and_its_verdict_is_short(check, answer):
     found = check(ODD_ANSWERS[answer]())
     assert type(found) is Verdict and not found.right
     assert 0 < len(repr(found)) < 1000

@@ -192,7 +192,7 @@ def test_errors_of_connections_are_broken_unless_said_otherwise(make, error):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in POOLS if "Retrying" not in kind])
-def test_without_retries_one_job_pays_for_each_broken_resource(kind):
+def test_without_retries_one_job_fails_per_broken_resource(kind):
     connections = Connections()
     options = {"resource": connections, "broken": (OSError,)}
     with POOLS[kind](use(OSError), workers=1, **options) as pool:
@@ -240,7 +240,7 @@ def test_discarding_twice_or_without_a_resource_or_and_going_on_is_harmless(make
     assert connections.open == 0 and connections.opened == 40
 
 
-def test_a_resource_that_cannot_be_opened_again_for_a_while_costs_attempts_and_no_worker(make):
+def test_a_resource_that_cannot_be_opened_for_a_while_fails_attempts_and_no_worker(make):
     connections, tries = Connections(), Counter()
 
     def handler(job):
@@ -257,7 +257,7 @@ def test_a_resource_that_cannot_be_opened_again_for_a_while_costs_attempts_and_n
     assert connections.open == 0
 
 
-def test_errors_of_closing_are_reported_and_cost_no_job(make):
+def test_errors_of_closing_are_reported_and_fail_no_job(make):
     connections = Connections(closing_fails=True)
     with make(2, use(OSError), resource=connections, policy=SOON) as pool:
         assert all(result.ok for result in pool.stream(range(30)))

@@ -200,7 +200,7 @@ def test_jobs_and_errors_that_resist_become_dead_letters_and_are_redriven(kind):
 
 @pytest.mark.parametrize("kind", ["RetryingPool", "DynamicRetryingPool"])
 @pytest.mark.parametrize("attribute", ["permanent", "retry_after"])
-def test_whatever_an_attribute_raises_ends_the_retries_of_that_job(kind, attribute):
+def test_any_error_of_an_attribute_ends_the_retries_of_that_job(kind, attribute):
     class Failing(Exception):
         pass
 
@@ -245,7 +245,7 @@ def use_resource(job):
 
 @pytest.mark.parametrize("kind", POOLS)
 @pytest.mark.parametrize("where", ["opening", "entering"])
-def test_whatever_opening_a_resource_raises_is_the_error_of_the_job_that_asked(kind, where):
+def test_any_error_of_opening_a_resource_is_the_error_of_the_job_that_asked(kind, where):
     makers = iter(MAKERS.values())
 
     def resource():
@@ -273,7 +273,7 @@ def test_a_resource_that_is_not_a_context_manager_is_the_error_of_the_job_that_a
 
 
 @pytest.mark.parametrize("kind", [kind for kind in POOLS if kind != "BatchEmailSender"])  # it closes its own
-def test_whatever_closing_a_resource_raises_is_reported_and_costs_no_job(kind):
+def test_any_error_of_closing_a_resource_is_reported_and_loses_no_job(kind):
     makers = iter(MAKERS.values())
 
     def handler(job):
@@ -291,7 +291,7 @@ def test_whatever_closing_a_resource_raises_is_reported_and_costs_no_job(kind):
 
 
 @pytest.mark.parametrize("kind", POOLS)
-def test_whatever_a_function_of_broken_errors_raises_means_that_the_resource_is_broken(kind):
+def test_any_error_of_the_function_broken_means_that_the_resource_is_broken(kind):
     opened, names = [], iter(MAKERS.values())
 
     def broken(error):
@@ -312,7 +312,7 @@ def test_whatever_a_function_of_broken_errors_raises_means_that_the_resource_is_
 
 
 @pytest.mark.parametrize("kind", POOLS)
-def test_whatever_a_callback_raises_is_reported_and_costs_no_job(kind):
+def test_any_error_of_a_callback_is_reported_and_loses_no_job(kind):
     def callback(result):
         raise MAKERS[result.job]()
 
@@ -324,7 +324,7 @@ def test_whatever_a_callback_raises_is_reported_and_costs_no_job(kind):
 
 
 @pytest.mark.parametrize("kind", POOLS)
-def test_whatever_a_clock_raises_or_returns_every_job_has_a_result(kind):
+def test_every_job_has_a_result_with_any_error_or_value_of_a_clock(kind):
     readings = [None, "noon", float("nan"), float("inf"), -float("inf"), 10**400, Hostile(), 1j, b""]
     moments = iter(range(10**9))
     makers = list(MAKERS.values())
@@ -358,7 +358,7 @@ def test_a_clock_that_is_a_c_function_is_checked_like_any_other(clock):
 
 
 @pytest.mark.parametrize("kind", ["RetryingPool", "DynamicRetryingPool"])
-def test_whatever_a_policy_of_the_users_raises_or_returns_every_job_has_a_result(kind):
+def test_every_job_has_a_result_with_any_error_or_value_of_a_users_policy(kind):
     answers = [None, 5, "xy", (None,), (1, 2, 3), ("soon", "r"), (float("nan"), "r"), (float("inf"), "r"), (-1.0, "r")]
     answers += [(1j, "r"), (Hostile(), "r"), (10**400, "r"), (None, Hostile()), Hostile()]
     makers = list(MAKERS.values())

@@ -123,7 +123,7 @@ def test_a_generator_of_the_handlers_that_lives_on_is_not_closed(way):
     assert len(alive) >= 20 and all(len(list(generator)) == 1 for generator in alive)
 
 
-def test_a_generator_that_delegates_and_has_failed_inside_goes_on(way):
+def test_a_generator_that_delegates_to_a_failed_one_can_continue(way):
     def inner():
         try:
             raise ValueError("inner")

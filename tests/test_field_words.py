@@ -444,7 +444,7 @@ def test_a_refused_job_is_named_in_bounded_text(kind):
 
 
 @pytest.mark.parametrize("kind", ["WorkerPool", "DynamicRetryingPool"])
-def test_a_blocked_submitter_gets_pool_closed_whatever_its_job_is(kind):
+def test_a_blocked_submitter_gets_pool_closed_for_any_kind_of_job(kind):
     gate, told = threading.Event(), []
     pool = POOLS[kind](lambda job: gate.wait(20), workers=1, queue_size=1)
     pool.submit(1)

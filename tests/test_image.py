@@ -1,4 +1,4 @@
-"""The resize service: the eight jobs of the article, bad jobs, and what stopping the pool leaves behind."""
+"""The resize service: the eight jobs of the article, bad jobs, and no incomplete files after a stop."""
 
 import io
 import struct
@@ -51,10 +51,10 @@ def unfinished(out) -> list[str]:
     return [path.name for path in out.iterdir() if path.suffix != ".jpg"]
 
 
-# --- the work ------------------------------------------------------------------------------------------------------
+# --- correct results -----------------------------------------------------------------------------------------------
 
 
-def test_the_eight_orders(out):
+def test_the_eight_jobs_of_the_article(out):
     jobs = [ImageJob(f"img{n:03}", PHOTOS / f"photo{n}.jpg", *size) for n, size in enumerate(SIZES, start=1)]
     with ImageProcessor(workers=3, output=out) as service:
         results = {r.job.image_id: r for r in service.stream(jobs)}
@@ -65,14 +65,16 @@ def test_the_eight_orders(out):
             assert r.value.path == out / f"{name}_{r.job.width}x{r.job.height}.jpg"
             assert opened(r.value.path).size == (r.value.width, r.value.height)
             assert r.value.width <= r.job.width and r.value.height <= r.job.height
-            assert r.value.width == r.job.width or r.value.height == r.job.height, "it fills the box one way"
+            assert r.value.width == r.job.width or r.value.height == r.job.height, (
+                "it fills the box in width or in height"
+            )
             assert r.value.original_size == (PHOTOS / f"photo{name[-1]}.jpg").stat().st_size
             assert r.value.new_size == r.value.path.stat().st_size
     assert (results["img004"].value.width, results["img004"].value.height) == (320, 480), "upright, as its EXIF says"
     assert len(list(out.iterdir())) == 7
 
 
-def test_a_job_that_breaks_a_rule_is_refused_before_its_file_is_looked_at(out):
+def test_a_job_that_breaks_a_rule_is_refused_before_its_file_is_opened(out):
     with pytest.raises(ImageError, match="max width is 4000 px, not 5000"):
         resize(ImageJob("img005", out / "not even there.jpg", 5000, 3000), out)
 
@@ -101,7 +103,7 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_picture_that_lies_on_its_side_stands_upright(tmp_path, out, orientation, kind):
+def test_a_rotated_picture_becomes_upright(tmp_path, out, orientation, kind):
     upright = opened(write_photo(tmp_path / "upright.jpg", 3, 160, 90))
     turned = write_photo(tmp_path / "turned.jpg", 3, 160, 90, orientation=orientation)
     if kind == "PNG":
@@ -111,10 +113,10 @@ def test_a_picture_that_lies_on_its_side_stands_upright(tmp_path, out, orientati
     made = resize(ImageJob("a", turned, 80, 80, 95), out)
     assert (made.width, made.height) == (80, 45)
     assert mean_difference(opened(made.path), upright.resize((80, 45), Image.Resampling.LANCZOS)) < 4
-    assert not opened(made.path).getexif(), "what else the camera wrote is private"
+    assert not opened(made.path).getexif(), "all other metadata of the camera is private"
 
 
-def test_the_colour_profile_goes_with_the_picture_and_a_comment_does_not(tmp_path, out):
+def test_the_color_profile_is_kept_and_a_comment_is_not(tmp_path, out):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.new("RGB", (90, 60), "teal").save(tmp_path / "a.jpg", icc_profile=profile, comment=b"taken at home")
     made = opened(resize(ImageJob("a", tmp_path / "a.jpg", 30, 30), out).path)
@@ -124,7 +126,7 @@ def test_the_colour_profile_goes_with_the_picture_and_a_comment_does_not(tmp_pat
 
 
 def picture_of(mode: str) -> Image.Image:
-    """40 x 20 pixels: the left half dark (64), the right half bright (192), or transparent."""
+    """Return a picture of 40 x 20 pixels. The left half is dark (64), the right half bright (192) or transparent."""
     if mode == "I;16":
         picture = Image.new("I;16", (40, 20), 64 * 257)
         picture.paste(192 * 257, (20, 0, 40, 20))
@@ -155,7 +157,7 @@ def picture_of(mode: str) -> Image.Image:
         ("RGB", "BMP", "RGB", 192),
     ],
 )
-def test_every_kind_of_picture_becomes_a_jpeg_of_the_same_colours(tmp_path, out, mode, kind, new, right):
+def test_every_kind_of_picture_becomes_a_jpeg_of_the_same_colors(tmp_path, out, mode, kind, new, right):
     source = tmp_path / f"a.{kind.lower()}"
     picture_of(mode).save(source, kind)
     made = opened(resize(ImageJob("a", source, 20, 20, 95), out).path)
@@ -174,7 +176,7 @@ def test_a_transparent_palette_is_put_on_white(tmp_path, out):
     assert made.getpixel((15, 5))[2] > 200
 
 
-def test_of_an_animation_the_first_frame(tmp_path, out):
+def test_the_first_frame_of_an_animation_is_used(tmp_path, out):
     frames = [Image.new("RGB", (40, 20), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     made = opened(resize(ImageJob("a", tmp_path / "a.gif", 20, 20, 95), out).path)
@@ -185,7 +187,7 @@ def test_of_an_animation_the_first_frame(tmp_path, out):
 
 
 def bad_png(width: int, height: int) -> bytes:
-    """Only a header: enough to know that it is too large."""
+    """Return a PNG that has only a header, which says that it is too large."""
     file = io.BytesIO()
     Image.new("1", (1, 1)).save(file, "PNG")
     content = bytearray(file.getvalue())
@@ -200,8 +202,11 @@ def test_a_bad_file_is_an_error_of_its_own_that_names_it(photo, tmp_path, out):
         "empty": (lambda path: path.write_bytes(b""), "not a picture"),
         "half": (lambda path: truncate(photo, path), "cannot be read: image file is truncated"),
         "start": (lambda path: path.write_bytes(photo.read_bytes()[:300]), r"\(start\)"),
-        "bomb": (write_bomb, "more than 89,478,485 pixels, which would fill the memory"),
-        "large": (lambda path: path.write_bytes(bad_png(10_000, MAX_PIXELS // 10_000 + 1)), "more than 89,478,485"),
+        "bomb": (write_bomb, "the picture has 900,000,000 pixels; the limit is 89,478,485"),
+        "large": (
+            lambda path: path.write_bytes(bad_png(10_000, MAX_PIXELS // 10_000 + 1)),
+            "the picture has 89,480,000 pixels; the limit is 89,478,485",
+        ),
         "folder": (lambda path: path.mkdir(), "cannot be read: Is a directory|cannot be read: Permission denied"),
         "pdf": (lambda path: Image.new("RGB", (9, 9)).save(path, "PDF"), "not a picture"),
         "pcx": (lambda path: Image.new("RGB", (9, 9)).save(path, "PCX"), "one of the formats"),
@@ -221,7 +226,7 @@ def test_a_bad_file_is_an_error_of_its_own_that_names_it(photo, tmp_path, out):
     assert (tmp_path / "bomb").stat().st_size < 1_000_000
 
 
-def test_what_is_no_job_is_refused(out):
+def test_an_object_that_is_not_an_image_job_is_refused(out):
     with ImageProcessor(output=out) as service:
         [result] = service.stream(["photo.jpg"])
     assert isinstance(result.error, TypeError) and "must be an ImageJob, not 'photo.jpg'" in str(result.error)
@@ -251,13 +256,13 @@ def test_an_old_picture_is_replaced_as_a_whole(photo, out):
 # --- the end -------------------------------------------------------------------------------------------------------
 
 
-def test_a_forced_stop_with_a_hundred_queued_names_every_job_and_leaves_no_half_picture(photo, out):
+def test_a_forced_stop_with_a_hundred_queued_names_every_job_and_leaves_no_incomplete_picture(photo, out):
     jobs = [ImageJob(f"img{n:03}", photo, 600, 450) for n in range(104)]
     service = ImageProcessor(workers=3, queue_size=101, output=out)
     for job in jobs:
         service.submit(job)
     wait_until(lambda: service.stats().succeeded >= 1)
-    report = service.force_shutdown()  # nobody reads the results
+    report = service.force_shutdown()  # although no thread reads the results
     assert not report.still_running
     results = {r.job.image_id: r for r in service.results()}
     assert sorted(results) == [job.image_id for job in jobs]
@@ -270,7 +275,7 @@ def test_a_forced_stop_with_a_hundred_queued_names_every_job_and_leaves_no_half_
         opened(path)
 
 
-def test_a_picture_in_hand_is_not_written_once_the_pool_is_stopped(photo, out, monkeypatch):
+def test_a_picture_that_is_being_resized_is_not_written_after_a_stop(photo, out, monkeypatch):
     begun, go = threading.Event(), threading.Event()
     real = Image.open
 
@@ -293,7 +298,7 @@ def test_a_picture_in_hand_is_not_written_once_the_pool_is_stopped(photo, out, m
     assert (service.stats().cancelled, service.stats().failed) == (1, 0)
 
 
-def test_a_process_that_dies_in_the_middle_leaves_no_half_picture(photo, out):
+def test_a_process_that_dies_in_the_middle_leaves_no_incomplete_picture(photo, out):
     script = (
         "import sys\nfrom helpers.pools import ImageProcessor, ImageJob\n"
         "service = ImageProcessor(workers=2, output=sys.argv[2])\n"

@@ -130,7 +130,7 @@ def test_the_errors_of_a_year_are_not_all_kept():
 # --- no free memory ------------------------------------------------------------------------------------------------
 
 
-def test_a_job_that_comes_back_stays_delayed_if_there_is_no_memory_for_the_queue(monkeypatch):
+def test_a_job_that_becomes_due_stays_delayed_if_there_is_no_memory_for_the_queue(monkeypatch):
     with RetryingPool(fails_once(), workers=1, policy=SOON, resource=lambda: resource([], [])) as pool:
         state = state_of(pool)
         enqueue, failed = state.enqueue, []

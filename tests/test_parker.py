@@ -27,7 +27,7 @@ def test_a_sleeper_is_woken_by_another_thread():
     assert woken == [True]
 
 
-def test_a_sleeper_that_nobody_wakes_sleeps_for_its_time():
+def test_a_thread_that_is_not_woken_sleeps_for_its_time():
     parker, start = Parker(), time.monotonic()
     assert parker.park(0.02) is False
     assert time.monotonic() - start >= 0.019

@@ -119,7 +119,7 @@ def accounts_balance(stats) -> bool:
 # --- jobs and results ------------------------------------------------------------------------------------------
 
 
-def test_every_job_comes_out_once(make_pool):
+def test_every_job_has_exactly_one_result(make_pool):
     with make_pool(lambda job: job * job, workers=4, queue_size=3) as pool:
         results = list(pool.stream(range(200)))
     assert sorted((r.job, r.value) for r in results) == [(n, n * n) for n in range(200)]
@@ -146,7 +146,7 @@ def test_time_stamps_come_from_the_clock_given(make_pool):
 @pytest.mark.parametrize(
     "error", [ValueError("bad"), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), StopIteration()]
 )
-def test_whatever_a_handler_raises_is_in_its_result(make_pool, error):
+def test_any_exception_of_a_handler_is_in_its_result(make_pool, error):
     def handler(job):
         if job == 1:
             raise error

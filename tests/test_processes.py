@@ -145,7 +145,7 @@ def test_a_broken_resource_is_opened_again(tmp_path):
         ("cancelled", JobCancelled),
     ],
 )
-def test_whatever_a_handler_raises_is_the_error_of_its_job(name, kind):
+def test_any_exception_of_a_handler_is_the_error_of_its_job(name, kind):
     found = outcomes(handlers.raise_named, [name], workers=1)
     assert type(found[name].error) is kind
     [note] = found[name].error.__notes__

@@ -47,7 +47,7 @@ def test_leaving_early_leaves_the_stream_too():
         assert [r.job for r in pool.stream([1, 2])] == [1, 2], "the pool is free for the next stream"
 
 
-def test_an_error_of_the_stream_comes_through():
+def test_an_error_of_the_stream_is_passed_on():
     pool = WorkerPool(lambda job: job, workers=1)
     pool.shutdown()
     with pytest.raises(PoolClosed):

@@ -558,7 +558,7 @@ def test_a_close_comes_as_a_worker_is_about_to_become_idle(lying, kind):
 
 
 def wake(pool, *numbers):
-    """Wake these idle workers as if their time were up: nobody has notified them."""
+    """Wake these idle workers without a notification, as if their time were up."""
     with locked(pool):
         for number in numbers:
             workers_of(pool)[number].parker.unpark()
@@ -593,7 +593,7 @@ def test_the_time_of_a_worker_is_up_as_it_is_notified(lying, kind):
 
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("kind", ["WorkerPool", "RetryingPool", "DynamicRetryingPool"])
-def test_a_look_at_any_moment_finds_every_job_in_one_place(lying, kind, fails):
+def test_at_every_moment_each_job_is_in_exactly_one_place(lying, kind, fails):
     def scenario(race):
         policy = RetryPolicy(max_attempts=2, base=1e-6, cap=1e-6)
         make = {
@@ -665,7 +665,7 @@ def check_attempts(results, handled):
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.long)], ids=["some points", "every point"])
 @pytest.mark.parametrize("kind", MORTAL.values(), ids=MORTAL)
 def test_a_worker_dies_at_any_point(lying, kind, every):
-    """Somebody injects an exception into its thread. A shutdown that waits for it ends all the same."""
+    """An exception is injected into its thread. A shutdown that waits for this worker must end."""
 
     def scenario(race):
         handled = Counter()
@@ -1177,7 +1177,7 @@ def test_a_resize_meets_a_shutdown(lying):
     at_each_moment(lying, scenario)
 
 
-def test_the_alarm_rings_as_a_job_finds_it_set(lying):
+def test_the_alarm_fires_as_a_job_finds_it_set(lying):
     def scenario(race):
         pool, gate = busy(partial(DynamicPool, min_workers=1, max_workers=3, max_wait=1000.0))
         crew_of(pool).alarm.at(time.monotonic() + 1000.0)
@@ -1543,7 +1543,7 @@ def test_a_call_comes_as_the_alarm_is_about_to_park(lying, call):
 
 
 @pytest.mark.parametrize("delay", [0.0, 1000.0])
-def test_a_time_is_asked_for_as_the_alarm_rings(lying, delay):
+def test_a_time_is_set_as_the_alarm_fires(lying, delay):
     """At each moment from the time that is due to the end of the ring: the new time is not lost."""
 
     def scenario(race):
@@ -1592,7 +1592,7 @@ def test_the_earlier_of_two_times_counts(lying):
     at_each_moment(lying, scenario)
 
 
-def test_a_time_that_the_ring_itself_asks_for_is_kept(lying):
+def test_a_time_that_the_alarm_sets_while_it_fires_is_kept(lying):
     lock = lying()
     rings = []
 
@@ -1866,7 +1866,7 @@ def class_that_tells(ended):
 
 
 def forgotten(kind):
-    """Make a pool with a stream that nobody reads any more. Of its jobs one is delayed, one runs, two are queued.
+    """Make a pool with a stream that is not read any more. Of its jobs one is delayed, one runs, two are queued.
 
     Returns the pool, the stream, and a list to which all results of the stream are added. The running job ends when
     the stream is closed.

@@ -94,7 +94,7 @@ def test_a_mail_is_in_the_mailbox_as_it_was_sent():
 
 
 @pytest.mark.parametrize("clients", [1, 8])
-def test_each_mail_meets_its_fate_however_many_connections_bring_it(clients):
+def test_the_fate_of_a_mail_does_not_depend_on_the_number_of_connections(clients):
     shares = {"transient": 0.3, "permanent": 0.2, "lost": 0.2}
     names = [f"user{n}@example.com" for n in range(40)]
     wanted = {"accepted": 250, "transient": 451, "permanent": 554, "lost": 0}

@@ -136,7 +136,7 @@ NOT_AWAITABLE = [
 
 
 @pytest.mark.parametrize("number", range(len(NOT_AWAITABLE)))
-def test_a_handler_that_returns_nothing_to_await_gives_each_job_an_error_that_says_so(number):
+def test_a_handler_that_returns_nothing_to_await_fails_each_job_with_the_reason(number):
     results = run_unbounded_async(NOT_AWAITABLE[number], range(3))
     assert sorted(r.job for r in results) == [0, 1, 2]
     for result in results:

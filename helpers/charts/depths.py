@@ -20,7 +20,7 @@ def depths(runs: Mapping[str, Sequence[int]], *, ax: Axes | None = None) -> Axes
     Raises TypeError if `runs` is not a mapping, ValueError for no run, too many, an empty one, or a bad depth.
     """
     if not issubclass(type(runs), Mapping):
-        raise TypeError(f"runs must be depths under the names of their runs, not {describe(runs)}")
+        raise TypeError(f"runs must be a mapping from the name of each run to its depths, not {describe(runs)}")
     if not 1 <= len(runs) <= len(LOOKS):
         raise ValueError(f"runs must be from 1 to {len(LOOKS)} runs, not {len(runs)}")
     if not all(len(found) for found in runs.values()):

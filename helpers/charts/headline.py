@@ -71,5 +71,5 @@ def sentence(name: str, value: Any) -> str:
         raise TypeError(f"{name} must be a sentence, not {describe(value)}")
     words = " ".join(value.split())
     if not words:
-        raise ValueError(f"{name} is empty: say in a sentence what the picture shows")
+        raise ValueError(f"{name} is empty: describe in a sentence what the picture shows")
     return words

@@ -93,7 +93,7 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
     need(table, "way", "rate")
     numbers(table, "rate", above=0)
     if not issubclass(type(unit), str) or not unit:
-        raise TypeError(f"unit must be words for the axis, not {describe(unit)}")
+        raise TypeError(f"unit must be the unit of the rate as text, not {describe(unit)}")
     median = table.groupby("way", sort=False)["rate"].median()
     places = {way: place for place, way in enumerate(median.index)}
     with styled(ax, size=(8.0, 1.4 + 0.62 * len(median))) as axes:

@@ -94,7 +94,9 @@ def _rows(pictures: Sequence[Any], length: int, columns: int) -> int:
         raise ValueError(f"columns must be a whole number of at least 1, not {describe(columns)}")
     for one in pictures:
         if not issubclass(type(one), tuple) or len(one) != length:
-            raise TypeError(f"each of the pictures must be a tuple of {length}, words first, not {describe(one)}")
+            raise TypeError(
+                f"each of the pictures must be a tuple of {length} items, the caption first, not {describe(one)}"
+            )
     return -(-len(pictures) // columns)
 
 

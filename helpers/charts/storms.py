@@ -44,7 +44,9 @@ def storm(
     positive("limit", limit)
     last = float(table["seconds"].max())
     if last / bin_width > MOST_PIECES:
-        raise ValueError(f"bin_width must make at most {MOST_PIECES:,} pieces of {last:g} s, not {describe(bin_width)}")
+        raise ValueError(
+            f"bin_width must give at most {MOST_PIECES:,} intervals in {last:g} s, not {describe(bin_width)}"
+        )
     runs = list(table.groupby("run", sort=False)["seconds"])
     if len(runs) > MOST_RUNS:
         raise ValueError(f"the table has {len(runs)} runs; the chart has room for {MOST_RUNS}")

@@ -138,7 +138,9 @@ def ideal_line(ax: Axes, table: pd.DataFrame, ideal: float, most_at_once: int | 
 def mark_workers(ax: Axes, marks: Mapping[float, str] | None) -> None:
     """Draw a vertical line at each number of workers in `marks`, with its label above the axes."""
     if marks is not None and not issubclass(type(marks), Mapping):
-        raise TypeError(f"marks must be words at worker counts, as in {{20: '20 connections'}}, not {describe(marks)}")
+        raise TypeError(
+            f"marks must map numbers of workers to labels, as in {{20: '20 connections'}}, not {describe(marks)}"
+        )
     for place, words in (marks or {}).items():
         positive("marks", place)
         ax.axvline(place, color=VERMILLION, linestyle=(0, (2, 2)), linewidth=1.6, label=f"_{label_of(words)}")

@@ -1,7 +1,7 @@
 """The alert of the control room: it fires when the oldest job has waited too long, for some seconds in a row.
 
 Prometheus has the same three states: a condition that has just become true is *pending*, and *fires* only if it stays
-true. So one slow job alerts nobody.
+true. So one slow job causes no alert.
 """
 
 from helpers.pools import checks

@@ -112,7 +112,7 @@ class Run:
 
     def _work(self) -> None:
         try:
-            with suppress(PoolClosed):  # Somebody else has shut down the pool. That ends the run, too.
+            with suppress(PoolClosed):  # If other code has shut down the pool, the run ends.
                 self._loop()
         finally:
             self._finish()

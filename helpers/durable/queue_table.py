@@ -18,7 +18,7 @@ Handler = Callable[[Connection, int], object]
 
 
 def fill(connection: Connection, users: Iterable[int]) -> None:
-    """Make the table `jobs` anew, with a job for each user."""
+    """Drop and create the table `jobs`, with one job per user."""
     connection.execute("DROP TABLE IF EXISTS jobs")
     connection.execute(CREATE)
     connection.cursor().executemany("INSERT INTO jobs (user_id) VALUES (%s)", [[user] for user in users])

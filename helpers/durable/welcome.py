@@ -21,7 +21,7 @@ SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, os.kill ends
 
 
 def prepare(connection: Connection, doomed: Iterable[int] = ()) -> None:
-    """Make the tables `welcomed` and `doomed` anew. Nothing in `welcomed` forbids two rows for one user."""
+    """Drop and create the tables `welcomed` and `doomed`. The table `welcomed` allows two rows for one user."""
     for table in ("welcomed", "doomed"):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
         connection.execute(f"CREATE TABLE {table} (user_id int NOT NULL)")

@@ -1,4 +1,4 @@
-"""Metrics of pools for Prometheus. They are read from `stats()` only when somebody asks for them.
+"""Metrics of pools for Prometheus. They are read from `stats()` only when a program requests them.
 
     metrics = PoolMetrics()
     with WorkerPool(send, workers=4) as pool, metrics.serve() as url:      # http://127.0.0.1:40213/metrics

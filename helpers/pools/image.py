@@ -14,7 +14,8 @@ Always true:
 - If anything is wrong with a file, its job fails with an `ImageError`. The worker and all other jobs continue.
 - A file under its final name is complete, because it is written under another name and then renamed. Stopping the pool
   leaves no partial picture.
-A mistake in these rules would publish damaged pictures or private metadata, or let one hostile file fill the memory.
+A mistake in these rules would publish damaged pictures or private metadata, or let a hostile file of a hundred bytes
+use gigabytes of memory.
 
 Costs: if half, a quarter, or an eighth of the size of a JPEG is still large enough, the JPEG is decoded directly at
 that size (shrink on load). From 3840 to 800 pixels, this reduces the work to a quarter (benchmarks/README.md). Pillow
@@ -35,7 +36,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from . import checks
-from .image_file import FORMATS, MAX_PIXELS, MAX_WEBP_PIXELS, is_of_system, read
+from .image_file import FORMATS, MAX_PIXELS, MAX_WEBP_PIXELS, is_of_system, read, too_many
 from .image_metadata import MAX_PROFILE, ORIENTATION
 from .policy import RetryPolicy
 from .result import JobCancelled
@@ -62,6 +63,8 @@ __all__ = [
 MAX_WIDTH = MAX_HEIGHT = 4000  # pixels of a new picture
 # A file name that is valid on every system. It must not name a device of Windows, such as "con" or "com1.jpg".
 NAME = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[a-z0-9_-][a-z0-9._-]{0,99}", re.I)
+# Pillow says how many pixels a picture has that it refuses: "Image size (900000000 pixels) exceeds limit of …".
+PILLOWS_COUNT = re.compile(r"\((\d+) pixels\)")
 
 _part_numbers = count(1)  # the number in the name of an unfinished file, so that two workers never share a file
 
@@ -202,7 +205,8 @@ def _explain(error: Exception, failure: str) -> str:
         return f"not a picture in one of the formats {', '.join(FORMATS)}"
     # With `python -W error`, Pillow raises the warning.
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"more than {MAX_PIXELS:,} pixels, which would fill the memory"
+        pixels = PILLOWS_COUNT.search(str(error))
+        return too_many(int(pixels[1]) if pixels else None)
     if isinstance(error, MemoryError):
         return f"{failure}: not enough memory"
     words = describe_error(error, 2 * LIMIT).removesuffix(": ")  # the suffix of an error without a message

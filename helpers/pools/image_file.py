@@ -3,8 +3,8 @@
 Pillow refuses some good pictures because their metadata is damaged. If that happens, the file is read a second time
 without its metadata, and a third time also without its color profile. A file that has no metadata is read only once.
 
-Always true: a picture with more pixels than the limit is refused before it is decoded. Without this rule, a file of a
-hundred bytes could fill the memory of the machine.
+Always true: a picture with more pixels than the limit is refused before it is decoded. Without this rule, decoding a
+file of a hundred bytes could take gigabytes of memory.
 """
 
 import errno
@@ -41,6 +41,11 @@ def read(source: str | os.PathLike[str], width: int, height: int) -> tuple[Image
                 raise
             errors.append(error)
     raise errors[0]  # the error of the unchanged file
+
+
+def too_many(pixels: int | None, most: int = MAX_PIXELS) -> str:
+    """Return the message for a picture with more than `most` pixels. `pixels` is None if the number is unknown."""
+    return f"the picture has {'too many' if pixels is None else f'{pixels:,}'} pixels; the limit is {most:,}"
 
 
 def _versions(path: str | bytes) -> Iterator[tuple[Any, list[bytes]]]:
@@ -82,7 +87,7 @@ def _read(source: Any, box: tuple[int, int], removed: list[bytes]) -> tuple[Imag
     with Image.open(source, formats=FORMATS) as file:
         most = MAX_WEBP_PIXELS if file.format == "WEBP" else MAX_PIXELS
         if file.width * file.height > most:  # Pillow itself only warns, and refuses only twice as many pixels
-            raise ValueError(f"more than {most:,} pixels, which would fill the memory")
+            raise ValueError(too_many(file.width * file.height, most))
         orientation = image_metadata.find_orientation(removed) if removed else image_metadata.orientation(file)
         picture = _reduced(file, box if orientation < 5 else box[::-1])  # orientations 5 to 8 swap width and height
         picture = image_pixels.upright(picture, orientation)

@@ -49,7 +49,9 @@ class Child:
         try:
             printed = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _end
         except OSError as error:
-            raise ServiceError(f"no temporary file for `{self._command}`: {error}. {CHECK_TEMPORARY}") from error
+            raise ServiceError(
+                f"there is no temporary file for `{self._command}`: {error}. {CHECK_TEMPORARY}"
+            ) from error
         self._printed: IO[bytes] = printed
         try:
             self.process = _start(module, printed)
