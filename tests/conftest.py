@@ -27,13 +27,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("series", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("series")
 
-# Of all that tests/test_chaos.py draws; a run can be had again with the seed of its header.
+# Of all that the chaos tests draw; a run can be had again with the seed of its header.
 CHAOS_SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**9))
 SLOW = 20.0  # seconds until a wait in a test is given up; passing tests never wait that long
 
 
 def pytest_report_header() -> str:
     return f"CHAOS_SEED={CHAOS_SEED}"
+
+
+@pytest.fixture
+def seed(request) -> str:
+    """One seed a test, drawn from that of the run; a failed test says how to have it again."""
+    print(f"CHAOS_SEED={CHAOS_SEED}")
+    return f"{CHAOS_SEED} {request.node.name}"
 
 
 def wait_until(condition, seconds: float = SLOW) -> None:
