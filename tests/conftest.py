@@ -44,6 +44,13 @@ def id_of(value: object) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))[:40]
 
 
+@pytest.fixture
+def seed(request) -> str:
+    """Return the seed of a test, which is derived from the seed of the run. A failure prints how to repeat the test."""
+    print(f"CHAOS_SEED={CHAOS_SEED}")
+    return f"{CHAOS_SEED} {request.node.name}"
+
+
 def wait_until(condition, seconds: float = SLOW) -> None:
     """Poll until condition() is true. Fail the test if that takes too long."""
     deadline = time.monotonic() + seconds

@@ -40,12 +40,83 @@ class BreaksWhenLoaded:
         return (int, ("not a number",))
 
 
+class AnyJob:
+    """A job that a weak reference can refer to."""
+
+
+class Gate:
+    """Jobs wait at it until the test opens it, also jobs in child processes: it is open once its file exists."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def set(self):
+        self.path.touch()
+
+    def is_set(self):
+        return self.path.exists()
+
+    def wait(self, seconds=60.0):
+        deadline = time.monotonic() + seconds
+        while not self.is_set() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return self.is_set()
+
+    def hold(self, job):
+        """A handler: every job waits, but for those that are called "first" or "quick"."""
+        return job in ("first", "quick") or self.wait()
+
+
 def double(job):
     return 2 * job
 
 
 def echo(job):
     return job
+
+
+def square(job):
+    return job * job
+
+
+def nap(job):
+    time.sleep(0.001)
+
+
+def fail(job):
+    raise ValueError("no")
+
+
+def fail_for_thirds(job):
+    if job % 3 == 0:
+        raise ValueError(job)
+
+
+def raise_for_one(error, job):
+    if job == 1:
+        raise error
+    return job
+
+
+def end_in_three_ways(job):
+    if job % 3 == 0:
+        raise OutcomeUnknown("no answer came")
+    if job % 3 == 1:
+        raise ValueError("refused")
+
+
+def return_coroutine(job):
+    async def coroutine():
+        return job
+
+    return coroutine()
+
+
+def return_async_generator(job):
+    async def generator():
+        yield job
+
+    return generator()
 
 
 def pid_of(job):
@@ -124,6 +195,11 @@ def wait_for_cancelled(job):
     if not current_worker().cancelled.wait(30):
         raise TimeoutError("was never told to stop")
     return "stopped"
+
+
+def stop_half_way(job):
+    current_worker().cancelled.wait(20)
+    raise JobCancelled("stopped half-way, nothing was done")
 
 
 def print_all(job):

@@ -15,7 +15,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # This pool uses every module of the core. The other pools are left out to save time, and so are the tests that need
 # half a second or more each.
-SUBSET = "DynamicRetryingPool and not under_load and not longer_than_the_longest"
+SUBSET = (
+    "(DynamicRetryingPool and not under_load and not longer_than)"
+    " or (every_job_comes_out_once and WorkerPool and processes)"
+)
 
 # None in place of a module makes every later import of that name fail.
 BLOCK = 'import sys\n\nsys.modules["helpers"] = None\n\n'

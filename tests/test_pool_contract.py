@@ -1,7 +1,10 @@
-"""The contract that every pool keeps. To test a new pool, add a line to POOLS.
+"""The contract that every pool keeps on every engine. A new pool joins by one line in POOLS.
 
-The image and the mail pool have handlers of their own. The tests replace only these, by overriding `process` and
-`deliver`.
+The image and the mail pool do one kind of work. Here theirs is replaced by the test's handler, and nothing else of
+them: `process` and `deliver` are the only methods overridden.
+
+A test runs on every engine, unless its handler shares memory with the test (`in_this_process`) or asks for its worker
+(`with_workers`). The handlers that a child process can import are in process_handlers.py.
 """
 
 import gc
@@ -10,8 +13,11 @@ import tempfile
 import threading
 import time
 import weakref
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
+import process_handlers as handlers
 import pytest
 from conftest import wait_until
 from hypothesis import given, settings
@@ -24,8 +30,8 @@ from helpers.pools import (
     DynamicRetryingPool,
     ImageProcessor,
     JobCancelled,
-    OutcomeUnknown,
     PoolClosed,
+    Processes,
     RetryingPool,
     RetryPolicy,
     WorkerPool,
@@ -78,36 +84,66 @@ POOLS = {
 }
 
 
-@pytest.fixture(params=POOLS)
-def make_pool(request):
-    """Return a function that creates pools. Pools that a failed test leaves open are shut down by force."""
-    pools = []
-    gates = []
-
-    def make(handler, **options):
-        pool = POOLS[request.param](handler, **options)
-        pools.append(pool)
-        return pool
-
-    make.gates = gates
-    yield make
-    for gate in gates:
-        gate.set()
-    for pool in pools:
-        pool.force_shutdown()
+# The four pools that take any handler run it on any engine. The default run has the simplest of them.
+ENGINES = [
+    pytest.param(f"{name} on {engine}", marks=() if name == "WorkerPool" else pytest.mark.long)
+    for engine in ("processes", "an executor")
+    for name in ("WorkerPool", "DynamicPool", "RetryingPool", "DynamicRetryingPool")
+]
+in_this_process = pytest.mark.parametrize("make_pool", POOLS, indirect=True)
+with_workers = pytest.mark.parametrize("make_pool", [*POOLS, *ENGINES[:4]], indirect=True)
 
 
 @pytest.fixture
-def gate(make_pool):
-    """An event on which handlers wait. It is set at the end of the test."""
-    gate = threading.Event()
-    make_pool.gates.append(gate)
-    return gate
+def cleanup():
+    """What must be closed after a test; the last thing that was added is closed first."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(params=[*POOLS, *ENGINES])
+def make_pool(request, cleanup):
+    """A maker of pools; what a failed test leaves open is forced shut."""
+    name, _, engine = request.param.partition(" on ")
+    options = {}
+    if engine == "processes":  # a long grace, so that it is the contract that ends a handler, as with threads
+        options = {"engine": Processes(grace=60.0)}
+    elif engine:
+        options = {"engine": cleanup.enter_context(ThreadPoolExecutor(8))}
+
+    def make(handler, **more):
+        pool = POOLS[name](handler, **options, **more)
+        cleanup.callback(pool.force_shutdown)
+        return pool
+
+    make.engine = engine
+    make.many = 1000 if engine == "processes" else 5000  # jobs, for tests under load
+    return make
+
+
+@pytest.fixture
+def gate(cleanup, tmp_path):
+    """Jobs wait at it; opened for certain when the test ends, before its pools are forced shut."""
+    gate = handlers.Gate(tmp_path / "gate")
+    yield gate
+    gate.set()
 
 
 def when_closed(pool, action):
     """Call action() in another thread as soon as a shutdown has started."""
     threading.Thread(target=lambda: (wait_until(lambda: state_of(pool).closed), action()), daemon=True).start()
+
+
+def stop(pool):
+    """Force the shutdown. Return the jobs that were cancelled, and those that have finished.
+
+    A child process may need longer to stop than a forced shutdown waits, and then the second call waits for it.
+    """
+    reports = [pool.force_shutdown(), pool.shutdown()]
+    assert not reports[1].still_running
+    cancelled = {job for report in reports for job in report.cancelled}
+    finished = {job for report in reports for job in report.finished}
+    return sorted(cancelled), sorted(finished)
 
 
 def accounts_balance(stats) -> bool:
@@ -119,15 +155,15 @@ def accounts_balance(stats) -> bool:
 # --- jobs and results ------------------------------------------------------------------------------------------
 
 
-def test_every_job_has_exactly_one_result(make_pool):
-    with make_pool(lambda job: job * job, workers=4, queue_size=3) as pool:
+def test_every_job_comes_out_once(make_pool):
+    with make_pool(handlers.square, workers=4, queue_size=3) as pool:
         results = list(pool.stream(range(200)))
     assert sorted((r.job, r.value) for r in results) == [(n, n * n) for n in range(200)]
     assert all(r.ok and r.attempt == 1 and r.worker in range(1, 5) for r in results)
 
 
 def test_results_stamp_submitted_started_finished_in_order(make_pool):
-    with make_pool(lambda job: time.sleep(0.001), workers=2, queue_size=4) as pool:
+    with make_pool(handlers.nap, workers=2, queue_size=4) as pool:
         for r in pool.stream(range(20)):
             assert r.submitted <= r.started <= r.finished
             assert r.wait + r.duration == pytest.approx(r.latency)
@@ -135,7 +171,7 @@ def test_results_stamp_submitted_started_finished_in_order(make_pool):
 
 def test_time_stamps_come_from_the_clock_given(make_pool):
     ticks = itertools.count(100)
-    with make_pool(lambda job: job, workers=1, queue_size=1, clock=lambda: float(next(ticks))) as pool:
+    with make_pool(handlers.echo, workers=1, queue_size=1, clock=lambda: float(next(ticks))) as pool:
         pool.submit("a")
         [r] = pool.results()
     # Some pools also read the clock for their own purposes.
@@ -146,29 +182,19 @@ def test_time_stamps_come_from_the_clock_given(make_pool):
 @pytest.mark.parametrize(
     "error", [ValueError("bad"), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), StopIteration()]
 )
-def test_any_exception_of_a_handler_is_in_its_result(make_pool, error):
-    def handler(job):
-        if job == 1:
-            raise error
-        return job
-
-    with make_pool(handler, workers=1, queue_size=5) as pool:
+def test_whatever_a_handler_raises_is_in_its_result(make_pool, error):
+    with make_pool(partial(handlers.raise_for_one, error), workers=1, queue_size=5) as pool:
         results = {r.job: r for r in pool.stream(range(3))}
-    assert results[1].error is error and not results[1].ok and results[1].value is None
-    assert results[0].ok and results[2].value == 2, "the worker must survive a bad job"
+    assert repr(results[1].error) == repr(error) and not results[1].ok and results[1].value is None
+    assert results[1].error is error or make_pool.engine == "processes"
+    assert results[0].ok and results[2].value == 2, "the worker must outlive a bad job"
     assert (pool.stats().succeeded, pool.stats().failed) == (2, 1)
 
 
-def test_a_job_whose_handler_returns_a_coroutine_fails(make_pool, recwarn):
-    async def coroutine(job):
-        return job
-
-    async def generator(job):
-        yield job
-
-    for function in (coroutine, generator):
+def test_a_job_whose_handler_returns_a_coroutine_has_failed(make_pool, recwarn):
+    for handler in (handlers.return_coroutine, handlers.return_async_generator):
         # The check of the constructor sees a plain function, so only the value that it returns can tell.
-        with make_pool(lambda job, function=function: function(job), workers=1) as pool:
+        with make_pool(handler, workers=1) as pool:
             [result] = pool.stream([1])
         assert type(result.error) is TypeError and result.value is None
         assert "of which nothing has run, because no worker awaits it" in str(result.error)
@@ -178,34 +204,25 @@ def test_a_job_whose_handler_returns_a_coroutine_fails(make_pool, recwarn):
 
 
 def test_a_job_whose_outcome_is_unknown_has_neither_succeeded_nor_failed(make_pool):
-    def handler(job):
-        if job % 3 == 0:
-            raise OutcomeUnknown("no answer came")
-        if job % 3 == 1:
-            raise ValueError("refused")
-
-    with make_pool(handler, workers=2) as pool:
+    with make_pool(handlers.end_in_three_ways, workers=2) as pool:
         results = list(pool.stream(range(30)))
     stats = pool.stats()
     assert (stats.succeeded, stats.failed, stats.unknown, stats.finished) == (10, 10, 10, 30)
     assert accounts_balance(stats) and len(results) == 30
 
 
+@with_workers
 def test_a_handler_that_stops_because_the_pool_does_is_cancelled_and_not_failed(make_pool):
-    def handler(job):
-        current_worker().cancelled.wait(20)
-        raise JobCancelled("stopped half-way, nothing was done")
-
-    pool = make_pool(handler, workers=2, queue_size=5)
+    pool = make_pool(handlers.stop_half_way, workers=2, queue_size=5)
     for job in range(4):
         pool.submit(job)
     wait_until(lambda: pool.stats().running == 2)
-    report = pool.force_shutdown()
-    assert sorted(report.cancelled) == [0, 1, 2, 3] and not report.finished and not report.still_running
-    assert (report.stats.cancelled, report.stats.failed) == (4, 0)
+    assert stop(pool) == ([0, 1, 2, 3], [])
+    assert (pool.stats().cancelled, pool.stats().failed) == (4, 0)
     assert sorted((r.job, r.attempt) for r in pool.results()) == [(0, 1), (1, 1), (2, 0), (3, 0)]
 
 
+@in_this_process
 def test_an_error_keeps_its_lines_but_not_the_data_of_its_frames(make_pool):
     class Big:
         pass
@@ -232,16 +249,10 @@ def test_an_error_keeps_its_lines_but_not_the_data_of_its_frames(make_pool):
 
 
 def test_failing_jobs_are_freed_without_the_garbage_collector(make_pool):
-    class Job:
-        pass
-
-    def fail(job):
-        raise ValueError("no")
-
-    with make_pool(fail, workers=1) as pool:
+    with make_pool(handlers.fail, workers=1) as pool:
         gc.disable()
         try:
-            job = Job()
+            job = handlers.AnyJob()
             ref = weakref.ref(job)
             pool.submit(job)
             del job
@@ -259,7 +270,7 @@ def test_failing_jobs_are_freed_without_the_garbage_collector(make_pool):
 
 def test_a_waiting_thread_is_notified_and_does_not_only_check_again_after_a_time(make_pool, monkeypatch):
     set_slice(monkeypatch, 1000.0)
-    with make_pool(lambda job: time.sleep(0.001), workers=1, queue_size=1) as pool:
+    with make_pool(handlers.nap, workers=1, queue_size=1) as pool:
         for job in range(6):
             pool.submit(job)
         assert sorted(r.job for r in pool.results()) == list(range(6))
@@ -267,7 +278,7 @@ def test_a_waiting_thread_is_notified_and_does_not_only_check_again_after_a_time
 
 
 def test_submit_blocks_while_the_queue_is_full_and_goes_on_when_a_worker_takes_a_job(make_pool, gate):
-    with make_pool(lambda job: gate.wait(), workers=1, queue_size=2) as pool:
+    with make_pool(gate.hold, workers=1, queue_size=2) as pool:
         pool.submit(0)
         wait_until(lambda: pool.stats().running == 1)
         pool.submit(1)
@@ -284,7 +295,7 @@ def test_submit_blocks_while_the_queue_is_full_and_goes_on_when_a_worker_takes_a
 
 
 def test_try_submit_says_whether_there_was_room(make_pool, gate):
-    with make_pool(lambda job: gate.wait(), workers=1, queue_size=1) as pool:
+    with make_pool(gate.hold, workers=1, queue_size=1) as pool:
         assert pool.try_submit(0)
         wait_until(lambda: pool.stats().running == 1)
         assert pool.try_submit(1)
@@ -293,8 +304,8 @@ def test_try_submit_says_whether_there_was_room(make_pool, gate):
         gate.set()
 
 
-def test_unread_results_block_no_thread_and_are_kept(make_pool):
-    pool = make_pool(lambda job: job, workers=2, queue_size=1)
+def test_results_that_nobody_reads_block_nobody_and_are_kept(make_pool):
+    pool = make_pool(handlers.echo, workers=2, queue_size=1)
     for n in range(500):
         pool.submit(n, timeout=20)
     report = pool.shutdown(20)
@@ -303,6 +314,7 @@ def test_unread_results_block_no_thread_and_are_kept(make_pool):
     assert list(pool.results()) == []
 
 
+@in_this_process
 def test_the_queue_and_the_crew_stay_in_their_bounds(make_pool):
     running = [0]
     most = [0]
@@ -329,7 +341,7 @@ def test_the_queue_and_the_crew_stay_in_their_bounds(make_pool):
 def test_stream_reads_an_endless_source_in_constant_memory(make_pool):
     drawn = itertools.count()
     read = 0
-    with make_pool(lambda job: job, workers=3, queue_size=5) as pool:
+    with make_pool(handlers.echo, workers=3, queue_size=5) as pool:
         for _ in itertools.islice(pool.stream(drawn), 1000):
             read += 1
             taken = pool.stats().submitted
@@ -339,6 +351,7 @@ def test_stream_reads_an_endless_source_in_constant_memory(make_pool):
         assert pool.stats().queued == 0, "leaving the loop cancels its jobs"
 
 
+@in_this_process
 @pytest.mark.parametrize("queue_size", [1, 2, 3])
 def test_a_short_queue_keeps_no_worker_of_a_stream_idle(make_pool, queue_size):
     together = threading.Barrier(4)  # passed by four workers at a time, or broken
@@ -348,8 +361,8 @@ def test_a_short_queue_keeps_no_worker_of_a_stream_idle(make_pool, queue_size):
         assert all(r.ok for r in pool.stream(range(40)))
 
 
-def test_a_slow_reader_slows_the_reading_of_the_source_down(make_pool):
-    with make_pool(lambda job: job, workers=2, queue_size=3) as pool:
+def test_a_slow_reader_holds_the_feeding_back(make_pool):
+    with make_pool(handlers.echo, workers=2, queue_size=3) as pool:
         stream = pool.stream(itertools.count())
         next(stream)
         wait_until(lambda: pool.stats().succeeded == pool.stats().submitted)
@@ -363,7 +376,7 @@ def test_an_error_of_a_source_is_raised_after_the_results_of_its_jobs(make_pool)
         raise LookupError("the source broke")
 
     done = []
-    with make_pool(lambda job: job, workers=2, queue_size=50) as pool:
+    with make_pool(handlers.echo, workers=2, queue_size=50) as pool:
         with pytest.raises(LookupError, match="the source broke"):
             for result in pool.stream(source()):
                 done.append(result.job)
@@ -371,6 +384,7 @@ def test_an_error_of_a_source_is_raised_after_the_results_of_its_jobs(make_pool)
         assert [r.job for r in pool.stream(["next"])] == ["next"]
 
 
+@in_this_process
 def test_break_cancels_what_is_queued_and_the_next_stream_waits_for_what_runs(make_pool, gate):
     def handler(job):
         if job == 0:
@@ -392,7 +406,7 @@ def test_break_cancels_what_is_queued_and_the_next_stream_waits_for_what_runs(ma
 
 
 def test_break_cancels_nothing_that_was_submitted(make_pool, gate):
-    with make_pool(lambda job: job == "first" or gate.wait(20), workers=1, queue_size=10) as pool:
+    with make_pool(gate.hold, workers=1, queue_size=10) as pool:
         stream = pool.stream(["first", "second", "third"])
         next(stream)
         pool.submit("mine")
@@ -403,8 +417,8 @@ def test_break_cancels_nothing_that_was_submitted(make_pool, gate):
 
 def test_the_next_stream_waits_longer_than_the_longest_single_wait(make_pool, monkeypatch):
     set_slice(monkeypatch, 0.005)
-    with make_pool(lambda job: time.sleep(0.05 * job), workers=1) as pool:
-        stream = pool.stream([0, 1])
+    with make_pool(handlers.sleep, workers=1) as pool:
+        stream = pool.stream([0, 0.05])
         next(stream)
         wait_until(lambda: pool.stats().running == 1)
         stream.close()
@@ -412,8 +426,8 @@ def test_the_next_stream_waits_longer_than_the_longest_single_wait(make_pool, mo
         assert pool.stats().succeeded == 3
 
 
-def test_a_stream_that_waits_for_the_previous_stream_is_notified_of_a_shutdown(make_pool, gate):
-    pool = make_pool(lambda job: job == "quick" or gate.wait(), workers=1)
+def test_a_stream_that_waits_for_the_last_one_hears_of_a_shutdown(make_pool, gate):
+    pool = make_pool(gate.hold, workers=1)
     stream = pool.stream(["quick", "long"])
     next(stream)
     wait_until(lambda: pool.stats().running == 1)
@@ -429,14 +443,14 @@ def test_a_stream_that_waits_for_the_previous_stream_is_notified_of_a_shutdown(m
 
 
 def test_stream_yields_its_own_jobs_and_leaves_submitted_ones_to_results(make_pool):
-    with make_pool(lambda job: job, workers=1, queue_size=10) as pool:
+    with make_pool(handlers.echo, workers=1, queue_size=10) as pool:
         pool.submit("submitted")
         assert [r.job for r in pool.stream(["streamed"])] == ["streamed"]
         assert [r.job for r in pool.results()] == ["submitted"]
 
 
-def test_stream_makes_progress_while_other_threads_fill_the_queue(make_pool):
-    with make_pool(lambda job: time.sleep(0.001), workers=1, queue_size=1) as pool:
+def test_stream_makes_its_way_while_others_fill_the_queue(make_pool):
+    with make_pool(handlers.nap, workers=1, queue_size=1) as pool:
         other = threading.Thread(target=lambda: [pool.submit("other") for _ in range(30)])
         other.start()
         assert sorted(r.job for r in pool.stream(range(30))) == list(range(30))
@@ -444,8 +458,8 @@ def test_stream_makes_progress_while_other_threads_fill_the_queue(make_pool):
     assert pool.stats().succeeded == 60
 
 
-def test_a_shutdown_during_a_stream_yields_the_accepted_jobs_and_then_raises(make_pool):
-    with make_pool(lambda job: job, workers=2, queue_size=4) as pool:
+def test_a_shutdown_under_a_stream_gives_the_taken_jobs_and_then_says_so(make_pool):
+    with make_pool(handlers.echo, workers=2, queue_size=4) as pool:
         read = []
         stream = pool.stream(itertools.count())
         read.append(next(stream).job)
@@ -457,7 +471,7 @@ def test_a_shutdown_during_a_stream_yields_the_accepted_jobs_and_then_raises(mak
 
 
 def test_stream_refuses_what_cannot_be_iterated_at_the_call(make_pool):
-    with make_pool(lambda job: job) as pool, pytest.raises(TypeError, match="jobs must be iterable, not 5"):
+    with make_pool(handlers.echo) as pool, pytest.raises(TypeError, match="jobs must be iterable, not 5"):
         pool.stream(5)
 
 
@@ -471,7 +485,7 @@ def reader_of(pool, kind):
 @pytest.mark.parametrize("first", ["results", "stream"])
 @pytest.mark.parametrize("second", ["results", "stream"])
 def test_a_second_reader_is_refused_at_once_and_allowed_when_the_first_has_left(make_pool, first, second):
-    with make_pool(lambda job: job) as pool:
+    with make_pool(handlers.echo) as pool:
         reading = reader_of(pool, first)
         with pytest.raises(RuntimeError, match="has a reader"):
             reader_of(pool, second)
@@ -481,8 +495,8 @@ def test_a_second_reader_is_refused_at_once_and_allowed_when_the_first_has_left(
 
 @pytest.mark.parametrize("first", ["results", "stream"])
 @pytest.mark.parametrize("second", ["results", "stream"])
-def test_a_refused_reader_does_not_let_another_reader_in(make_pool, first, second):
-    with make_pool(lambda job: job) as pool:
+def test_a_reader_that_was_refused_makes_no_room_for_a_third(make_pool, first, second):
+    with make_pool(handlers.echo) as pool:
         reading = reader_of(pool, first)
         for _ in range(3):
             with pytest.raises(RuntimeError, match="has a reader"):
@@ -502,7 +516,7 @@ def test_an_exception_of_a_signal_handler_in_the_middle_of_a_step_does_not_let_a
             raise TimeoutError("of a handler of SIGALRM")
         return admit(intake, job, outlet, parker)
 
-    with make_pool(lambda job: job, workers=1, queue_size=3) as pool:
+    with make_pool(handlers.echo, workers=1, queue_size=3) as pool:
         with monkeypatch.context() as patch, pytest.raises(TimeoutError, match="SIGALRM"):
             patch.setattr(Intake, "admit", interrupted)
             list(pool.stream(range(5)))
@@ -510,7 +524,7 @@ def test_an_exception_of_a_signal_handler_in_the_middle_of_a_step_does_not_let_a
 
 
 def test_results_ends_for_the_thread_that_submitted_all(make_pool):
-    with make_pool(lambda job: job, workers=3) as pool:
+    with make_pool(handlers.echo, workers=3) as pool:
         for n in range(20):
             pool.submit(n)
         assert sorted(r.job for r in pool.results()) == list(range(20))
@@ -519,7 +533,7 @@ def test_results_ends_for_the_thread_that_submitted_all(make_pool):
 
 
 def test_a_reader_in_a_thread_of_its_own_reads_until_the_shutdown(make_pool):
-    pool = make_pool(lambda job: job, workers=3, queue_size=2)
+    pool = make_pool(handlers.echo, workers=3, queue_size=2)
     read = []
     reader = threading.Thread(target=lambda: read.extend(r.job for r in pool.results()))
     reader.start()
@@ -535,6 +549,7 @@ def test_a_reader_in_a_thread_of_its_own_reads_until_the_shutdown(make_pool):
 # --- inside a handler ------------------------------------------------------------------------------------------
 
 
+@in_this_process
 @pytest.mark.parametrize(
     ("call", "why"),
     [
@@ -556,6 +571,7 @@ def test_calls_that_could_deadlock_are_refused_inside_a_handler_of_the_pool(make
     assert str(result.error) == f"called by a handler of {pool.name} itself: {why}"
 
 
+@in_this_process
 def test_a_handler_may_try_submit(make_pool):
     def handler(depth):
         if depth:
@@ -567,6 +583,7 @@ def test_a_handler_may_try_submit(make_pool):
         assert sorted(r.job for r in pool.results()) == [0, 1, 2, 3, 4, 5]
 
 
+@in_this_process
 def test_a_handler_may_submit_to_another_pool(make_pool):
     with make_pool(lambda job: -job) as second, make_pool(second.submit) as first:
         assert all(r.ok for r in first.stream(range(1, 6)))
@@ -574,8 +591,9 @@ def test_a_handler_may_submit_to_another_pool(make_pool):
         assert sorted(r.value for r in second.results()) == [-5, -4, -3, -2, -1]
 
 
+@with_workers
 def test_current_worker_is_only_there_inside_a_handler(make_pool):
-    with make_pool(lambda job: current_worker().number, workers=1) as pool:
+    with make_pool(handlers.number_of, workers=1) as pool:
         assert [r.value for r in pool.stream([0])] == [1]
     with pytest.raises(RuntimeError, match="not a worker of a pool"):
         current_worker()
@@ -609,6 +627,7 @@ class Tools:
                 raise OSError("close failed")
 
 
+@in_this_process
 def test_each_worker_opens_its_resource_once_and_closes_it_once(make_pool):
     tools = Tools()
     barrier = threading.Barrier(3)
@@ -624,13 +643,15 @@ def test_each_worker_opens_its_resource_once_and_closes_it_once(make_pool):
     assert (tools.opened, tools.closed) == (3, 3)
 
 
-def test_a_worker_that_never_uses_its_resource_does_not_open_it(make_pool):
+@in_this_process
+def test_a_worker_that_never_asks_opens_nothing(make_pool):
     tools = Tools()
-    with make_pool(lambda job: job, resource=tools) as pool:
+    with make_pool(handlers.echo, resource=tools) as pool:
         assert all(r.ok for r in pool.stream(range(9)))
     assert tools.opened == 0
 
 
+@in_this_process
 def test_a_resource_that_cannot_be_opened_is_the_error_of_the_job_and_the_next_job_tries_again(make_pool):
     tools = Tools(refuse=2)
     with make_pool(lambda job: current_worker().resource, workers=1, resource=tools) as pool:
@@ -640,6 +661,7 @@ def test_a_resource_that_cannot_be_opened_is_the_error_of_the_job_and_the_next_j
     assert all(r.value == 1 for r in results if r.ok) and tools.closed == 1
 
 
+@in_this_process
 def test_a_resource_that_cannot_be_closed_is_reported(make_pool):
     tools = Tools(broken=True)
     pool = make_pool(lambda job: current_worker().resource, workers=1, resource=tools)
@@ -648,6 +670,7 @@ def test_a_resource_that_cannot_be_closed_is_reported(make_pool):
     assert str(error) == "close failed"
 
 
+@in_this_process
 @pytest.mark.parametrize(
     ("options", "error", "breaks"),
     [
@@ -677,6 +700,7 @@ def test_a_broken_resource_is_closed_and_the_next_job_opens_another(make_pool, o
     assert tools.opened == tools.closed == len(set(seen)) == (1 + attempts if breaks else 1)
 
 
+@in_this_process
 def test_a_resource_that_the_handler_discards_is_closed_and_the_next_job_opens_another(make_pool):
     tools = Tools()
 
@@ -691,8 +715,9 @@ def test_a_resource_that_the_handler_discards_is_closed_and_the_next_job_opens_a
     assert tools.opened == tools.closed == 3
 
 
-def test_using_a_resource_of_a_pool_without_one_is_a_clear_error(make_pool):
-    with make_pool(lambda job: current_worker().resource) as pool:
+@with_workers
+def test_asking_for_a_resource_that_was_not_given_is_a_clear_error(make_pool):
+    with make_pool(handlers.use_resource) as pool:
         [result] = pool.stream([1])
     if isinstance(pool, BatchEmailSender):
         assert isinstance(result.value, Connections), "the mailer has a resource of its own"
@@ -703,8 +728,8 @@ def test_using_a_resource_of_a_pool_without_one_is_a_clear_error(make_pool):
 # --- the end ---------------------------------------------------------------------------------------------------
 
 
-def test_shutdown_drains_and_reports_the_finished_jobs(make_pool, gate):
-    pool = make_pool(lambda job: gate.wait(), workers=2, queue_size=10)
+def test_shutdown_drains_and_names_what_it_finished(make_pool, gate):
+    pool = make_pool(gate.hold, workers=2, queue_size=10)
     for name in "abcde":
         pool.submit(name)
     wait_until(lambda: pool.stats().running == 2)
@@ -715,8 +740,8 @@ def test_shutdown_drains_and_reports_the_finished_jobs(make_pool, gate):
     assert report.stats.workers == 0 and report.stats.succeeded == 5
 
 
-def test_at_the_deadline_queued_jobs_are_cancelled_and_running_jobs_are_reported(make_pool, gate):
-    pool = make_pool(lambda job: gate.wait(), workers=2, queue_size=10)
+def test_at_the_deadline_the_rest_is_cancelled_and_what_runs_is_named(make_pool, gate):
+    pool = make_pool(gate.hold, workers=2, queue_size=10)
     for name in "abcde":
         pool.submit(name)
     wait_until(lambda: pool.stats().running == 2)
@@ -734,23 +759,19 @@ def test_at_the_deadline_queued_jobs_are_cancelled_and_running_jobs_are_reported
     assert sorted(r.job for r in pool.results()) == ["a", "b"], "late results are kept as well"
 
 
-def test_force_cancels_the_queue_and_handlers_that_check_cancelled_can_stop(make_pool):
-    def handler(job):
-        assert current_worker().cancelled.wait(20)
-        return "stopped early"
-
-    pool = make_pool(handler, workers=2, queue_size=10)
+@with_workers
+def test_force_cancels_the_queue_and_lets_handlers_that_look_stop(make_pool):
+    pool = make_pool(handlers.wait_for_cancelled, workers=2, queue_size=10)
     for n in range(6):
         pool.submit(n)
     wait_until(lambda: pool.stats().running == 2)
-    report = pool.force_shutdown()
-    assert sorted(report.finished) == [0, 1] and report.cancelled == (2, 3, 4, 5) and not report.still_running
+    assert stop(pool) == ([2, 3, 4, 5], [0, 1])
     outcomes = {r.job: r.value or type(r.error) for r in pool.results()}
-    assert outcomes == {0: "stopped early", 1: "stopped early"} | dict.fromkeys(range(2, 6), JobCancelled)
+    assert outcomes == {0: "stopped", 1: "stopped"} | dict.fromkeys(range(2, 6), JobCancelled)
 
 
-def test_force_reports_handlers_that_do_not_check_cancelled_and_does_not_wait_for_them(make_pool, gate):
-    pool = make_pool(lambda job: gate.wait(), workers=1, queue_size=3)
+def test_force_names_handlers_that_do_not_look_and_does_not_wait_for_them(make_pool, gate):
+    pool = make_pool(gate.hold, workers=1, queue_size=3)
     for n in range(3):
         pool.submit(n)
     wait_until(lambda: pool.stats().running == 1)
@@ -762,8 +783,8 @@ def test_force_reports_handlers_that_do_not_check_cancelled_and_does_not_wait_fo
     assert all(r.latency >= 0 for r in taken_back)
 
 
-def test_results_can_be_read_to_the_end_after_a_shutdown_has_started(make_pool, gate):
-    pool = make_pool(lambda job: gate.wait(), workers=1, queue_size=3)
+def test_results_come_to_their_end_although_the_shutdown_has_begun(make_pool, gate):
+    pool = make_pool(gate.hold, workers=1, queue_size=3)
     for n in range(3):
         pool.submit(n)
     closer = threading.Thread(target=pool.shutdown)
@@ -779,8 +800,8 @@ def test_results_can_be_read_to_the_end_after_a_shutdown_has_started(make_pool, 
     assert read == [0, 1, 2]
 
 
-def test_a_stream_raises_if_a_deadline_leaves_its_jobs_running(make_pool, gate):
-    pool = make_pool(lambda job: job == "quick" or gate.wait(), workers=1, queue_size=5)
+def test_a_stream_that_a_deadline_gives_up_says_so(make_pool, gate):
+    pool = make_pool(gate.hold, workers=1, queue_size=5)
     stream = pool.stream(["quick", "long"])
     assert next(stream).job == "quick"
     wait_until(lambda: pool.stats().running == 1)
@@ -789,14 +810,14 @@ def test_a_stream_raises_if_a_deadline_leaves_its_jobs_running(make_pool, gate):
         list(stream)
 
 
-def test_a_reader_waits_longer_than_the_longest_single_wait(make_pool):
-    with make_pool(lambda job: time.sleep(1.2 * SLICE), workers=1) as pool:
-        assert [r.job for r in pool.stream(["long"])] == ["long"]
+def test_a_result_is_waited_for_longer_than_any_single_wait(make_pool):
+    with make_pool(handlers.sleep, workers=1) as pool:
+        assert [r.job for r in pool.stream([1.2 * SLICE])] == [1.2 * SLICE]
 
 
 def test_both_shutdowns_may_be_called_twice_and_after_each_other(make_pool):
     for order in itertools.product(["shutdown", "force_shutdown"], repeat=2):
-        pool = make_pool(lambda job: job)
+        pool = make_pool(handlers.echo)
         pool.submit(1)
         wait_until(lambda p=pool: p.stats().succeeded == 1)
         reports = [getattr(pool, name)() for name in order]
@@ -804,7 +825,7 @@ def test_both_shutdowns_may_be_called_twice_and_after_each_other(make_pool):
 
 
 def test_shutdown_from_many_threads_at_once(make_pool):
-    pool = make_pool(lambda job: time.sleep(0.001), workers=4, queue_size=100)
+    pool = make_pool(handlers.nap, workers=4, queue_size=100)
     for n in range(50):
         pool.submit(n)
     reports = []
@@ -816,8 +837,8 @@ def test_shutdown_from_many_threads_at_once(make_pool):
     assert [r.stats.succeeded for r in reports] == [50] * 5
 
 
-def test_no_job_is_accepted_after_the_shutdown(make_pool):
-    pool = make_pool(lambda job: job)
+def test_nothing_is_taken_after_the_shutdown(make_pool):
+    pool = make_pool(handlers.echo)
     pool.shutdown()
     for call in (pool.submit, pool.try_submit):
         with pytest.raises(PoolClosed, match="is shut down and takes no more jobs: 'late' was not taken"):
@@ -828,8 +849,8 @@ def test_no_job_is_accepted_after_the_shutdown(make_pool):
 
 
 @pytest.mark.parametrize("how", ["shutdown", "force_shutdown"])
-def test_threads_that_are_blocked_in_submit_are_released_at_once(make_pool, gate, how):
-    pool = make_pool(lambda job: gate.wait(), workers=1, queue_size=1)
+def test_whoever_is_blocked_in_submit_is_released_at_once(make_pool, gate, how):
+    pool = make_pool(gate.hold, workers=1, queue_size=1)
     pool.submit(0)
     wait_until(lambda: pool.stats().running == 1)
     pool.submit(1)
@@ -856,20 +877,20 @@ def test_threads_that_are_blocked_in_submit_are_released_at_once(make_pool, gate
 
 
 def test_with_drains_on_a_clean_exit(make_pool):
-    with make_pool(lambda job: time.sleep(0.002), workers=2, queue_size=50) as pool:
+    with make_pool(handlers.nap, workers=2, queue_size=50) as pool:
         for n in range(30):
             pool.submit(n)
     assert pool.stats().succeeded == 30
 
 
-def test_a_drain_does_not_set_cancelled(make_pool):
-    with make_pool(lambda job: job) as pool:
+def test_a_pool_that_is_drained_tells_nobody_to_stop(make_pool):
+    with make_pool(handlers.echo) as pool:
         pool.submit(1)
     assert not pool.cancelled.is_set()
 
 
 def test_stop_in_a_forced_shutdown_keeps_no_reader_waiting(make_pool, monkeypatch, gate):
-    pool = make_pool(lambda job: gate.wait(), workers=1)
+    pool = make_pool(gate.hold, workers=1)
     pool.submit(1)
     wait_until(lambda: pool.stats().running == 1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -879,8 +900,8 @@ def test_stop_in_a_forced_shutdown_keeps_no_reader_waiting(make_pool, monkeypatc
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_with_forces_the_shutdown_if_the_block_raises_and_passes_the_exception_on(make_pool, error, gate):
-    with pytest.raises(error), make_pool(lambda job: gate.wait(), workers=1, queue_size=50) as pool:
+def test_with_forces_when_the_body_raises_and_the_exception_goes_on(make_pool, error, gate):
+    with pytest.raises(error), make_pool(gate.hold, workers=1, queue_size=50) as pool:
         for n in range(30):
             pool.submit(n)
         wait_until(lambda: pool.stats().running == 1)
@@ -891,19 +912,21 @@ def test_with_forces_the_shutdown_if_the_block_raises_and_passes_the_exception_o
     assert (stats.running, stats.cancelled, stats.queued) == (1, 29, 0)
 
 
+@with_workers
 def test_with_forces_when_a_stream_is_interrupted(make_pool):
     def source():
         yield from range(5)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), make_pool(lambda job: current_worker().cancelled.wait(20)) as pool:
+    with pytest.raises(KeyboardInterrupt), make_pool(handlers.wait_for_cancelled) as pool:
         for _ in pool.stream(source()):
             pass
-    assert pool.stats().workers == 0 and accounts_balance(pool.stats())
+    wait_until(lambda: pool.stats().workers == 0)
+    assert accounts_balance(pool.stats())
 
 
-def test_with_does_not_wait_again_for_jobs_that_a_deadline_left_running(make_pool, gate):
-    with make_pool(lambda job: gate.wait(), workers=1) as pool:
+def test_with_does_not_wait_again_for_what_a_deadline_gave_up(make_pool, gate):
+    with make_pool(gate.hold, workers=1) as pool:
         pool.submit(1)
         wait_until(lambda: pool.stats().running == 1)
         assert pool.shutdown(deadline=0.01).still_running == (1,)
@@ -911,7 +934,7 @@ def test_with_does_not_wait_again_for_jobs_that_a_deadline_left_running(make_poo
 
 
 def test_workers_are_named_daemons(make_pool, gate):
-    pool = make_pool(lambda job: gate.wait(), workers=2)
+    pool = make_pool(gate.hold, workers=2)
     for job in range(4):
         pool.submit(job)
     wait_until(lambda: pool.stats().running == 2)
@@ -930,7 +953,7 @@ def test_a_pool_that_cannot_start_all_its_threads_leaves_none(make_pool, monkeyp
 
     monkeypatch.setattr(threading.Thread, "start", limited)
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        make_pool(lambda job: job, workers=5)
+        make_pool(handlers.echo, workers=5)
     wait_until(lambda: not [t for t in threading.enumerate() if "Pool-" in t.name])
 
 
@@ -949,7 +972,7 @@ def test_by_default_a_pool_has_five_workers_and_a_queue_of_a_hundred():
 )
 def test_bad_sizes_are_refused_with_value_and_rule(make_pool, name, value, error):
     with pytest.raises(error, match=f"{name} must be a whole number of at least 1, not {value!r}"):
-        make_pool(lambda job: job, **{name: value})
+        make_pool(handlers.echo, **{name: value})
 
 
 async def coroutine(job):
@@ -966,8 +989,8 @@ def test_bad_handlers_are_refused(make_pool, handler):
     ("value", "error"),
     [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError), (True, TypeError), ([], TypeError)],
 )
-def test_bad_times_are_refused_and_change_nothing(make_pool, value, error):
-    with make_pool(lambda job: job) as pool:
+def test_times_that_are_none_are_refused_and_change_nothing(make_pool, value, error):
+    with make_pool(handlers.echo) as pool:
         with pytest.raises(error, match="deadline must be"):
             pool.shutdown(value)
         with pytest.raises(error, match="timeout must be"):
@@ -1003,7 +1026,7 @@ class Source:
 def test_the_accounts_balance_at_every_instant_under_load(make_pool):
     over = threading.Event()
     wrong = []
-    source = Source(range(5000))
+    source = Source(range(make_pool.many))
 
     def watch():
         while not over.is_set():
@@ -1012,11 +1035,7 @@ def test_the_accounts_balance_at_every_instant_under_load(make_pool):
             if not right or stats.running > 4 or stats.queued > (1014 if retries(pool) else 10):
                 wrong.append((source.taken, stats))
 
-    def handler(job):
-        if job % 3 == 0:
-            raise ValueError(job)
-
-    with make_pool(handler, workers=4, queue_size=10) as pool:
+    with make_pool(handlers.fail_for_thirds, workers=4, queue_size=10) as pool:
         watcher = threading.Thread(target=watch)
         watcher.start()
         for result in pool.stream(source):
@@ -1026,12 +1045,13 @@ def test_the_accounts_balance_at_every_instant_under_load(make_pool):
         over.set()
         watcher.join()
     assert not wrong
-    assert (pool.stats().succeeded, pool.stats().failed) == (5000 - 1667, 1667)
+    failed = len(range(0, make_pool.many, 3))
+    assert (pool.stats().succeeded, pool.stats().failed) == (make_pool.many - failed, failed)
 
 
 def test_a_result_is_counted_before_it_can_be_read(make_pool):
-    with make_pool(lambda job: job, workers=4, queue_size=10) as pool:
-        for read, _ in enumerate(pool.stream(range(2000)), start=1):
+    with make_pool(handlers.echo, workers=4, queue_size=10) as pool:
+        for read, _ in enumerate(pool.stream(range(make_pool.many)), start=1):
             assert pool.stats().succeeded >= read
 
 
@@ -1065,6 +1085,7 @@ def test_no_job_is_ever_lost(jobs, workers, queue_size, bad, leave_after, force)
         assert sorted(r.job for r in read) == list(range(jobs)) and stats.cancelled == 0
 
 
+@in_this_process
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_accounts_balance_at_every_instant_of_a_million_jobs(make_pool):
@@ -1079,7 +1100,7 @@ def test_the_accounts_balance_at_every_instant_of_a_million_jobs(make_pool):
             if not right or stats.running > 5 or stats.queued > 1000:
                 wrong.append((source.taken, stats))
 
-    with make_pool(lambda job: job, workers=5, queue_size=1000) as pool:
+    with make_pool(handlers.echo, workers=5, queue_size=1000) as pool:
         watcher = threading.Thread(target=watch)
         watcher.start()
         assert sum(1 for _ in pool.stream(source)) == 1_000_000

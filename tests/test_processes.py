@@ -370,6 +370,17 @@ def test_a_handler_that_does_not_stop_is_killed(handler):
     wait_until(lambda: not children())
 
 
+def test_the_time_limit_of_a_job_also_ends_it_during_the_grace():
+    results = []
+    engine = Processes(timeout=0.4, grace=60.0)
+    pool = WorkerPool(handlers.sleep, workers=1, engine=engine, on_result=results.append)
+    pool.submit(60)
+    wait_until(lambda: pool.stats().running == 1 and len(children()) == 1)
+    pool.force_shutdown()
+    wait_until(lambda: results)
+    assert type(results[0].error) is JobTimedOut
+
+
 def test_a_deadline_ends_a_pool_whose_handler_hangs():
     pool = WorkerPool(handlers.sleep, workers=1, engine=Processes(grace=0.1))
     pool.submit(60)

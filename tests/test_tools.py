@@ -3,11 +3,13 @@
 import asyncio
 import copy
 import json
+import os
 import platform
 import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 import pythons
 from nbformat.sign import NotebookNotary
 from traitlets.config import Config
@@ -18,13 +20,50 @@ import execute
 import flakiness
 import test_all
 
-OWN = ".".join(map(str, sys.version_info[:2]))
+ROOT = Path(__file__).parents[1]
+OWN = test_all.OWN
 
 
 def test_the_python_that_runs_is_found_and_one_that_is_not_there_is_not():
     assert pythons.find(OWN) == sys.executable
     assert pythons.find("3.99") is None
     assert pythons.answers(sys.executable, "raise SystemExit(3)") is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the Pythons are shell scripts here")
+def test_a_free_threaded_python_is_found_by_its_name_on_the_path_among_those_of_pyenv_and_by_its_path(
+    tmp_path, monkeypatch
+):
+    def make(*parts, says):
+        path = tmp_path.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\necho {says}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    monkeypatch.delenv(pythons.NAMED, raising=False)
+    make("bin", "python3.97t", says="3.97")  # it has a GIL, whatever its name says
+    assert pythons.find("3.97t") is None
+    on_path = make("bin", "python3.98t", says="3.98t")
+    assert pythons.find("3.98t") == on_path and pythons.find("3.98") is None
+    of_pyenv = make(".pyenv", "versions", "3.99.1t", "bin", "python", says="3.99t")
+    assert pythons.find("3.99t") == of_pyenv and pythons.find("3.99") is None
+    monkeypatch.setenv(pythons.NAMED, make("named", says="3.97t"))
+    assert pythons.find("3.97t") == str(tmp_path / "named")
+    monkeypatch.setenv(pythons.NAMED, str(tmp_path / "nothing is here"))
+    assert pythons.find("3.97t") is None
+
+
+def test_a_free_threaded_python_runs_the_tests_of_the_pools():
+    (requirements,), (arguments,) = test_all.runs("3.14t")
+    files = [argument for argument in arguments if argument.startswith("tests/")]
+    assert len(files) > 20 and all((ROOT / file).is_file() for file in files)
+    names = ("requirements.txt", "requirements-dev.txt")
+    others = [line for name in names for line in (ROOT / name).read_text(encoding="utf-8").splitlines()]
+    mine = (ROOT / requirements).read_text(encoding="utf-8").splitlines()
+    assert {line for line in mine if not line.startswith("#")} <= set(others), "the ranges are those of the series"
 
 
 def test_a_python_that_is_not_installed_is_skipped_and_named(capsys):

@@ -147,25 +147,26 @@ class Child:
     def check(self, now: float, stop_at: float | None) -> float:
         """Kill the child if its time is up. Return when to check again.
 
-        `stop_at` is None unless the pool stops: then it is the end of the handler's grace, and the handler is told.
+        `stop_at` is None unless the pool stops: then it is the end of the handler's grace, and the handler is told. If
+        the job has also exceeded its time limit, the error names the time limit.
         """
+        grace_ends = inf if stop_at is None else stop_at
         with self._lock:
             if self._deadline is None:
                 return inf
-            limit = self._deadline if stop_at is None else min(self._deadline, stop_at)
-            if now >= limit:
-                self._death = self._too_late(limit is self._deadline)
-                self._process.kill()
+            if now >= self._deadline:
+                self._kill(JobTimedOut, f"it took longer than {self._limit:g} s")
                 return inf
-        return limit if stop_at is None or self._send_cancel() else now + CANCEL_RETRY
+            if now >= grace_ends:
+                self._kill(WorkerDied, f"its handler did not stop {self._watch.grace:g} s after it was told to")
+                return inf
+            check_again = min(self._deadline, grace_ends)
+        return check_again if stop_at is None or self._send_cancel() else now + CANCEL_RETRY
 
-    def _too_late(self, timed_out: bool) -> BaseException:
-        name = f"the process of worker {self._setup.number}"
-        if not timed_out:
-            return WorkerDied(
-                f"{name} was killed: its handler did not stop {self._watch.grace:g} s after it was told to"
-            )
-        return JobTimedOut(f"{name} was killed: it took longer than {self._limit:g} s")
+    def _kill(self, kind: type[WorkerDied] | type[JobTimedOut], why: str) -> None:
+        """Kill the child, so that its job fails with an error of this kind. The caller holds the lock."""
+        self._death = kind(f"the process of worker {self._setup.number} was killed: {why}")
+        self._process.kill()
 
     def _send_cancel(self) -> bool:
         """Tell the running handler that the pool stops. Return False if the worker is still sending the job."""

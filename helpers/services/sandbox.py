@@ -490,8 +490,10 @@ def _call(
     finally:
         limits.lift()  # first, because without free memory nothing else could run
     seconds = time.monotonic() - began
-    kind = None if failure is None else error_kind(failure)
-    say(done=True, seconds=seconds, error=kind, peak_memory=_peak_memory(), **_outcome(value))
+    if failure is None:
+        say(done=True, seconds=seconds, error=None, peak_memory=_peak_memory(), **_outcome(value))
+    else:  # Run as little code as possible: CPython 3.15.0 may crash in `issubclass` after it was out of memory.
+        say(done=True, seconds=seconds, error=error_kind(failure), peak_memory=_peak_memory())
 
 
 def _outcome(value: Any) -> dict[str, Any]:
