@@ -274,7 +274,7 @@ def test_names_its_axes_with_units_and_has_a_sentence_case_title(name: str) -> N
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_no_texts_overlap_and_none_is_cut_off(name: str) -> None:
+def test_no_words_overlap_and_none_are_cut_off(name: str) -> None:
     ax = ALL[name]()
     figure = ax.figure
     figure.draw_without_rendering()
