@@ -206,7 +206,7 @@ def test_a_stalled_job_waits_until_it_is_rescued(database, connection, deferring
         with ChildProcess(mails.run_worker, database.url) as worker:
             worker.value()
         assert mails.states(connection) == {"doing": 1}
-        with ChildProcess(mails.run_worker, database.url, True, True):
+        with ChildProcess(mails.run_worker, database.url, wait=True, rescues=True):
             wait_until(lambda: mails.states(connection) == {"succeeded": 1})
         sent = [mail.message_id for mail in server.mailbox()]
     assert len(sent) == 2 and len(set(sent)) == 1
@@ -216,6 +216,6 @@ def test_a_job_that_has_killed_several_workers_is_given_up(database, connection,
     mails.do_nothing.defer(job=1)
     mails.do_nothing.defer(job=2)
     connection.execute("UPDATE procrastinate_jobs SET status = 'doing', attempts = id + %s", [mails.MOST_ATTEMPTS - 3])
-    with ChildProcess(mails.run_worker, database.url, True, True):
+    with ChildProcess(mails.run_worker, database.url, wait=True, rescues=True):
         wait_until(lambda: mails.states(connection, "do_nothing") == {"failed": 1, "succeeded": 1})
     assert [arguments for _, arguments in mails.dead_letters(connection)] == [{"job": 2}]
