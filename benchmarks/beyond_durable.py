@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.beyond_tasks import latencies, note, note_start, nothing, starts, survived
+from benchmarks.beyond_tasks import latencies, note, note_start, nothing, seen, starts, survived
 from helpers.durable import mails, queue_table
 from helpers.durable.children import ChildProcess
 from helpers.pools import WorkerPool
@@ -165,7 +165,7 @@ def drain(queue: Any, jobs: range) -> None:
 
 
 def kills(queue: Any, jobs: int) -> dict[str, float]:
-    """A durable queue: a worker process is killed every second, the oldest one first, and replaced."""
+    """A durable queue: every second, one of the worker processes that have begun to work is killed, and replaced."""
     killed = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         file = str(Path(folder, "starts"))
@@ -174,11 +174,13 @@ def kills(queue: Any, jobs: int) -> dict[str, float]:
         wait_until(Path(file).exists)
         due = time.monotonic() + EVERY
         while queue.left():
-            if time.monotonic() > due:
-                workers.pop(0).kill()
+            at_work = [worker for worker in workers if worker.pid in seen(file)] if time.monotonic() > due else []
+            if at_work:
+                at_work[0].kill()
                 killed.append(time.monotonic())
+                workers.remove(at_work[0])
                 workers.append(stack.enter_context(queue.worker(file, slow=True)))
-                due += EVERY
+                due = killed[-1] + EVERY
             time.sleep(0.02)
         return survived(jobs, killed, file)
 

@@ -64,7 +64,7 @@ def test_a_child_ends_with_its_block_and_with_its_parent():
     assert child.status is not None
     code = (
         "import time; from helpers.durable.children import ChildProcess\n"
-        "with ChildProcess(time.sleep, 60) as child: print(child._child.process.pid, flush=True); time.sleep(60)"
+        "with ChildProcess(time.sleep, 60) as child: print(child.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         grandchild = psutil.Process(int(parent.stdout.readline()))

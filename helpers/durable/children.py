@@ -44,6 +44,11 @@ class ChildProcess:
         self._running.stop()
 
     @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._running.process.pid
+
+    @property
     def status(self) -> int | None:
         """The exit status: None while it runs, 0 after a normal end, 1 if the function raised, else it was killed."""
         return self._running.process.poll()
