@@ -166,7 +166,8 @@ def test_a_kill_and_an_interrupt_write_nothing_to_stderr_and_the_process_dies_wi
     script.write_text(SCRIPT)
     command = [sys.executable, script, tmp_path / "mark"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, start_new_session=True, **pipes) as owner:
+    temporary = os.environ | {"TMPDIR": str(tmp_path)}  # A killed owner leaves its temporary folder there.
+    with subprocess.Popen(command, start_new_session=True, env=temporary, **pipes) as owner:
         left = [psutil.Process(int(pid)) for pid in owner.stdout.readline().split()]
         assert len(left) == 1
         os.kill(owner.pid, signal.SIGKILL)
