@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.beyond_tasks import latencies, note, note_start, nothing, survived
+from benchmarks.beyond_tasks import latencies, note, note_start, nothing, seen, starts, survived
 from helpers.durable import mails, queue_table
 from helpers.durable.children import ChildProcess
 from helpers.pools import WorkerPool
@@ -149,8 +149,13 @@ def speed(queue: Any, jobs: int) -> dict[str, float]:
         for job in range(ALONE):
             submitted.append(time.monotonic())
             queue.put("note", range(job, job + 1), file)
-            wait_until(lambda: queue.left() == 0)
+            wait_until(partial(has_started, job, file))
         return {"us": 1e6 * took / jobs} | latencies(submitted, file)
+
+
+def has_started(job: int, file: str) -> bool:
+    """Return whether the handler of a job has noted its start."""
+    return job in starts(file)
 
 
 def drain(queue: Any, jobs: range) -> None:
@@ -160,7 +165,7 @@ def drain(queue: Any, jobs: range) -> None:
 
 
 def kills(queue: Any, jobs: int) -> dict[str, float]:
-    """A durable queue: a worker process is killed every second, the oldest one first, and replaced."""
+    """A durable queue: every second, one of the worker processes that have begun to work is killed, and replaced."""
     killed = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         file = str(Path(folder, "starts"))
@@ -169,11 +174,13 @@ def kills(queue: Any, jobs: int) -> dict[str, float]:
         wait_until(Path(file).exists)
         due = time.monotonic() + EVERY
         while queue.left():
-            if time.monotonic() > due:
-                workers.pop(0).kill()
+            at_work = [worker for worker in workers if worker.pid in seen(file)] if time.monotonic() > due else []
+            if at_work:
+                at_work[0].kill()
                 killed.append(time.monotonic())
+                workers.remove(at_work[0])
                 workers.append(stack.enter_context(queue.worker(file, slow=True)))
-                due += EVERY
+                due = killed[-1] + EVERY
             time.sleep(0.02)
         return survived(jobs, killed, file)
 

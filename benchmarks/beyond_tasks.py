@@ -9,10 +9,10 @@ from statistics import median, quantiles
 
 
 def note(job: int, file: str) -> None:
-    """Append the job and the time to the file in one write, which no kill can tear."""
+    """Append the job, the time, and the process id to the file in one write, which no kill can tear."""
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
-        os.write(descriptor, f"{job} {time.monotonic()}\n".encode())
+        os.write(descriptor, f"{job} {time.monotonic()} {os.getpid()}\n".encode())
     finally:
         os.close(descriptor)
 
@@ -27,14 +27,22 @@ def nothing(*arguments: object) -> None:
     """Do nothing."""
 
 
+def lines(file: str) -> list[list[str]]:
+    """Return what has been noted so far: job, time, and process id, as text."""
+    return [line.split() for line in Path(file).read_text().splitlines()] if Path(file).exists() else []
+
+
 def starts(file: str) -> dict[int, list[float]]:
     """Return the times at which the handler of each job has started, the first one first."""
     found = defaultdict(list)
-    if Path(file).exists():
-        for line in Path(file).read_text().splitlines():
-            job, at = line.split()
-            found[int(job)].append(float(at))
+    for job, at, _ in lines(file):
+        found[int(job)].append(float(at))
     return {job: sorted(times) for job, times in found.items()}
+
+
+def seen(file: str) -> set[int]:
+    """Return the ids of the processes that have started a job."""
+    return {int(process) for _, _, process in lines(file)}
 
 
 def latencies(submitted: Sequence[float], file: str) -> dict[str, float]:

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from distributed import LocalCluster
 
 HOST = "127.0.0.1"
+# The code that each worker process runs when it starts. Ctrl-C and the Stop button of Jupyter send SIGINT to this
+# process and to the worker processes, and a worker process that gets SIGINT ends for good. Dask's `silence_logs` does
+# not reach the worker processes.
+QUIET = """
+import logging, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
+"""
 
 
 @contextmanager
@@ -53,6 +61,7 @@ def dask_cluster(processes: int = 2) -> Iterator["LocalCluster"]:
             scheduler_kwargs={"dashboard_address": f"{HOST}:0"},
             memory_limit=None,  # Else a nanny kills a worker process that uses more than its share of the memory.
             local_directory=folder,
+            preload=[QUIET],
             silence_logs=logging.CRITICAL,
         ) as cluster,
     ):

@@ -1,5 +1,6 @@
 """The benchmarks: every contender does all jobs, ratios compare equal conditions, and the README has every table."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from pythons import find
 
-from benchmarks import engines, noop, open_close, outcome
+from benchmarks import beyond, beyond_tasks, engines, noop, open_close, outcome
 from benchmarks.__main__ import ALL
 from benchmarks.contenders import NEED_3_14, NOOP, ONCE
 from benchmarks.engine_contenders import ENGINES
@@ -111,6 +112,39 @@ def test_opening_and_closing_is_measured_for_each_contender_in_turn(monkeypatch)
     table = open_close.contest(2)
     assert table["contender"].tolist() == list("abab") and table["repeat"].tolist() == [1, 1, 2, 2]
     assert calls == [("a", 5), ("b", 5)] * (open_close.WARM_UP + 2) and (table["us"] > 0).all()
+
+
+@pytest.mark.parametrize(("way", "killed"), [("pool", 4000), ("table", 2000), ("procrastinate", 400)])
+def test_a_way_to_run_jobs_does_all_of_them_and_says_what_a_kill_did(way, killed):
+    found = {}
+    for what, jobs in (("speed", 100), ("kills", killed)):
+        command = [sys.executable, "-m", "benchmarks.one_way", way, what, str(jobs)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        found |= json.loads(done.stdout)
+    assert found["us"] > 0 and found["latency_p95_ms"] >= found["latency_ms"] > 0 and found["kills"] >= 1
+    assert found["lost"] > 0 if way == "pool" else found["lost"] == 0
+
+
+def test_jobs_that_started_twice_or_never_are_counted(tmp_path):
+    file = tmp_path / "starts"
+    file.write_text("0 1.0 77\n1 2.0 77\n1 2.5 78\n3 4.0 78\n")
+    found = beyond_tasks.survived(4, [2.25], str(file))
+    assert found == {"jobs": 4, "kills": 1, "lost": 1, "doubled": 1, "redelivery_ms": 250.0}
+    assert beyond_tasks.survived(4, [2.25], str(tmp_path / "none"))["lost"] == 4
+    assert beyond_tasks.seen(str(file)) == {77, 78}
+
+
+def test_the_tables_of_durable_jobs_show_medians_and_counts():
+    numbers = {"us": [1.0, 3.0, 2.0], "latency_ms": [0.1, 0.2, 0.3], "latency_p95_ms": [1.0, 1.0, 1.0]}
+    rows = [(n, "pool", key, value) for key, values in numbers.items() for n, value in enumerate(values)]
+    cost = pd.DataFrame(rows, columns=["round", "way", "number", "value"])
+    assert beyond.cost_table(cost).loc["pool"].tolist() == ["0.002", "500,000", "0.2", "1"]
+    killed = pd.DataFrame(
+        [{"way": "pool", "jobs": 9, "kills": 1, "lost": 5, "doubled": 0, "redelivery_ms": float("nan")}]
+    )
+    assert beyond.kill_table(killed).loc["pool"].tolist() == [9, 1, 5, 0, "never"]
+    assert beyond.both(cost, killed)["ms"].tolist() == [0.002]
 
 
 @pytest.mark.parametrize("name", ALL)

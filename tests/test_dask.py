@@ -136,7 +136,7 @@ def test_a_bad_number_of_processes_is_refused(processes):
 
 
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
 import psutil
 from distributed import Client
 from helpers.cluster import dask_cluster
@@ -150,17 +150,24 @@ def die(job):
 if __name__ == "__main__":
     with dask_cluster(processes=1) as cluster, Client(cluster) as client:
         client.submit(die, sys.argv[1]).result()
+        try:  # the Stop button of Jupyter, and Ctrl-C
+            os.killpg(0, signal.SIGINT)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            time.sleep(0.5)
         print(*client.run(os.getpid).values(), flush=True)
         time.sleep(60)
 """
 
 
 @posix
-def test_nothing_is_written_to_stderr_and_the_process_dies_with_its_owner(tmp_path):
+def test_a_kill_and_an_interrupt_write_nothing_to_stderr_and_the_process_dies_with_its_owner(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, script, tmp_path / "mark"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as owner:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    temporary = os.environ | {"TMPDIR": str(tmp_path)}  # A killed owner leaves its temporary folder there.
+    with subprocess.Popen(command, start_new_session=True, env=temporary, **pipes) as owner:
         left = [psutil.Process(int(pid)) for pid in owner.stdout.readline().split()]
         assert len(left) == 1
         os.kill(owner.pid, signal.SIGKILL)

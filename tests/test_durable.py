@@ -64,7 +64,7 @@ def test_a_child_ends_with_its_block_and_with_its_parent():
     assert child.status is not None
     code = (
         "import time; from helpers.durable.children import ChildProcess\n"
-        "with ChildProcess(time.sleep, 60) as child: print(child._child.process.pid, flush=True); time.sleep(60)"
+        "with ChildProcess(time.sleep, 60) as child: print(child.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         grandchild = psutil.Process(int(parent.stdout.readline()))
@@ -206,7 +206,7 @@ def test_a_stalled_job_waits_until_it_is_rescued(database, connection, deferring
         with ChildProcess(mails.run_worker, database.url) as worker:
             worker.value()
         assert mails.states(connection) == {"doing": 1}
-        with ChildProcess(mails.run_worker, database.url, True, True):
+        with ChildProcess(mails.run_worker, database.url, wait=True, rescues=True):
             wait_until(lambda: mails.states(connection) == {"succeeded": 1})
         sent = [mail.message_id for mail in server.mailbox()]
     assert len(sent) == 2 and len(set(sent)) == 1
@@ -216,6 +216,6 @@ def test_a_job_that_has_killed_several_workers_is_given_up(database, connection,
     mails.do_nothing.defer(job=1)
     mails.do_nothing.defer(job=2)
     connection.execute("UPDATE procrastinate_jobs SET status = 'doing', attempts = id + %s", [mails.MOST_ATTEMPTS - 3])
-    with ChildProcess(mails.run_worker, database.url, True, True):
+    with ChildProcess(mails.run_worker, database.url, wait=True, rescues=True):
         wait_until(lambda: mails.states(connection, "do_nothing") == {"failed": 1, "succeeded": 1})
     assert [arguments for _, arguments in mails.dead_letters(connection)] == [{"job": 2}]

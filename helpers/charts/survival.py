@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 
 from helpers.charts.style import BLUE, INK, VERMILLION, label_of, need, numbers, styled
 
-ROOM = 2.1  # the width of the axis, in lengths of the longest bar: the words stand beside the bars
+ROOM = 2.6  # the width of the axis, in lengths of the longest bar: the words stand beside the bars
 
 
 def survival(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -27,8 +27,8 @@ def survival(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             color = VERMILLION if lost else INK
             axes.text(cost + 0.02 * longest, place, f"{in_words(cost)} ms", va="center", fontweight="bold")
             words = f"{lost:,.0f} of {jobs[place]:,.0f} lost"
-            axes.text(1.32 * longest, place, words, va="center", color=color, fontweight="bold")
-            axes.text(1.75 * longest, place, f"{doubled:,.0f} twice", va="center")
+            axes.text(1.3 * longest, place, words, va="center", color=color, fontweight="bold")
+            axes.text(2.05 * longest, place, f"{doubled:,.0f} twice", va="center")
         axes.set_yticks(range(len(costs)), [label_of(way, 40) for way in table["way"]])
         axes.invert_yaxis()
         axes.set(title="What a job costs, and what survives", xlabel="Time per job (ms)", xlim=(0, ROOM * longest))

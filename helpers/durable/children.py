@@ -22,16 +22,16 @@ ENDED, RAISED = 0, 1  # the exit status of a child that was not killed
 
 
 class ChildProcess:
-    """A process that calls `function(*args)` and ends. The function must be in a module, and its arguments picklable.
+    """A process that calls `function(*args, **options)` and ends. All of these must be picklable.
 
     Leaving the `with` block ends the process if it is still running. What it writes to stderr is dropped.
     Raises TypeError for a function of a notebook cell or of the script itself, which another process cannot import.
     """
 
-    def __init__(self, function: Callable[..., object], *args: Any) -> None:
+    def __init__(self, function: Callable[..., object], *args: Any, **options: Any) -> None:
         if function.__module__ == "__main__":
             raise TypeError(f"move {function.__qualname__} into a .py file and import it: it is for another process")
-        self._work = (function, args)
+        self._work = (function, args, options)
         self._child: Child | None = None
 
     def __enter__(self) -> Self:
@@ -42,6 +42,11 @@ class ChildProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._running.stop()
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._running.process.pid
 
     @property
     def status(self) -> int | None:
