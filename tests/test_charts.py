@@ -143,6 +143,11 @@ LANES = pd.DataFrame(
 )
 
 
+def frame_of_waits(most: float) -> pd.DataFrame:
+    """Ten jobs that finish every 10 ms; their wait rises to `most` seconds."""
+    return pd.DataFrame({"finished": [0.01 * n for n in range(1, 11)], "wait": [most * n / 10 for n in range(1, 11)]})
+
+
 def three_parts() -> pd.DataFrame:
     return sweep().assign(p99=lambda table: table["p95"] * 1.5)
 
@@ -161,6 +166,9 @@ ALL: dict[str, Callable[..., Axes]] = {
         sweep(), ideal=0.1, shared=25, marks=SHARED, log=False, **more
     ),
     "linear latency": lambda **more: charts.latency(sweep(), ideal=0.1, shared=25, marks=SHARED, log=False, **more),
+    "waits": lambda **more: charts.waits(
+        {"long queue": frame_of_waits(0.2), "short queue": frame_of_waits(0.02)}, **more
+    ),
     "panels": lambda **more: charts.panels(PANELS, **more),
     "ceilings": lambda **more: charts.ceilings(CEILINGS, **more),
     "depths": lambda **more: charts.depths({"calm": [0, 1, 0, 1], "filling": [1, 2, 3, 4]}, **more),
@@ -188,6 +196,7 @@ UNITS = {
     "admission": ("Time since the start (s)", "Jobs"),
     "linear throughput": ("Workers", "Throughput (jobs/s)"),
     "linear latency": ("Workers", "Latency, submit to result (ms)"),
+    "waits": ("Time since the start (ms)", "Wait of each job (ms)"),
     "depths": ("Jobs submitted so far", "Jobs waiting in the queue"),
     "outcomes": ("Jobs", ""),
     "rates": ("Records/s (a dot is a run, the diamond their median, log scale)", ""),
@@ -376,6 +385,21 @@ def test_the_ideal_bends_at_what_the_workers_share() -> None:
     shortest = lines(charts.latency(sweep(), ideal=0.1, shared=25))["shortest mean"]
     assert list(shortest.get_ydata()) == pytest.approx([100, 100, 100, 100, 100, 200, 400])
     assert "shortest mean" not in lines(charts.latency(sweep(), ideal=0.1))
+
+
+def test_waits_are_in_milliseconds_with_a_mark_per_job() -> None:
+    ax = charts.waits({"long": frame_of_waits(0.2), "short": frame_of_waits(0.02)})
+    drawn = lines(ax)
+    assert list(drawn["long"].get_xdata()) == pytest.approx([10 * n for n in range(1, 11)])
+    assert list(drawn["long"].get_ydata()) == pytest.approx([20 * n for n in range(1, 11)])
+    assert drawn["long"].get_marker() != drawn["short"].get_marker()
+    assert {"long", "short"} <= set(pieces(ax))
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_waits_take_one_to_four_tables(count: int) -> None:
+    with pytest.raises(ValueError, match=f"tables must be from 1 to 4 tables, not {count}"):
+        charts.waits({str(n): frame_of_waits(0.1) for n in range(count)})
 
 
 def test_latency_draws_the_parts_it_is_asked_for() -> None:

@@ -24,6 +24,7 @@ from helpers.charts.panels import panels
 from helpers.charts.pictures import before_and_after, contact_sheet
 from helpers.charts.predicted import laws, predictions
 from helpers.charts.quantiles import histogram_view
+from helpers.charts.queues import waits
 from helpers.charts.retries import attempts
 from helpers.charts.signals import alert, signals
 from helpers.charts.storms import storm
@@ -70,4 +71,5 @@ __all__ = [
     "survival",
     "throughput",
     "trips",
+    "waits",
 ]
