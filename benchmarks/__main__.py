@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-ALL = ("imports", "noop", "open_close", "waits", "rate", "naive", "scale", "adapt", "engines")
+ALL = ("imports", "noop", "open_close", "waits", "rate", "naive", "scale", "adapt", "engines", "gil")
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ALL:
