@@ -3,7 +3,20 @@
 import sys
 from importlib import import_module
 
-ALL = ("imports", "noop", "open_close", "waits", "rate", "naive", "scale", "adapt", "engines", "metrics", "beyond")
+ALL = (
+    "imports",
+    "noop",
+    "open_close",
+    "waits",
+    "rate",
+    "naive",
+    "scale",
+    "adapt",
+    "engines",
+    "gil",
+    "metrics",
+    "beyond",
+)
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ALL:

@@ -85,6 +85,14 @@ def joblib(handler: Any, workers: int, limit: float | None) -> Iterator[RunJobs]
         yield run
 
 
+@contextmanager
+def interpreters(handler: Any, workers: int, limit: float | None) -> Iterator[RunJobs]:
+    from concurrent.futures import InterpreterPoolExecutor
+
+    with InterpreterPoolExecutor(workers) as executor:
+        yield lambda jobs: through_futures(executor.submit, handler, jobs)
+
+
 def through_futures(submit: Callable[..., Any], handler: Any, jobs: list[Any]) -> list[Any]:
     """Submit all jobs, and return their outcomes. A submit also raises if the executor is broken."""
     futures = [outcome(lambda job=job: submit(handler, job)) for job in jobs]
@@ -100,3 +108,4 @@ ENGINES = {
     "mpire": mpire,
     "joblib": joblib,
 }
+NEED_3_14 = {"InterpreterPoolExecutor": interpreters}

@@ -21,9 +21,9 @@ SPEED = ("tiny", "payload", "spin", "start")
 SAFETY = ("kill", "hang")
 
 
-def measure(name: str, what: str, workers: int = WORKERS) -> dict[str, float]:
-    """Return one measurement of one engine, or a dictionary that says that the engine hung or failed."""
-    command = [sys.executable, "-m", "benchmarks.one_engine", name, what, str(workers)]
+def measure(name: str, what: str, workers: int = WORKERS, python: str = sys.executable) -> dict[str, float]:
+    """Return one measurement of one engine on that Python, or a dictionary that says that it hung or failed."""
+    command = [python, "-m", "benchmarks.one_engine", name, what, str(workers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         try:

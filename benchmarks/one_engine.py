@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from benchmarks import engine_tasks as tasks
-from benchmarks.engine_contenders import ENGINES
+from benchmarks.engine_contenders import ENGINES, NEED_3_14
 
 TINY, LIMIT, JOBS = 2000, 0.5, 20
 MEGABYTE = b"x" * 2**20
@@ -48,16 +48,22 @@ def spin(engine: Any, workers: int) -> dict[str, float]:
 
 
 def start(engine: Any, workers: int) -> dict[str, float]:
-    """Return the seconds to create a pool, start each worker, and close the pool; and the MiB per child (USS)."""
-    memory = []
+    """Return the seconds to create a pool, start each worker, and close the pool; and the MiB per worker (USS).
+
+    The memory of the children is counted separately from the growth of the program itself.
+    """
+    memory, program = [], psutil.Process()
+    before = program.memory_full_info().uss
+    grown = []
 
     def make() -> None:
         with engine(tasks.spin, workers, None) as run:
             run([0] * workers)
-            memory.extend(child.memory_full_info().uss / 2**20 for child in psutil.Process().children(recursive=True))
+            memory.extend(child.memory_full_info().uss / 2**20 for child in program.children(recursive=True))
+            grown.append((program.memory_full_info().uss - before) / 2**20)
 
     took = seconds(make)
-    return {"start_s": took, "mib_per_worker": sum(memory) / workers}
+    return {"start_s": took, "mib_per_worker": sum(memory) / workers, "grown_mib_per_worker": grown[0] / workers}
 
 
 def kill(engine: Any, workers: int) -> dict[str, float]:
@@ -92,6 +98,6 @@ MEASURES = {measure.__name__: measure for measure in (tiny, payload, spin, start
 
 if __name__ == "__main__":
     name, measure, count = sys.argv[1:]
-    found = MEASURES[measure](ENGINES[name], int(count))
+    found = MEASURES[measure]((ENGINES | NEED_3_14)[name], int(count))
     # End the process at once after the output, because an engine may wait for a child that hangs.
     print(json.dumps(found), flush=True)

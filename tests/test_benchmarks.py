@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pythons import find
 
-from benchmarks import beyond, beyond_tasks, engines, noop, open_close, outcome
+from benchmarks import beyond, beyond_tasks, engines, gil, noop, open_close, outcome
 from benchmarks.__main__ import ALL
 from benchmarks.contenders import NEED_3_14, NOOP, ONCE
 from benchmarks.engine_contenders import ENGINES
@@ -61,6 +61,35 @@ def test_the_tables_of_engines_show_what_was_measured():
     table = engines.safety(pd.DataFrame(rows, columns=["engine", "number", "value"]))
     assert list(table.loc["Processes"]) == [1.0, 0.0, "never ended", "never ended"]
     assert list(table.loc["mpire"]) == ["never ended"] * 4
+
+
+def test_sub_interpreters_are_measured_where_they_are_and_threads_everywhere():
+    assert gil.engines("3.13.5") == gil.engines("3.13.5t") == gil.engines("3.14.2t") == ["threads", "Processes"]
+    assert gil.engines("3.14.2") == ["threads", "Processes", "InterpreterPoolExecutor"]
+
+
+def test_rows_of_a_python_that_is_not_there_are_kept_and_others_are_replaced(tmp_path):
+    def rows(*values):
+        columns = ["round", "python", "engine", "workers", "number", "value"]
+        return pd.DataFrame([(1, python, "threads", 2, "us", value) for python, value in values], columns=columns)
+
+    assert gil.with_stored(rows(("3.11.7", 2.0)), tmp_path / "gil.csv")["value"].tolist() == [2.0]
+    rows(("3.15.0", 1.0), ("3.11.7", 1.0)).to_csv(tmp_path / "gil.csv", index=False)
+    found = gil.with_stored(rows(("3.11.7", 2.0)), tmp_path / "gil.csv")
+    assert list(zip(found["python"], found["value"], strict=True)) == [("3.15.0", 1.0), ("3.11.7", 2.0)]
+
+
+def test_the_table_of_newer_pythons_compares_the_best_rounds_with_a_loop_on_the_same_python():
+    keys = ["round", "python", "engine", "workers", "number", "value"]
+    rows = [(1, "3.15.0", "threads", n, "jobs_s", 50.0 * n) for n in gil.WORKERS]
+    rows += [(1, "3.15.0", "threads", n, "one_core_jobs_s", 100.0) for n in gil.WORKERS]
+    rows += [(1, "3.15.0", "threads", 2, number, 3.0) for number in ("us", "ms_1_mib", "ms_10_mib", "start_s")]
+    rows += [(1, "3.15.0", "threads", 2, "mib_per_worker", 4.0)]
+    rows += [(1, "3.15.0", "threads", 2, "grown_mib_per_worker", -1.0)]
+    slower = [(2, "3.15.0", "threads", 2, "jobs_s", 40.0), (2, "3.15.0", "threads", 2, "us", 5.0)]
+    shown = gil.best(pd.DataFrame([*rows, *slower], columns=keys)).loc[("threads", "3.15.0")]
+    assert [shown[f"pure Python, {n} workers, of one core"] for n in (1, 2, 4)] == [0.5, 1.0, 2.0]
+    assert (shown["us per tiny job"], shown["MiB per worker"]) == (3.0, 4.0)
 
 
 def test_a_ratio_is_to_the_same_round_on_the_same_python():

@@ -24,9 +24,16 @@ from pythons import ASK, FREE_THREADED, SUPPORTED, answers, find  # noqa: E402
 OWN = answers(sys.executable, ASK)
 POOL_TESTS = [
     *("any_history", "channel", "chaos", "engines", "executor", "field_cases", "field_deaths", "field_errors"),
-    *("field_frames", "field_words", "long_service", "parker", "policy", "pool_contract", "process_chaos", "processes"),
+    *("field_frames", "field_words", "long_service", "parker", "pool_contract", "process_chaos", "processes"),
     *("races", "rate", "retrying", "scaling", "sizing"),
 ]
+
+FOR_FREE_THREADED = {
+    "PYTHONPATH": str(ROOT),
+    "PYTHON_GIL": "0",  # a package in C that was not made for it would turn the GIL on
+    "PIP_ONLY_BINARY": ":all:",  # the newest version that has a wheel, and not one that must be compiled
+    "UV_NO_BUILD": "1",
+}
 
 
 def runs(version: str) -> tuple[list[str], list[list[str]]]:
@@ -44,13 +51,11 @@ def test(version: str) -> str:
     if python is None:
         return "not installed: skipped"
     venv = f".venv-{version}"
-    install = {**os.environ, "PYTHON": python, "VENV": venv}
+    env = os.environ | (FOR_FREE_THREADED if version.endswith("t") else {})
     needed, all_arguments = runs(version)
     for requirements in needed:
+        install = env | {"PYTHON": python, "VENV": venv}
         subprocess.run(["sh", "tools/install.sh", requirements], cwd=ROOT, env=install, check=True)
-    env = dict(os.environ)
-    if version.endswith("t"):
-        env["PYTHON_GIL"] = "0"  # a package in C that was not made for it would turn the GIL on
     for arguments in all_arguments:
         if subprocess.run([f"{venv}/bin/python", "-m", "pytest", *arguments], cwd=ROOT, env=env).returncode:
             return f"FAILED: {venv}/bin/python -m pytest {' '.join(arguments)}"
