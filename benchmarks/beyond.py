@@ -62,11 +62,16 @@ def cost_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table for the page: medians over the rounds."""
     wide = table.pivot_table(index="way", columns="number", values="value", sort=False, aggfunc="median")
     shown = pd.DataFrame(index=wide.index)
-    shown["ms per job"] = (wide["us"] / 1000).map("{:.2g}".format)
-    shown["jobs/s"] = (1e6 / wide["us"]).map("{:.2g}".format).astype(float).map("{:,.0f}".format)
-    shown["ms from submit to start, median"] = wide["latency_ms"].map("{:.2g}".format)
-    shown["95th percentile"] = wide["latency_p95_ms"].map("{:.2g}".format)
+    shown["ms per job"] = (wide["us"] / 1000).map(two_digits)
+    shown["jobs/s"] = (1e6 / wide["us"]).map(two_digits)
+    shown["ms from submit to start, median"] = wide["latency_ms"].map(two_digits)
+    shown["95th percentile"] = wide["latency_p95_ms"].map(two_digits)
     return shown
+
+
+def two_digits(value: float) -> str:
+    """Return the number rounded to two digits that count, without an exponent: 0.0031, 2.7, 210,000."""
+    return f"{float(f'{value:.2g}'):,.10g}"
 
 
 def kill_table(table: pd.DataFrame) -> pd.DataFrame:
