@@ -128,8 +128,8 @@ def pool_kills(jobs: int) -> dict[str, float]:
         with ChildProcess(pool_program, jobs, file) as program:
             wait_until(Path(file).exists)
             time.sleep(EVERY)
-            program.kill()
             killed = time.monotonic()
+            program.kill()
         return survived(jobs, [killed], file)
 
 
@@ -176,8 +176,8 @@ def kills(queue: Any, jobs: int) -> dict[str, float]:
         while queue.left():
             at_work = [worker for worker in workers if worker.pid in seen(file)] if time.monotonic() > due else []
             if at_work:
-                at_work[0].kill()
                 killed.append(time.monotonic())
+                at_work[0].kill()
                 workers.remove(at_work[0])
                 workers.append(stack.enter_context(queue.worker(file, slow=True)))
                 due = killed[-1] + EVERY

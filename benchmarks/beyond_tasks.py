@@ -4,8 +4,11 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
+
+SIGNAL = 0.05  # seconds from the decision to kill a process to its last line
 
 
 def note(job: int, file: str) -> None:
@@ -53,10 +56,16 @@ def latencies(submitted: Sequence[float], file: str) -> dict[str, float]:
 
 
 def survived(jobs: int, killed: Sequence[float], file: str) -> dict[str, float]:
-    """Return how many jobs never started, how many started more than once, and the median ms from a kill to that."""
+    """Return how many jobs never started, how many started more than once, and the median ms from a kill to that.
+
+    The kill of a job is the first one after its start. Its process may note a start until the signal has arrived.
+    """
     started = starts(file)
-    again = [at for times in started.values() for at in times[1:]]
-    waits = [1e3 * min(at - kill for kill in killed if kill < at) for at in again]
+    waits = []
+    for times in started.values():
+        for before, again in pairwise(times):
+            kills = [kill for kill in killed if before - SIGNAL < kill < again]
+            waits += [1e3 * (again - min(kills))] if kills else []
     return {
         "jobs": jobs,
         "kills": len(killed),

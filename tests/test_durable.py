@@ -219,3 +219,5 @@ def test_a_job_that_has_killed_several_workers_is_given_up(database, connection,
     with ChildProcess(mails.run_worker, database.url, wait=True, rescues=True):
         wait_until(lambda: mails.states(connection, "do_nothing") == {"failed": 1, "succeeded": 1})
     assert [arguments for _, arguments in mails.dead_letters(connection)] == [{"job": 2}]
+    query = "SELECT DISTINCT priority FROM procrastinate_jobs WHERE task_name = 'rescue'"
+    assert connection.execute(query).fetchall() == [(mails.URGENT,)], "else it waits behind a long queue"

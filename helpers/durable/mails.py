@@ -20,6 +20,7 @@ from helpers.durable.welcome import die_if_doomed, send_mail
 HEARTBEAT = 0.5  # seconds between two heartbeats of a worker; the default of 10 would be long for a notebook
 SILENCE = 2.0  # seconds without a heartbeat after which the jobs of a worker are stalled
 RETRIES = 2  # so a job that fails is run three times
+URGENT = 100  # the priority of the rescue; other jobs have 0
 MOST_ATTEMPTS = 3  # a job that kills its worker so often is given up
 
 COUNT = "SELECT status::text, count(*) FROM procrastinate_jobs WHERE task_name = %s GROUP BY status ORDER BY 1"
@@ -65,7 +66,9 @@ def run_worker(url: str, wait: bool = False, rescues: bool = False) -> None:
     logging.disable()
     if rescues:
         every_second = app.periodic(cron="* * * * * *")
-        every_second(app.task(name="rescue", queueing_lock="rescue", pass_context=True)(rescue))
+        # Without a priority, the rescue would wait behind all jobs that were in the queue before it.
+        task = app.task(name="rescue", queueing_lock="rescue", pass_context=True, priority=URGENT)
+        every_second(task(rescue))
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         runner.run(_work(url, wait))
 
