@@ -145,9 +145,8 @@ def test_the_pool_in_a_process_that_dies_loses_its_queue(database, connection):
 
 def test_the_job_of_a_killed_worker_is_free_again_within_a_second(database, connection):
     queue_table.fill(connection, [1])
-    locked = "SELECT count(*) FROM pg_locks WHERE relation = 'jobs'::regclass AND pid <> pg_backend_pid()"
     with ChildProcess(queue_table.work, database.url, welcome.hold) as child:
-        wait_until(lambda: connection.execute(locked).fetchone()[0] > 0)
+        wait_until(lambda: connection.execute(queue_table.TAKE).fetchone() is None)
         assert not queue_table.do_one(connection, None), "the job is held"
         child.kill()
     wait_until(lambda: queue_table.do_one(connection, lambda inside, user: None))
