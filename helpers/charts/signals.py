@@ -68,6 +68,8 @@ def alert(
     positive("limit", limit)
     with styled(ax) as axes:
         ends = _lines(axes, _pools(table), "oldest_wait")
+        for line in ends:
+            line.set(marker="o", markersize=4)
         limit_line(axes, limit, f"limit: {limit:g} s")
         top = 1.45 * max(limit, float(table["oldest_wait"].max()))  # room above the lines for the words at the marks
         for words, at in (marks or {}).items():
