@@ -13,7 +13,7 @@ from helpers.charts.fluctuations import in_pool
 
 RUNS = pd.DataFrame(
     {
-        "load": ["lock"] * 6 + ["cores"] * 2,
+        "workload": ["lock"] * 6 + ["cores"] * 2,
         "workers": [1, 1, 1, 20, 20, 20, 1, 4],
         "throughput": [20.0, 22.0, 21.0, 180.0, 200.0, 190.0, 30.0, 40.0],
         "predicted": [20.0, 20.0, 20.0, 200.0, 200.0, 200.0, 30.0, 60.0],
@@ -39,7 +39,7 @@ def points(line: Any) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
 
 
-def test_predictions_are_in_percent_of_the_predicted_maximum_of_their_own_load() -> None:
+def test_predictions_are_in_percent_of_the_predicted_maximum_of_their_own_workload() -> None:
     lock, cores = charts.predictions(RUNS).child_axes
     assert points(lines(lock)["measured"]) == [(1, 0.105), (20, 0.95)]
     assert points(lines(lock)["predicted"]) == [(0, 0), (1, 0.1), (10, 1), (20, 1)]
@@ -50,9 +50,9 @@ def test_predictions_are_in_percent_of_the_predicted_maximum_of_their_own_load()
     assert "%" in lock.get_ylabel() and not cores.get_ylabel()
 
 
-def test_predictions_refuse_more_loads_than_there_is_room_for() -> None:
-    with pytest.raises(ValueError, match="the table has 4 loads; there is room for 3 panels"):
-        charts.predictions(pd.concat([RUNS[:1].assign(load=str(n)) for n in range(4)]))
+def test_predictions_refuse_more_workloads_than_there_is_room_for() -> None:
+    with pytest.raises(ValueError, match="the table has 4 workloads; there is room for 3 panels"):
+        charts.predictions(pd.concat([RUNS[:1].assign(workload=str(n)) for n in range(4)]))
 
 
 def test_laws_are_lines_from_one_worker_on_and_every_run_is_a_dot() -> None:

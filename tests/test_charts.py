@@ -126,8 +126,8 @@ TRIPS = pd.DataFrame(
 )
 PREDICTED = pd.concat(
     [
-        sweep().assign(load="25 connections", predicted=lambda t: t["workers"].clip(upper=25) * 10.0, best=25),
-        sweep().assign(load="two cores", predicted=lambda t: t["workers"].clip(upper=2) * 100.0, best=2),
+        sweep().assign(workload="25 connections", predicted=lambda t: t["workers"].clip(upper=25) * 10.0, best=25),
+        sweep().assign(workload="two cores", predicted=lambda t: t["workers"].clip(upper=2) * 100.0, best=2),
     ]
 )
 BUSY = [0.0, 0.2, 0.4, 0.6, 0.8, 0.9]

@@ -34,38 +34,39 @@ POINTS = 200  # of a curve
 
 
 def predictions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw a panel for each load: the measured throughput, and the prediction, in percent of the predicted maximum.
+    """Draw a panel for each workload: the measured throughput, and the prediction, in percent of the limit.
 
-    All panels share the upright scale, so loads of different speeds can be compared. An upright line stands at the
+    All panels share the upright scale, so workloads of different speeds can be compared. An upright line stands at the
     predicted number of workers. A dot is a run, the line goes through the medians, and a thin line spans the runs.
 
     Args:
-        table: columns load (a name), workers, throughput and predicted (both in jobs/s), best (the predicted number
+        table: columns workload (a name), workers, throughput and predicted (both in jobs/s), best (the predicted number
             of workers, which may be a fraction); one row per run.
 
-    Raises ValueError for a missing column, an empty table, a number that is not more than 0, or more than three loads.
+    Raises ValueError for a missing column, an empty table, a number that is not more than 0, or more than three
+    workloads.
     """
-    need(table, "load", "workers", "throughput", "predicted", "best")
+    need(table, "workload", "workers", "throughput", "predicted", "best")
     numbers(table, "workers", "throughput", "predicted", "best", above=0)
-    names = list(dict.fromkeys(table["load"]))
+    names = list(dict.fromkeys(table["workload"]))
     if len(names) > MOST_PANELS:
-        raise ValueError(f"the table has {len(names)} loads; there is room for {MOST_PANELS} panels")
-    most = table.groupby("load")["predicted"].transform("max")
+        raise ValueError(f"the table has {len(names)} workloads; there is room for {MOST_PANELS} panels")
+    most = table.groupby("workload")["predicted"].transform("max")
     shares = table.assign(throughput=table["throughput"] / most, predicted=table["predicted"] / most)
     top = 1.1 * max(1.0, float(shares["throughput"].max()))
     with styled(ax, size=(9.2, 3.8)) as axes:
         axes.set_axis_off()
         axes.set_title("Predicted and measured throughput")
         for name, panel in row_of_panels(axes, names, GAP):
-            handles = draw_panel(panel, label_of(name, 40), shares[shares["load"] == name], top)
+            handles = draw_panel(panel, label_of(name, 40), shares[shares["workload"] == name], top)
             if panel.get_ylabel():
-                panel.set_ylabel("Throughput (% of predicted maximum)")
+                panel.set_ylabel("Throughput (% of the limit)")
         legend_above(axes, handles)
     return axes
 
 
 def draw_panel(panel: Axes, name: str, part: pd.DataFrame, top: float) -> list[Any]:
-    """Draw one load, and return the lines for the legend."""
+    """Draw one workload, and return the lines for the legend."""
     best, most = float(part["best"].iloc[0]), float(part["workers"].max())
     panel.axvline(best, color=VERMILLION, linestyle=(0, (3, 2)), linewidth=1.8, label="_best", zorder=1)
     words: dict[str, Any] = {"xytext": (5, -3), "textcoords": "offset points", "va": "top", "fontsize": 9.5}

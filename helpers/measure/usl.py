@@ -78,8 +78,8 @@ def fit_usl(workers: Iterable[int], throughput: Iterable[float], *, confidence: 
     """Fit the law to measured points by least squares, within its bounds, and return the parameters.
 
     The confidence intervals use Student's t distribution and the curve's slopes at the fit, as is usual for nonlinear
-    fits, and are cut at the bounds of the parameters. They say how much the *scatter* of the points matters. They do
-    not say whether the law is right.
+    fits, and are cut at the bounds of the parameters. They hold only if the law is right. They become wider if the
+    points scatter more, and also if the curve does not fit the points. They do not say which of the two it was.
 
     Args:
         workers:     the number of workers of each point. Repeats are points of their own.
