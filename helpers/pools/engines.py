@@ -57,8 +57,9 @@ def attach(engine: AnyEngine, plan: Plan, state: "PoolState[Any, Any]") -> Plan:
 def run_in_executor(executor: "Executor", handler: Callable[[Any], Any], job: Any) -> Any:
     """Run one job in an executor, and wait for its value. The workers call this.
 
-    Raises what the executor raises: the handler's error, or for example BrokenProcessPool. If the pool stops before the
-    executor has started the job, raises JobCancelled. The executor belongs to the caller, who shuts it down.
+    Raises what the executor raises: the handler's error, or for example BrokenProcessPool. If the pool stops and the
+    executor cancels the job, raises JobCancelled. The executors of the standard library cancel only jobs that they have
+    not started, but others, such as that of Dask, also cancel running ones. The caller shuts the executor down.
     """
     future = executor.submit(handler, job)
     cancelled = current_worker().cancelled
@@ -69,4 +70,4 @@ def run_in_executor(executor: "Executor", handler: Callable[[Any], Any], job: An
             if future.done():
                 return future.result()  # The handler itself may have raised this error.
             if cancelled.is_set() and future.cancel():
-                raise JobCancelled("the pool was stopped before the executor had started this job") from None
+                raise JobCancelled("the pool was stopped, and the executor has cancelled this job") from None
