@@ -98,8 +98,8 @@ def run() -> None:
     chart = charts.survival(both(cost, killed))
     charts.headline(
         chart,
-        "Only the pool in memory loses jobs; it is also the cheapest",
-        "Cost per job that does nothing; jobs lost and done twice with one kill per second",
+        "The killed program lost its jobs; killed workers lost none",
+        "Bars: cost of a job that does nothing. Lost, twice: another run, one kill per second",
     )
     draw("beyond", chart)
 

@@ -38,6 +38,6 @@ def resize_with_mark(job: ImageJob, output: Path, marks: Path, victim: str = "",
     run = leave_mark(marks, job.image_id)
     thumbnail = resize(job, output)
     if job.image_id == victim and run <= kills:
-        time.sleep(0.5)  # In this time, other values that this process has computed leave it. So only this job is lost.
+        time.sleep(0.5)  # Time to fetch the values of earlier jobs, so that only this job is lost.
         psutil.Process().kill()  # SIGKILL; on Windows TerminateProcess
     return thumbnail

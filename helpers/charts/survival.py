@@ -31,7 +31,8 @@ def survival(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             axes.text(2.05 * longest, place, f"{doubled:,.0f} twice", va="center")
         axes.set_yticks(range(len(costs)), [label_of(way, 40) for way in table["way"]])
         axes.invert_yaxis()
-        axes.set(title="What a job costs, and what survives", xlabel="Time per job (ms)", xlim=(0, ROOM * longest))
+        axes.set(title="What a job costs, and what survives", xlim=(0, ROOM * longest))
+        axes.set_xlabel("Time per job (ms)", loc="left")
         axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 1.05 * longest])
     return axes
 

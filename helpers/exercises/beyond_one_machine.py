@@ -20,9 +20,9 @@ HINTS = {  # an effect, how often it happens, and a question that leads to it
         "at most once",
         "the worker dies before the mail: does anybody still know of the job?",
     ),
-    "a mail sent twice with one key, at a receiver that drops known keys": (
+    "a mail sent twice, if its receiver stores mail and key in one transaction": (
         "exactly once",
-        "how many of the copies does the receiver keep?",
+        "can the receiver keep the mail without its key, or the key without its mail?",
     ),
     "a handler of a pool in memory, if the whole program is killed": (
         "at most once",
@@ -48,7 +48,7 @@ def check_how_often(answer: Any) -> Verdict:
             return Verdict(False, f"“{effect}”: the answer is one of {', '.join(OFTEN)}, not {describe(found)}.")
         if found != often:
             return Verdict(False, f"“{effect}”: {hint}")
-    return Verdict(True, "only one transaction, or a receiver with a memory, makes it exactly once.")
+    return Verdict(True, "only one transaction makes it exactly once: yours, or that of the receiver.")
 
 
 RECEIVED = [  # the key of a mail, whether it is new, and why
