@@ -350,7 +350,9 @@ def test_the_number_of_workers_grows_and_shrinks_with_real_threads():
         wait_until(lambda: pool.stats().succeeded == 8 and pool.worker_count == 1)
         time.sleep(0.05)
         assert pool.worker_count == 1
-    assert [d.after for d in pool.decisions()] == [1, 2, 3, 4, 3, 2, 1]
+    workers = [decision.after for decision in pool.decisions()]
+    top = workers.index(4)  # on a busy machine, one decision may start two workers
+    assert workers[: top + 1] == sorted({1, *workers[: top + 1]}) and workers[top:] == [4, 3, 2, 1]
 
 
 def test_retiring_workers_count_until_their_connections_are_closed():

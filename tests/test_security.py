@@ -355,6 +355,7 @@ def test_no_cell_that_we_write_is_a_formula():
 
 # Pickles between a parent and its own child.
 OWN_PIPES = {"helpers/services/child.py", "helpers/services/sandbox.py"}
+OWN_PIPES |= {"helpers/exercises/engines.py"}  # a check that unpickles what the answer of the reader has returned
 OWN_PIPES |= {f"helpers/pools/{name}.py" for name in ("child", "child_main", "processes", "wire")}
 
 
