@@ -89,6 +89,27 @@ class Watched:
         return pool
 
 
+class DeliversLate(WorkerPool):
+    """A pool whose third result finished before the second, but is delivered after it."""
+
+    def results(self):
+        for number, result in enumerate(super().results(), start=1):
+            if number == 3:
+                result.finished -= 10
+            yield result
+
+
+def test_a_sweep_leaves_out_a_job_that_finished_before_the_measured_time_and_was_delivered_in_it():
+    table = sweep(
+        lambda workers, queue_size: DeliversLate(str, workers=workers, queue_size=queue_size),
+        range(9),
+        workers=[2],
+        repeats=1,
+        seconds=1e-9,
+    )
+    assert table["throughput"].iloc[0] > 0 and table["seconds"].iloc[0] > 0
+
+
 def test_a_sweep_whose_time_is_up_before_anything_was_measured_waits_for_one_result():
     table = sweep(Watched(seconds=0.02), [1, 2, 3], workers=[3], repeats=1, seconds=0.000001)
     assert table["jobs"].tolist() == [1] and table["throughput"][0] > 0

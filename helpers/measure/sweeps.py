@@ -91,7 +91,9 @@ def _steady(make_pool: MakePool, jobs: list[Any], workers: int, inside: int, sec
             if number == inside:
                 begin = result.finished
                 end = math.inf if seconds is None else begin + seconds
-            elif number > inside and (result.finished <= end or not measured):
+            # Two workers may finish in one order and deliver in the other. A job that finished before `begin` does not
+            # belong to the measured time, although its result comes later.
+            elif number > inside and result.finished > begin and (result.finished <= end or not measured):
                 measured.append(result)
             try:
                 pool.submit(next(source))
