@@ -11,15 +11,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
 from typing import Any
 
 from distributed import Client
 
+from benchmarks.beyond_tasks import note_start, pool_speed, survived
 from helpers.cluster import dask_cluster
 from helpers.pools import WorkerPool
 
@@ -39,33 +38,14 @@ def speed(jobs: int) -> dict[str, float]:
         engine = client.get_executor(pure=False)
         with WorkerPool(start_time, workers=WORKERS, queue_size=QUEUE_SIZE, engine=engine) as pool:
             assert len(list(pool.stream(range(WARM_UP)))) == WARM_UP
-            begun = time.perf_counter()
-            done = sum(result.ok for result in pool.stream(range(jobs)))
-            took = time.perf_counter() - begun
-            assert done == jobs
-            alone = [1e3 * (result.value - result.submitted) for job in range(ALONE) for result in pool.stream([job])]
-    return {"us": 1e6 * took / jobs, "latency_ms": median(alone), "latency_p95_ms": quantiles(alone, n=20)[-1]}
-
-
-def note_start(job: int, file: Path) -> int:
-    """Append the job and the time to the file in one write, which no kill can tear; take 1 ms; return the job."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(descriptor, f"{job} {time.monotonic()}\n".encode())
-    finally:
-        os.close(descriptor)
-    time.sleep(0.001)
-    return job
+            return pool_speed(pool, jobs, ALONE, lambda result: result.value)
 
 
 def kills(jobs: int) -> dict[str, float]:
-    """Kill one of two processes every second. How many jobs have no value, and how many handlers started again?
-
-    `redelivery_ms` is the median time from a kill to the second start of a job.
-    """
+    """Kill one of two processes every second. How many jobs have no value, and how many handlers started again?"""
     killed: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "starts")
+        file = str(Path(folder, "starts"))
         with dask_cluster(PROCESSES) as cluster, Client(cluster) as client:
             engine, over = client.get_executor(pure=False), threading.Event()
             killer = threading.Thread(target=kill_at_random, args=(cluster, over, killed))
@@ -77,16 +57,7 @@ def kills(jobs: int) -> dict[str, float]:
             finally:
                 over.set()
                 killer.join()
-        started = starts(file)
-    again = [time for times in started.values() for time in times[1:]]
-    waits = [1e3 * min(time - kill for kill in killed if kill < time) for time in again]
-    return {
-        "jobs": jobs,
-        "kills": len(killed),
-        "lost": jobs - len(values),
-        "doubled": sum(len(times) > 1 for times in started.values()),
-        "redelivery_ms": median(waits) if waits else float("nan"),
-    }
+        return survived(jobs, killed, file) | {"lost": jobs - len(values)}
 
 
 def kill_at_random(cluster: Any, over: threading.Event, killed: list[float]) -> None:
@@ -102,15 +73,6 @@ def kill_at_random(cluster: Any, over: threading.Event, killed: list[float]) -> 
             if len(nannies) > 1:
                 os.kill(rng.choice(nannies).pid, 9)
                 killed.append(time.monotonic())
-
-
-def starts(file: Path) -> dict[int, list[float]]:
-    """Return the times at which the handler of each job has started, the first one first."""
-    found = defaultdict(list)
-    for line in file.read_text().splitlines():
-        job, at = line.split()
-        found[int(job)].append(float(at))
-    return {job: sorted(times) for job, times in found.items()}
 
 
 MEASURES = {"speed": speed, "kills": kills}

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
 from typing import Any
 
 import psycopg
 
+from benchmarks import beyond_tasks as tasks
 from benchmarks.beyond_tasks import latencies, note, note_start, nothing, seen, starts, survived
 from helpers.durable import mails, queue_table
 from helpers.durable.children import ChildProcess
@@ -111,14 +111,9 @@ def one(connection: psycopg.Connection[Any], query: str) -> int:
 
 
 def pool_speed(jobs: int) -> dict[str, float]:
-    """The pool: microseconds per job that does nothing, and milliseconds until a job that comes alone has started."""
+    """The pool, with jobs that do nothing."""
     with WorkerPool(nothing, workers=WORKERS, queue_size=QUEUE_SIZE) as pool:
-        begun = time.perf_counter()
-        done = sum(result.ok for result in pool.stream(range(jobs)))
-        took = time.perf_counter() - begun
-        assert done == jobs
-        alone = [1e3 * (result.started - result.submitted) for n in range(ALONE) for result in pool.stream([n])]
-    return {"us": 1e6 * took / jobs, "latency_ms": median(alone), "latency_p95_ms": quantiles(alone, n=20)[-1]}
+        return tasks.pool_speed(pool, jobs, ALONE, lambda result: result.started)
 
 
 def pool_kills(jobs: int) -> dict[str, float]:

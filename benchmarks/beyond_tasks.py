@@ -1,12 +1,15 @@
-"""Handlers of the benchmark of durable jobs, and what they have written. Child processes import them from here."""
+"""Handlers of the benchmark of ways to run jobs, and what they have written. Child processes import them from here."""
 
 import os
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
+
+from helpers.pools import Result, WorkerPool
 
 SIGNAL = 0.05  # seconds from the decision to kill a process to its last line
 
@@ -20,10 +23,11 @@ def note(job: int, file: str) -> None:
         os.close(descriptor)
 
 
-def note_start(job: int, file: str) -> None:
-    """Note the start, and take 1 ms."""
+def note_start(job: int, file: str) -> int:
+    """Note the start, take 1 ms, and return the job."""
     note(job, file)
     time.sleep(0.001)
+    return job
 
 
 def nothing(*arguments: object) -> None:
@@ -46,6 +50,21 @@ def starts(file: str) -> dict[int, list[float]]:
 def seen(file: str) -> set[int]:
     """Return the ids of the processes that have started a job."""
     return {int(process) for _, _, process in lines(file)}
+
+
+def pool_speed(
+    pool: WorkerPool[int, Any], jobs: int, alone: int, started: Callable[[Result[int, Any]], float]
+) -> dict[str, float]:
+    """Measure a pool: microseconds per job, and milliseconds from submit to start for `alone` jobs that come alone.
+
+    `started` returns the time at which the handler of a result has started.
+    """
+    begun = time.perf_counter()
+    done = sum(result.ok for result in pool.stream(range(jobs)))
+    took = time.perf_counter() - begun
+    assert done == jobs
+    waits = [1e3 * (started(result) - result.submitted) for job in range(alone) for result in pool.stream([job])]
+    return {"us": 1e6 * took / jobs, "latency_ms": median(waits), "latency_p95_ms": quantiles(waits, n=20)[-1]}
 
 
 def latencies(submitted: Sequence[float], file: str) -> dict[str, float]:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Collection, Iterator
+from multiprocessing import resource_tracker as tracker
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -42,6 +43,14 @@ def pytest_report_header() -> str:
 def id_of(value: object) -> str:
     """The start of the value's repr without addresses, so that each process of pytest-xdist gives a test one name."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))[:40]
+
+
+@pytest.fixture(scope="module")
+def resource_tracker() -> Iterator[None]:
+    """Start the child process that multiprocessing keeps after its first spawn. It must not count as a leftover."""
+    tracker.ensure_running()
+    yield
+    tracker._resource_tracker._stop()
 
 
 @pytest.fixture

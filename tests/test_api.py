@@ -260,10 +260,10 @@ def test_the_server_may_open_all_the_files_the_system_allows():
 
 def test_the_error_for_a_server_that_cannot_start_has_the_reason():
     api = Api()
-    limits, api._limits = api._limits, BreaksWhatReadsIt()
+    request, api._request = api._request, BreaksWhatReadsIt()
     with pytest.raises(ServiceError, match="no such luck"), api:
         pass
-    api._limits = limits
+    api._request = request
     with api:
         assert get(api).status_code == 200, "a start after a failed start works"
 

@@ -6,7 +6,6 @@ import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from multiprocessing import resource_tracker as tracker
 from textwrap import indent
 
 import process_handlers as handlers
@@ -24,15 +23,8 @@ from helpers.pools import (
     WorkerPool,
 )
 
+pytestmark = pytest.mark.usefixtures("resource_tracker")
 spawned = partial(ProcessPoolExecutor, mp_context=get_context("spawn"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def resource_tracker():
-    """Start the child process that multiprocessing keeps after its first spawn. It must not count as a leftover."""
-    tracker.ensure_running()
-    yield
-    tracker._resource_tracker._stop()
 
 
 @pytest.fixture

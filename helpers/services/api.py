@@ -13,7 +13,6 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 import httpcore  # noqa: F401  httpx imports it at its first call, when the limit on open files can already be reached
@@ -22,11 +21,11 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from helpers.services.child import Child, Parent, ServiceError
+from helpers.services.child import Parent
 from helpers.services.sandbox import check_number, check_url, check_whole, raise_open_files
+from helpers.services.server import Server
 
 HTTP = ("http://", "https://")
-START_SECONDS = 60.0  # the start of Python can take this long with a cold disk and a virus scanner
 BACKLOG = 4096  # connections that may wait to be accepted; the kernel may allow fewer
 PATIENCE = 60.0  # seconds a handler waits for an answer: in a flood, answers are slow, which is not an error
 NEARLY_ONE = 1 - 1e-9  # (0.3 - 0.2) * 10 is less than 1, but a client that waited for 0.1 s must not be refused
@@ -76,7 +75,7 @@ class TokenBucket:
         return Verdict(429, (1 - self.tokens) / self.rate)
 
 
-class Api:
+class Api(Server):
     """A rate-limited HTTP API that runs from the beginning to the end of its `with` block.
 
         with Api(rate=100, burst=20) as api:
@@ -101,6 +100,8 @@ class Api:
     Raises TypeError or ValueError for bad arguments, ServiceError if the server does not start.
     """
 
+    _module = "helpers.services.api"
+
     def __init__(
         self,
         *,
@@ -115,44 +116,19 @@ class Api:
         check_whole("ban_after", ban_after)
         check_number("ban_seconds", ban_seconds, above=0)
         check_number("latency", latency, least=0)
-        self._limits = {"rate": rate, "burst": burst, "ban_after": ban_after, "ban_seconds": ban_seconds}
-        self._latency = latency
-        self._child: Child | None = None
-        self._port = 0
+        limits = {"rate": rate, "burst": burst, "ban_after": ban_after, "ban_seconds": ban_seconds}
+        self._request = (limits, latency)
 
     @property
     def url(self) -> str:
         """The address of the server, such as "http://127.0.0.1:40213". Raises ServiceError outside the `with` block."""
-        if self._child is None:
-            raise ServiceError("this Api is not running: use it inside `with Api(...) as api:`")
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self._first_report()}"
 
     def counts(self) -> dict[int, int]:
         """Return the number of answers of each status so far, as in {200: 20, 429: 50, 403: 230}."""
         with _client() as client:
             answer = client.get(f"{self.url}/-/counts").raise_for_status().json()
         return {int(status): count for status, count in sorted(answer.items())}
-
-    def __enter__(self) -> "Api":
-        if self._child is not None:
-            raise ServiceError("this Api is running already: make a second one for a second server")
-        try:
-            self._child = Child("helpers.services.api", (self._limits, self._latency))
-            self._port = self._child.receive(START_SECONDS)
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.stop()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import httpx
 
-from helpers.services.child import Child, Parent, ServiceError
+from helpers.services.child import Parent, ServiceError
 from helpers.services.environment import for_programs
 from helpers.services.postgres import HOST, free_port
 from helpers.services.programs import SUFFIX
 from helpers.services.sandbox import check_number, check_url
+from helpers.services.server import Server
 from helpers.services.words import describe
 
 VARIABLE = "PROMETHEUS_BIN"
@@ -74,35 +74,36 @@ def _is_complete(folder: Path) -> bool:
         return False
 
 
-class Prometheus:
-    """A Prometheus server that lives as long as its `with`, and scrapes one URL.
+class Prometheus(Server):
+    """A Prometheus server that runs from the beginning to the end of its `with` block, and scrapes one URL.
 
     Args:
         target:  the URL of the metrics, as in "http://127.0.0.1:40213/metrics".
         rules:   a file with alerting or recording rules; None for none.
         every:   seconds between two scrapes, and between two evaluations of the rules; at least 0.1.
 
-    It ends with the `with`, also when the body raises, and with this process, however that ends. Raises TypeError or
-    ValueError for a bad argument, ServiceError if there is no Prometheus, or if it does not start.
+    The server stops at the end of the `with` block, also if the block raises. It also stops when this process ends,
+    however that happens.
+
+    Raises TypeError or ValueError for a bad argument, ServiceError if there is no Prometheus here or if it does not
+    start.
     """
+
+    _module = "helpers.services.prometheus"
 
     def __init__(self, target: str, *, rules: str | os.PathLike[str] | None = None, every: float = 0.5) -> None:
         check_url(target, "http://")
         check_number("every", every, least=0.1)
-        self._request = {
+        self._settings = {
             "target": target,
             "every": every,
             "rules": None if rules is None else str(Path(rules).resolve()),
         }
-        self._child: Child | None = None
-        self._port = 0
 
     @property
     def url(self) -> str:
         """Where it listens, as in "http://127.0.0.1:40213". Raises ServiceError outside of the `with`."""
-        if self._child is None:
-            raise ServiceError("this Prometheus is not running: use it inside `with Prometheus(...) as prometheus:`")
-        return f"http://{HOST}:{self._port}"
+        return f"http://{HOST}:{self._first_report()}"
 
     def query(self, promql: str) -> list[tuple[Labels, float]]:
         """Return the value of an expression now: a pair of labels and value for each time series.
@@ -139,31 +140,14 @@ class Prometheus:
         return answer["data"]
 
     def __enter__(self) -> Self:
-        if self._child is not None:
-            raise ServiceError("this Prometheus is running already: make a second one for a second server")
         folder = find_prometheus()
         if folder is None:
             raise ServiceError(
                 "no Prometheus on this machine: install it (https://prometheus.io/download), and set "
                 f"{VARIABLE} to the folder of its programs if they are not on PATH"
             )
-        try:
-            self._child = Child(__name__, {**self._request, "program": str(folder / f"prometheus{SUFFIX}")})
-            self._port = self._child.receive(2 * START_SECONDS)
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.stop()
+        self._request = self._settings | {"program": str(folder / f"prometheus{SUFFIX}")}
+        return super().__enter__()
 
 
 def _client() -> httpx.Client:

@@ -15,17 +15,16 @@ from collections import Counter
 from email.header import decode_header, make_header
 from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from helpers.services.child import Child, Parent, ServiceError
+from helpers.services.child import Parent, ServiceError
 from helpers.services.sandbox import check_number, check_whole, raise_open_files
+from helpers.services.server import Server
 from helpers.services.words import describe
 
 HOST = "127.0.0.1"
-START_SECONDS = 60.0  # the start of Python can take this long with a cold disk and a virus scanner
 PATIENCE = 30.0  # seconds that the child gets to answer a question of the parent
 BACKLOG = 1024  # connections that may wait to be accepted; the kernel may allow fewer
 LATENCY = (0.020, 0.099)
@@ -79,7 +78,7 @@ def _draw(seed: int, *what: object) -> float:
     return Random(" ".join(map(str, (seed, *what)))).random()  # from a string: the same on every Python
 
 
-class MailServer:
+class MailServer(Server):
     """An SMTP server that runs from the beginning to the end of its `with` block.
 
         with MailServer(max_connections=20, transient=0.05) as server:
@@ -109,6 +108,8 @@ class MailServer:
     Raises TypeError or ValueError for bad arguments, ServiceError if the server does not start.
     """
 
+    _module = "helpers.services.smtp"
+
     def __init__(
         self,
         *,
@@ -135,23 +136,19 @@ class MailServer:
         if type(seed) is bool or not issubclass(type(seed), int):
             raise TypeError(f"seed must be a whole number, not {describe(seed)}")
         path = None if journal is None else os.fspath(journal)
-        self._settings = _Settings(
-            latency, shares, max_connections, mails_per_connection, smtputf8, seed, port or 0, path
-        )
-        self._child: Child | None = None
-        self._ports = (0, 0)
+        self._request = (latency, shares, max_connections, mails_per_connection, smtputf8, seed, port or 0, path)
 
     @property
     def host(self) -> str:
         """The address of the server: 127.0.0.1. Raises ServiceError outside the `with` block."""
-        self._demand_running()
+        self._first_report()
         return HOST
 
     @property
     def port(self) -> int:
         """The port of the server. Raises ServiceError outside the `with` block."""
-        self._demand_running()
-        return self._ports[0]
+        port: int = self._first_report()[0]
+        return port
 
     def mailbox(self) -> list[Mail]:
         """Return the mails that have arrived, in the order of their arrival."""
@@ -171,35 +168,10 @@ class MailServer:
         """Listen again on the same port, after `die`."""
         self._ask("come_back")
 
-    def __enter__(self) -> Self:
-        if self._child is not None:
-            raise ServiceError("this MailServer is running already: make a second one for a second server")
-        try:
-            self._child = Child("helpers.services.smtp", tuple(self._settings))
-            self._ports = self._child.receive(START_SECONDS)
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.stop()
-
-    def _demand_running(self) -> None:
-        if self._child is None:
-            raise ServiceError("this MailServer is not running: use it inside `with MailServer(…) as server:`")
-
     def _ask(self, question: str) -> Any:
-        self._demand_running()
+        port = self._first_report()[1]
         try:
-            with socket.create_connection((HOST, self._ports[1]), PATIENCE) as line, line.makefile("rb") as answer:
+            with socket.create_connection((HOST, port), PATIENCE) as line, line.makefile("rb") as answer:
                 line.sendall(question.encode() + b"\n")
                 return json.loads(answer.read())
         except (OSError, ValueError) as error:
