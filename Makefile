@@ -21,7 +21,7 @@ test: .venv/.ready-dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not long"
+	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not long"
 	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval notebooks
 
 test-all: test

@@ -143,7 +143,9 @@ def test_opening_and_closing_is_measured_for_each_contender_in_turn(monkeypatch)
     assert calls == [("a", 5), ("b", 5)] * (open_close.WARM_UP + 2) and (table["us"] > 0).all()
 
 
-@pytest.mark.parametrize(("way", "killed"), [("pool", 4000), ("table", 2000), ("procrastinate", 400)])
+@pytest.mark.parametrize(
+    ("way", "killed"), [("pool", 4000), ("table", 2000), pytest.param("procrastinate", 400, marks=pytest.mark.long)]
+)
 def test_a_way_to_run_jobs_does_all_of_them_and_says_what_a_kill_did(way, killed):
     found = {}
     for what, jobs in (("speed", 100), ("kills", killed)):

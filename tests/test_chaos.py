@@ -320,7 +320,7 @@ def short_log(monkeypatch):
 @pytest.mark.parametrize("kind", POOLS)
 def test_in_chaos_every_job_ends_exactly_once(kind, seed, short_log):
     before = pool_objects()
-    Chaos(POOLS[kind], seed, 6_000).run()
+    Chaos(POOLS[kind], seed, 4_000).run()
     assert pool_objects() == before, "what is done is not kept"
 
 

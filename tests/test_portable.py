@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
 # All test files are imported, and these tests are run. The tests of the other pools take longer and are `long`.
-SOME = "test_sizing or test_channel or (test_pool_contract and DynamicRetryingPool and not under_load)"
+SOME = (
+    "test_sizing or test_channel or (test_pool_contract and DynamicRetryingPool and not under_load and not longer_than)"
+)
 POOLS = "test_sizing or test_channel or test_pool_contract or test_scaling or test_retrying or test_policy or test_rate"
 
 IMPORT_ALL = """
