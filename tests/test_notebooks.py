@@ -262,6 +262,28 @@ def test_nbval_fails_if_a_number_in_a_stored_output_is_changed(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("tag", "needed", "words"),
+    [
+        ("nbval-ignore-output", 3, "Cell 2 passed in measurement number 3"),
+        ("nbval-ignore-output", 4, "1 failed"),
+        ("compared", 2, "1 failed"),
+    ],
+)
+def test_a_measured_cell_whose_assert_fails_is_run_again_with_the_measured_cells_before_it(
+    tmp_path, tag, needed, words
+):
+    shutil.copy(ROOT.parent / "conftest.py", tmp_path)
+    notebook = read(ROOT / "solutions" / "00_start_here.ipynb")
+    sources = ["runs = 0", "runs = runs + 1", f"assert runs >= {needed}"]
+    notebook.cells = [nbformat.v4.new_code_cell(source, execution_count=1) for source in sources]
+    for cell in notebook.cells[1:]:
+        cell.metadata["tags"] = [tag]
+    nbformat.write(notebook, tmp_path / "one.ipynb")
+    run = run_nbval(tmp_path / "one.ipynb")
+    assert words in run.stdout and run.returncode == ("failed" in words), run.stdout
+
+
+@pytest.mark.parametrize(
     ("leaves", "what"),
     [
         ("from helpers.pools import WorkerPool; pool = WorkerPool(print, workers=1)", "WorkerPool-1-worker-1"),
