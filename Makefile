@@ -21,8 +21,8 @@ test: .venv/.ready-dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not long"
-	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval notebooks
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --nbval notebooks
 
 test-all: test
 	$(BIN)/python -m pytest -m long
