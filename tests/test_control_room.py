@@ -219,9 +219,9 @@ def test_a_killed_process_fails_one_job_and_is_replaced():
     assert room.snapshot()["last_error"].startswith("WorkerDied: the process of worker")
     before = room.snapshot()["succeeded"]
     wait_until(lambda: room.snapshot()["succeeded"] > before + 10)
-    room.close()
-    snap = room.snapshot()
-    assert snap["failed"] == 1 and balanced(snap)
+    assert room.snapshot()["failed"] == 1
+    room.close()  # kills a process whose job does not end soon, so on a busy machine one more job may fail
+    assert balanced(room.snapshot())
 
 
 def test_a_process_gets_the_service_as_it_is_when_its_job_starts():

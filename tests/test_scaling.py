@@ -341,7 +341,7 @@ def test_resize_after_a_shutdown_is_refused(stage):
 def test_the_number_of_workers_grows_and_shrinks_with_real_threads():
     gate = threading.Event()
     with DynamicPool(
-        lambda job: gate.wait(20), min_workers=1, max_workers=4, idle_timeout=0.02, backlog=1, max_wait=0.005
+        lambda job: gate.wait(20), min_workers=1, max_workers=4, idle_timeout=0.02, backlog=1, max_wait=20
     ) as pool:
         for job in range(8):
             pool.submit(job)
