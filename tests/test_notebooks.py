@@ -272,7 +272,7 @@ def test_nbval_fails_if_a_number_in_a_stored_output_is_changed(tmp_path):
 def test_a_measured_cell_whose_assert_fails_is_run_again_with_the_measured_cells_before_it(
     tmp_path, tag, needed, words
 ):
-    shutil.copy(ROOT.parent / "conftest.py", tmp_path)
+    shutil.copy(ROOT / "conftest.py", tmp_path)
     notebook = read(ROOT / "solutions" / "00_start_here.ipynb")
     sources = ["runs = 0", "runs = runs + 1", f"assert runs >= {needed}"]
     notebook.cells = [nbformat.v4.new_code_cell(source, execution_count=1) for source in sources]
