@@ -246,62 +246,60 @@ def run_nbval(path: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=path.parent)
 
 
-def one_cell(path: Path, source: str, printed: str) -> None:
-    """Write a notebook with one cell and this stored output."""
-    notebook = read(ROOT / "solutions" / "00_start_here.ipynb")
-    output = nbformat.v4.new_output("stream", name="stdout", text=printed)
-    notebook.cells = [nbformat.v4.new_code_cell(source, execution_count=1, outputs=[output])]
-    nbformat.write(notebook, path)
+CELL = tuple[str, str, list[str]]  # the source of a cell, its stored output, and its tags
+MEASURED = ["nbval-ignore-output"]
+NOTEBOOKS: dict[str, tuple[str, list[CELL]]] = {  # per name: a part of the report of the failure, and the cells
+    "equal": ("", [("print('succeeded', 1 + 1)", "succeeded 2\n", [])]),
+    "changed": ("succeeded 3", [("print('succeeded', 1 + 1)", "succeeded 3\n", [])]),
+    "leaves_a_pool": (
+        "WorkerPool-1-worker-1",
+        [("from helpers.pools import WorkerPool; pool = WorkerPool(print, workers=1)", "", [])],
+    ),
+    "leaves_a_socket": (
+        "listening on port",
+        [("import socket; server = socket.create_server(('127.0.0.1', 0))", "", [])],
+    ),
+    "leaves_a_process": (
+        "child process sleep",
+        [("import subprocess; process = subprocess.Popen(['sleep', '30'])", "", [])],
+    ),
+    "third_measurement": ("", [("n = 0", "", []), ("n = n + 1", "", MEASURED), ("assert n >= 3", "", MEASURED)]),
+    "no_measurement": (
+        "assert n >= 4",
+        [("n = 0", "", []), ("n = n + 1", "", MEASURED), ("assert n >= 4", "", MEASURED)],
+    ),
+    "compared_again": (
+        "assert n >= 2",
+        [("n = 0", "", []), ("n = n + 1", "", []), ("assert n >= 2", "", [])],
+    ),
+}
 
 
-def test_nbval_fails_if_a_number_in_a_stored_output_is_changed(tmp_path):
-    for printed, code in (("succeeded 2\n", 0), ("succeeded 3\n", 1)):
-        one_cell(tmp_path / "one.ipynb", "print('succeeded', 1 + 1)", printed)
-        run = run_nbval(tmp_path / "one.ipynb")
-        assert run.returncode == code, run.stdout
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> str:
+    """Run nbval once on all NOTEBOOKS, beside the additions to nbval, and return what it prints."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    shutil.copy(ROOT / "conftest.py", folder)
+    for name, (_, cells) in NOTEBOOKS.items():
+        notebook = read(ROOT / "solutions" / "00_start_here.ipynb")
+        notebook.cells = []
+        for source, printed, marks in cells:
+            outputs = [nbformat.v4.new_output("stream", name="stdout", text=printed)] if printed else []
+            cell = nbformat.v4.new_code_cell(source, execution_count=1, outputs=outputs, metadata={"tags": marks})
+            notebook.cells.append(cell)
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    return run_nbval(folder).stdout
 
 
-@pytest.mark.parametrize(
-    ("tag", "needed", "words"),
-    [
-        ("nbval-ignore-output", 3, "Cell 2 passed in measurement number 3"),
-        ("nbval-ignore-output", 4, "1 failed"),
-        ("compared", 2, "1 failed"),
-    ],
-)
-def test_a_measured_cell_whose_assert_fails_is_run_again_with_the_measured_cells_before_it(
-    tmp_path, tag, needed, words
-):
-    shutil.copy(ROOT / "conftest.py", tmp_path)
-    notebook = read(ROOT / "solutions" / "00_start_here.ipynb")
-    sources = ["runs = 0", "runs = runs + 1", f"assert runs >= {needed}"]
-    notebook.cells = [nbformat.v4.new_code_cell(source, execution_count=1) for source in sources]
-    for cell in notebook.cells[1:]:
-        cell.metadata["tags"] = [tag]
-    nbformat.write(notebook, tmp_path / "one.ipynb")
-    run = run_nbval(tmp_path / "one.ipynb")
-    assert words in run.stdout and run.returncode == ("failed" in words), run.stdout
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_nbval_fails_for_changed_outputs_things_left_behind_and_claims_that_are_false_again(report, name):
+    words, _ = NOTEBOOKS[name]
+    assert len(re.findall(rf"^FAILED \S*{name}\.ipynb::", report, re.MULTILINE)) == bool(words), report
+    assert words in report
 
 
-@pytest.mark.parametrize(
-    ("leaves", "what"),
-    [
-        ("from helpers.pools import WorkerPool; pool = WorkerPool(print, workers=1)", "WorkerPool-1-worker-1"),
-        pytest.param(
-            "import socket; s = socket.create_server(('127.0.0.1', 0))", "listening on port", marks=pytest.mark.long
-        ),
-        pytest.param(
-            "import subprocess; p = subprocess.Popen(['sleep', '30'])", "child process sleep", marks=pytest.mark.long
-        ),
-    ],
-)
-def test_nbval_fails_if_a_notebook_leaves_something_behind(tmp_path, leaves, what):
-    shutil.copy(ROOT / "conftest.py", tmp_path)
-    one_cell(tmp_path / "one.ipynb", f"{leaves}\nprint('done')", "done\n")
-    red = run_nbval(tmp_path / "one.ipynb")
-    assert red.returncode == 1 and red.stdout.count("FAILED") == 1 and what in red.stdout, red.stdout
-    one_cell(tmp_path / "one.ipynb", "print('done')", "done\n")
-    assert run_nbval(tmp_path / "one.ipynb").returncode == 0
+def test_a_measured_cell_is_run_again_with_the_measured_cells_before_it(report):
+    assert "Cell 2 passed in measurement number 3" in report
 
 
 @pytest.mark.long
