@@ -550,7 +550,7 @@ def test_shares_of_the_loop_are_medians_in_percent_of_the_first_way_of_each_case
     shown = words(ax)
     assert {"20 times as long →", "200% →", "30%", "the loop", "a few", "a crowd"} == set(shown)
     ranges = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2]
-    assert [20.0, 40.0] in [list(ends) for ends in ranges]
+    assert [25.0, 35.0] in [list(ends) for ends in ranges]  # the quartiles of 20, 30, and 40
     late = pd.DataFrame([("one", "loop", 1.0), ("one", "pool", 1.0), ("one", "pool", 1.1), ("one", "pool", 9.0)])
     arrows = [
         line
@@ -564,6 +564,10 @@ def test_shares_of_the_loop_are_medians_in_percent_of_the_first_way_of_each_case
         charts.shares_of_loop(CHOICES[CHOICES["way"] == "loop"], [])
 
 
+def arrows(ax: Axes) -> list[Any]:
+    return [text for text in ax.texts if getattr(text, "arrow_patch", None)]
+
+
 def test_the_longest_chain_is_darker_than_the_other_tasks_and_its_length_is_marked() -> None:
     ax = charts.longest_chain(CHAIN, ["water", "soup"], 30)
     bars = {text.get_text(): bar for text, bar in zip(ax.texts, ax.patches, strict=False)}
@@ -571,7 +575,10 @@ def test_the_longest_chain_is_darker_than_the_other_tasks_and_its_length_is_mark
         "water": "#0072b2", "soup": "#0072b2", "bread": "#56b4e9",
     }  # fmt: skip
     assert [list(line.get_xdata()) for line in ax.lines] == [[30, 30]]
-    assert words(ax)[-1] == "30 ms: the longest chain"
+    assert words(ax)[-1] == "at least 30 ms: the longest chain"
+    assert not arrows(ax), "both tasks are in the same row"
+    [arrow] = arrows(charts.longest_chain(CHAIN, ["water", "bread"], 30))
+    assert arrow.xyann == (10.0, 1.35) and arrow.xy == (0.0, 1.65)  # from the lower edge of a bar to the upper edge
     assert [label.get_text() for label in ax.get_yticklabels()] == ["worker 1", "worker 2"]
 
 
