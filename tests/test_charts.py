@@ -603,7 +603,7 @@ def test_a_storm_has_a_panel_per_run_with_the_calls_in_each_piece_of_time() -> N
     steps = [[p for p in panel.patches if hasattr(p, "get_data")] for panel in panels]
     assert [list(found[0].get_data().values[:4]) for found in steps] == [[2, 0, 0, 0], [1, 0, 0, 1]]
     assert len({panel.get_ylim() for panel in panels}) == len({panel.get_xlim() for panel in panels}) == 1
-    assert words(ax) == ["the server answers 1.5", "the server is down"] and not words(panels[1])
+    assert words(ax) == ["overloaded above 1.5", "outage"] and not words(panels[1])
     assert panels[1].get_xlabel() == "Time since the start (s)" and ax.get_ylabel() == "Calls per 0.1 s"
     with pytest.raises(ValueError, match="5 runs; the chart has room for 4"):
         charts.storm(pd.DataFrame({"run": list("abcde"), "seconds": [1.0] * 5}), bin_width=0.1)

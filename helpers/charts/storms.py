@@ -28,7 +28,7 @@ def storm(
     Args:
         table:      columns run (the title of the panel) and seconds (when the call arrived).
         bin_width:  the length of an interval, in seconds.
-        limit:      calls per interval that the server can answer: a dashed line, labeled in the first panel.
+        limit:      calls per interval above which the server is overloaded: a dashed line, labeled in the first panel.
         outage:     start and end of an outage of the server, in seconds: a hatched background.
 
     Returns the axes of the first panel.
@@ -80,7 +80,7 @@ def _name_marks(panel: Axes, limit: float | None, outage: tuple[float, float] | 
     back = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     if limit is not None:
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        panel.annotate(f"the server answers {limit:g}", (0.99, limit), (0, 4), ha="right", va="bottom", **place)
+        panel.annotate(f"overloaded above {limit:g}", (0.99, limit), (0, 4), ha="right", va="bottom", **place)
     if outage is not None:
         panel.set_ylim(0, 1.2 * top)
-        panel.text(sum(outage) / 2, 1.1 * top, "the server is down", ha="center", va="center", bbox=back)
+        panel.text(sum(outage) / 2, 1.1 * top, "outage", ha="center", va="center", bbox=back)
