@@ -357,6 +357,7 @@ RULES: list[tuple[Callable[..., Any], str, str, list[Any], list[Any]]] = [
     (tails, "ideal", "must be more than 0", ["x"], [0, NAN]),
     (tails, "shared", "must be more than 0", ["x"], [-1]),
     (partial(charts.admission, tables.frame()), "limit", "must be more than 0", ["x"], [-1]),
+    (partial(charts.panels, tables.PANELS), "limit", "must be more than 0", ["x"], [0, NAN, INF]),
     (partial(charts.crew, tables.frame(), tables.CHANGES), "end", "must be more than 0", ["x"], [-1]),
     (partial(charts.crew, tables.frame(), tables.CHANGES), "zoom", "must be more than 0", ["x"], [0]),
     (requests, "bin_width", "must be more than 0", ["x", None], [0, NAN]),

@@ -494,6 +494,15 @@ def test_panels_have_one_scale_and_a_line_at_the_advice_of_each() -> None:
     assert first.yaxis.get_tick_params()["labelleft"] and not second.yaxis.get_tick_params()["labelleft"]
 
 
+def test_panels_mark_the_limit_in_each_panel() -> None:
+    first, second = charts.panels(PANELS, limit=900).child_axes
+    assert words(first) == ["rule: 1", "limit: 900"] and words(second) == ["rule: 8", "limit: 900"]
+    assert lines(first)["_limit: 900"].get_ydata() == [900, 900]
+    assert first.get_ylim() == (0, pytest.approx(1.12 * 900)), "the line is inside the panel"
+    with pytest.raises(ValueError, match="limit must be more than 0, not 0"):
+        charts.panels(PANELS, limit=0)
+
+
 def test_panels_refuses_more_loads_than_there_is_room_for() -> None:
     many = pd.DataFrame({"load": list("abcdef"), "workers": 1, "advised": 1, "throughput": 1.0})
     with pytest.raises(ValueError, match="6 loads; there is room for 5 panels"):
@@ -525,6 +534,8 @@ def test_depths_draws_a_line_per_run_and_names_it_at_its_end() -> None:
     assert lines(ax)["filling"].get_ydata().tolist() == [1, 2, 3, 4, 5]
     assert ax.get_xlim() == (0, 5) and ax.get_ylim() == (pytest.approx(-0.2), pytest.approx(5.5))
     assert set(pieces(ax)) == {"calm", "filling"}
+    same = charts.depths({"calm": [0, 0], "filling": [1, 2]})
+    assert words(same) == ["calm", "filling"] and not pieces(same), "the lines themselves reach the labels"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from helpers.charts.style import BLUE, VERMILLION, label_of, need, numbers, styled
+from helpers.charts.style import BLUE, INK, VERMILLION, label_of, limit_line, need, numbers, positive, styled
 from helpers.charts.sweeps import WORKERS, spread_out
 
 MOST_PANELS = 5  # in one row; with more panels, the tick labels overlap
@@ -16,29 +16,33 @@ NAME = 20  # characters in one line of a panel's name
 CLOSE = 0.13  # the smallest distance of two ticks, as a share of the panel's width
 
 
-def panels(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def panels(table: pd.DataFrame, *, limit: float | None = None, ax: Axes | None = None) -> Axes:
     """Draw a panel for each load: the throughput against the number of workers.
 
     All panels share the vertical scale. The line connects the medians, each run is a faint dot, and a thin vertical
     line spans the runs of each number of workers. A dashed vertical line marks the advised number of workers and is
-    labeled with it.
+    labeled with it. A dotted horizontal line marks `limit`, a throughput that no run can exceed.
 
     Args:
         table: columns load (a name), workers, advised (workers), throughput (jobs/s); a row per run.
+        limit: in jobs/s; None draws no line.
 
-    Raises ValueError for a missing column, an empty table, or more than five loads.
+    Raises ValueError for a missing column, an empty table, more than five loads, or a bad limit.
     """
     need(table, "load", "workers", "advised", "throughput")
     numbers(table, "workers", "advised", "throughput", above=0)
+    positive("limit", limit)
     names = list(dict.fromkeys(table["load"]))
     if len(names) > MOST_PANELS:
         raise ValueError(f"the table has {len(names)} loads; there is room for {MOST_PANELS} panels")
-    top = 1.12 * float(table["throughput"].max())
+    top = 1.12 * max(float(table["throughput"].max()), limit or 0)
     with styled(ax, size=(9.2, 3.4)) as axes:
         axes.set_axis_off()
         axes.set_title("Throughput against workers")
         for name, panel in row_of_panels(axes, names, GAP):
             draw_panel(panel, label_of(name, 60), table[table["load"] == name], top)
+            if limit is not None:
+                limit_line(panel, limit, f"limit: {limit:,g}", colour=INK, line=(0, (1, 2)))
     return axes
 
 

@@ -239,10 +239,11 @@ def laid_out(ax: Axes) -> Figure:
     return figure
 
 
-def end_labels(ax: Axes, lines: Sequence[Line2D], gap: float = 15.0) -> None:
+def end_labels(ax: Axes, lines: Sequence[Line2D], gap: float = 15.0, pieces: bool = True) -> None:
     """Write the label of each line right of the axes, at the last y of the line, after a short piece of the line.
 
     The labels replace a legend. A label is moved up if it would be closer than `gap` points to the label below it.
+    Without `pieces`, the label follows the line itself, which must end at the right border of the axes.
     """
     points = 72 / laid_out(ax).dpi  # points per pixel
     free = float("-inf")
@@ -250,23 +251,29 @@ def end_labels(ax: Axes, lines: Sequence[Line2D], gap: float = 15.0) -> None:
         y = last(line)
         at = float(ax.transData.transform((1, y))[1]) * points  # x = 1, because a logarithmic axis has no 0
         free = max(at, free)
-        box = DrawingArea(PIECE, 0)
-        box.add_artist(piece(line))
-        ax.add_artist(
-            AnnotationBbox(
-                box,
-                (1, y),
-                (5, free - at),
-                xycoords=("axes fraction", "data"),
-                boxcoords="offset points",
-                box_alignment=(0, 0.5),
-                frameon=False,
-                pad=0,
-                annotation_clip=False,
-            )
-        )
-        note(ax, (1, y), str(line.get_label()), (PIECE + 12, free - at), va="center")
+        if pieces:
+            _end_piece(ax, line, (5, free - at))
+        note(ax, (1, y), str(line.get_label()), (PIECE + 12 if pieces else 6, free - at), va="center")
         free += gap
+
+
+def _end_piece(ax: Axes, line: Line2D, offset: tuple[float, float]) -> None:
+    """Draw a short piece of `line` right of the axes, at a distance of `offset` points from its last y."""
+    box = DrawingArea(PIECE, 0)
+    box.add_artist(piece(line))
+    ax.add_artist(
+        AnnotationBbox(
+            box,
+            (1, last(line)),
+            offset,
+            xycoords=("axes fraction", "data"),
+            boxcoords="offset points",
+            box_alignment=(0, 0.5),
+            frameon=False,
+            pad=0,
+            annotation_clip=False,
+        )
+    )
 
 
 def last(line: Line2D) -> float:
