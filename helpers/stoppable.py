@@ -16,13 +16,20 @@ def on_sigterm(number: int, frame: object) -> None:
     stopping = True
 
 
+def jobs_to_do(folder: Path) -> list[Path]:
+    saved = folder / "saved.json"  # the names of the jobs that did not succeed in the last run
+    if saved.exists():
+        return [folder / name for name in json.loads(saved.read_text())]
+    return [folder / f"job-{number}" for number in range(10)]
+
+
 def handle(file: Path) -> None:
     time.sleep(60 if file.name == "job-9" else 0.1)
     file.touch()
 
 
 def main(folder: Path) -> None:
-    jobs = [folder / f"job-{number}" for number in range(10)]
+    jobs = jobs_to_do(folder)
     pool = WorkerPool(handle, workers=2, queue_size=20)
     try:
         for job in jobs:

@@ -54,7 +54,7 @@ def test_a_connection_knows_the_process_that_opened_it():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="terminate() sends no SIGTERM on Windows")
-@pytest.mark.parametrize(("word", "status", "lost"), [("ignore-sigterm", -15, True), ("handle-sigterm", 0, False)])
+@pytest.mark.parametrize(("word", "status", "lost"), [("default", -15, True), ("handle-sigterm", 0, False)])
 def test_the_service_saves_its_jobs_if_it_handles_sigterm(tmp_path, word, status, lost):
     command = [sys.executable, "-m", "helpers.stoppable", str(tmp_path), word]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
@@ -67,3 +67,15 @@ def test_the_service_saves_its_jobs_if_it_handles_sigterm(tmp_path, word, status
         kept += json.loads((tmp_path / "saved.json").read_text())
         assert "job-9" in kept
     assert (len(kept) < 10) is lost
+
+
+@pytest.mark.skipif(os.name == "nt", reason="terminate() sends no SIGTERM on Windows")
+def test_the_service_begins_with_the_jobs_that_it_has_saved(tmp_path):
+    (tmp_path / "saved.json").write_text('["job-3", "job-5"]')
+    command = [sys.executable, "-m", "helpers.stoppable", str(tmp_path), "handle-sigterm"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"ready\n"
+        child.terminate()
+        assert child.wait(timeout=60) == 0
+    assert sorted(file.name for file in tmp_path.glob("job-*")) == ["job-3", "job-5"]
+    assert json.loads((tmp_path / "saved.json").read_text()) == []
