@@ -30,7 +30,7 @@ LAPTOP, NARROW = {"width": 1366, "height": 768}, {"width": 800, "height": 768}
 PHONE = {"width": 390, "height": 844}
 IMPORTS = (ast.Import, ast.ImportFrom)
 DISPLAYED = re.compile(r"^display\(panel\)$", re.M)  # a helpers.panel.Panel
-CONTROL_ROOM = re.compile(r"\bControlRoom\(|^control$", re.M)  # made, or displayed, in this cell
+CONTROL_ROOM = re.compile(r"\bControlRoom\(|^(control|display\(control\))$", re.M)  # made, or displayed, in this cell
 
 pytestmark = [
     pytest.mark.skipif(

@@ -96,6 +96,10 @@ def test_samples_are_kept_for_as_long_as_the_charts_show_them():
         history.add(Sample(step / 10, step, 0.0, 0.0, None, 1))
     times = [sample.time for sample in history.samples]
     assert times[-1] > 99.7 and WINDOW - 0.5 < times[-1] - times[0] <= WINDOW and len(times) < 160
+    short = History(window=5)
+    for step in range(1000):
+        short.add(Sample(step / 10, step, 0.0, 0.0, None, 1))
+    assert 4.5 < short.samples[-1].time - short.samples[0].time <= 5
 
 
 # --- what the buttons do --------------------------------------------------------------------------------------------
@@ -357,6 +361,7 @@ def test_a_program_that_ends_during_a_run_ends_silently(engine):
         ("alert_limit", 0, ValueError),
         ("alert_hold", "3", TypeError),
         ("lasts", -1, ValueError),
+        ("window", 0, ValueError),
     ],
 )
 def test_a_bad_setting_is_refused(name, value, error):

@@ -30,11 +30,28 @@ def view(**more: Any) -> Axes:
     return charts.histogram_view(SECONDS, [0.1, 0.25, 0.5], share=0.95, true=0.26, estimate=0.45, **more)
 
 
+def changing() -> pd.DataFrame:
+    """A run of 8 s in four parts: the alert fires in the slow one, and jobs fail in the last one."""
+    rows = [
+        (0, "normal", 0, 0.0, 0, 0, "ok"),
+        (2, "slow", 10, 0.5, 0, 0, "ok"),
+        (3, "slow", 30, 2.0, 0, 20, "firing"),
+        (4, "slow", 30, 3.0, 0, 40, "firing"),
+        (5, "normal", 5, 0.2, 0, 45, "ok"),
+        (7, "refusing", 0, 0.0, 30, 45, "ok"),
+        (8, "refusing", 0, 0.0, 60, 45, "ok"),
+    ]
+    columns = ["time", "mode", "queued", "oldest_wait", "failed", "turned_away", "alert"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+CHANGING = changing()
 BOTH = samples({"steady": 0.001, "drowning": 0.3})
 ALL: dict[str, Callable[..., Axes]] = {
     "signals": lambda **more: charts.signals(BOTH, **more),
     "alert": lambda **more: charts.alert(BOTH, limit=0.5, marks=MARKS, **more),
     "histogram_view": view,
+    "episodes": lambda **more: charts.episodes(CHANGING, limit=1, **more),
 }
 SAME_FOR_ALL = (
     test_charts.test_draws_on_a_figure_of_its_own_and_leaves_the_settings_alone,
@@ -92,6 +109,21 @@ def test_the_histogram_knows_the_shares_at_its_bounds_and_joins_them_by_lines():
     assert {"true: 0.26 s", "from the buckets: 0.45 s"} <= set(test_charts.words(ax))
 
 
+def test_an_episode_names_the_modes_and_shows_when_the_alert_fired():
+    queue, wait, jobs = charts.episodes(CHANGING, limit=1).child_axes
+    assert test_charts.words(queue) == ["normal", "slow", "normal", "refusing"]
+    changes = [set(line.get_xdata()) for line in queue.lines if line.get_linestyle() == ":"]
+    assert changes == [{2}, {5}, {7}]
+    drawn = test_charts.lines(wait)
+    assert drawn["_oldest wait"].get_ydata().tolist() == CHANGING["oldest_wait"].tolist()
+    assert drawn["_firing"].get_xdata().tolist() == [3, 4] and set(drawn["_limit: 1 s"].get_ydata()) == {1}
+    drawn = test_charts.lines(jobs)
+    assert (drawn["failed"].get_ydata()[-1], drawn["turned away"].get_ydata()[-1]) == (60, 45)
+    assert "the alert fires" not in test_charts.words(
+        charts.episodes(CHANGING.assign(alert="ok"), limit=1).child_axes[1]
+    )
+
+
 @pytest.mark.parametrize(
     ("draw", "words"),
     [
@@ -99,6 +131,8 @@ def test_the_histogram_knows_the_shares_at_its_bounds_and_joins_them_by_lines():
         (lambda: charts.signals(samples(dict.fromkeys("abcde", 0.1))), "5 pools; a chart can tell 4 apart"),
         (lambda: charts.signals(BOTH.assign(queued=-1)), "queued must be 0 or more"),
         (lambda: charts.alert(BOTH, limit=0), "limit must be more than 0"),
+        (lambda: charts.episodes(CHANGING.drop(columns="alert"), limit=1), "no column alert"),
+        (lambda: charts.episodes(CHANGING, limit=0), "limit must be more than 0"),
         (lambda: charts.histogram_view([], [0.1], share=0.9, true=1, estimate=1), "at least one number"),
         (lambda: charts.histogram_view([1], [0.0], share=0.9, true=1, estimate=1), "bounds must be more than 0"),
     ],

@@ -17,6 +17,7 @@ from helpers.charts.crews import cost, crew
 from helpers.charts.depths import depths
 from helpers.charts.display import png, show
 from helpers.charts.drawings import kitchen, series_map
+from helpers.charts.episodes import episodes
 from helpers.charts.fluctuations import fluctuations
 from helpers.charts.headline import headline
 from helpers.charts.outcome import outcomes, rates
@@ -46,6 +47,7 @@ __all__ = [
     "cost",
     "crew",
     "depths",
+    "episodes",
     "floor_plan",
     "fluctuations",
     "headline",

@@ -42,7 +42,8 @@ def signals(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             ends = _lines(panel, pools, column)
             panel.set_title(words, fontsize=10.5, fontweight="normal", loc="left", pad=6)
             panel.set(xlabel=TIME, xlim=(0, None), ylim=(0, 1.1 * max(least, float(table[column].max()))))
-            panel.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+            whole = column in ("errors", "queued")  # jobs: no half ones
+            panel.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=whole))
             panel.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
             share = PercentFormatter(xmax=1, decimals=0) if column == "utilization" else FuncFormatter(plain)
             panel.yaxis.set_major_formatter(share)

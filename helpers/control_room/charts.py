@@ -44,10 +44,9 @@ class Frame(NamedTuple):
         return "".join(parts)
 
     def level(self, value: float, words: str) -> str:
-        """Draw a dashed horizontal line at a value, with its name."""
-        y = self.y(value)
-        mark = line([(LEFT, y), (WIDTH - RIGHT, y)], VERMILLION, "5 4", 1.5)
-        return mark + text(LEFT + 4, y - 4, words, 11)
+        """Draw a dashed horizontal line at a value, and its name above the chart, where no curve crosses the words."""
+        y, right = self.y(value), WIDTH - RIGHT
+        return line([(LEFT, y), (right, y)], VERMILLION, "5 4", 1.5) + text(right, self.top - 8, words, 11, "end")
 
 
 def waits(snap: dict[str, Any], history: Sequence[Sample]) -> str:
@@ -61,7 +60,7 @@ def waits(snap: dict[str, Any], history: Sequence[Sample]) -> str:
             depth.axes(f"Queue depth: {snap['queued']} jobs"),
             line(depth.points(history, "queued"), BLUE),
             wait.axes(f"Oldest wait: {snap['oldest_wait']:.1f} s"),
-            wait.level(limit, f"alert above {limit:g} s for {snap['alert_hold']:g} s"),
+            wait.level(limit, f"dashed: alert above {limit:g} s for {snap['alert_hold']:g} s"),
             line(wait.points(history, "oldest_wait"), BLUE),
             _window(window),
         ]

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import NamedTuple
 
-WINDOW = 30.0  # seconds that the charts show
+WINDOW = 30.0  # seconds that the charts show, unless the room says otherwise
 EVERY = 0.25  # seconds between two points of a chart
 OVER = 1.0  # seconds over which the throughput is averaged
 
@@ -29,9 +29,10 @@ class Sample(NamedTuple):
 
 
 class History:
-    """The samples of the last WINDOW seconds, at most one per EVERY seconds."""
+    """The samples of the last `window` seconds, at most one per EVERY seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: float = WINDOW) -> None:
+        self._window = window
         self.samples: deque[Sample] = deque()
         self._counts: deque[tuple[float, int]] = deque([(0.0, 0)])  # times, and the jobs that had succeeded
 
@@ -48,5 +49,5 @@ class History:
         if self.samples and sample.time - self.samples[-1].time < EVERY * 0.9:
             return
         self.samples.append(sample)
-        while sample.time - self.samples[0].time > WINDOW:
+        while sample.time - self.samples[0].time > self._window:
             self.samples.popleft()

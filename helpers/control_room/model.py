@@ -46,6 +46,7 @@ class Room:
         engine:       "threads" or "processes". Only a process can be killed.
         alert_limit, alert_hold:  when the alert fires: see `Alert`.
         lasts:        seconds after which a run ends by itself.
+        window:       seconds that the charts show; at most `lasts`.
 
     Attributes:
         run:      the current or last run; None before the first one.
@@ -69,12 +70,14 @@ class Room:
         alert_limit: float = 1.0,
         alert_hold: float = 3.0,
         lasts: float = 600.0,
+        window: float = WINDOW,
     ) -> None:
         self.run: Run | None = None
         self.resize(workers, max_workers)
         self.elastic = self.max_workers > self.workers
         self.queue_size = checks.whole_number("queue_size", queue_size)
         self.lasts = checks.seconds("lasts", lasts)
+        self.window = min(checks.seconds("window", window), self.lasts)
         self.arrivals = Arrivals(rate, burst, seed)
         self.service = Service(seconds, handler)
         self.alert = Alert(alert_limit, alert_hold)
@@ -94,7 +97,7 @@ class Room:
         self.alert.since = None
         self.arrivals.restart()
         self.service.forget_kills()
-        self.run = Run(self._new_pool, self.service, self.arrivals, self.alert, self.lasts, self._tick)
+        self.run = Run(self._new_pool, self.service, self.arrivals, self.alert, self.lasts, self.window, self._tick)
         _started.add(self)
         self.run.start()
 
@@ -187,7 +190,7 @@ class Room:
         }
 
     def history(self) -> list[Sample]:
-        """Return the samples of the last half minute of the run, for the charts."""
+        """Return the samples of the last `window` seconds of the run, for the charts."""
         return [] if self.run is None else list(self.run.history.samples)
 
     def _settings(self) -> dict[str, Any]:
@@ -198,7 +201,7 @@ class Room:
             "mode": self.service.mode,
             "engine": self.engine,
             "queue_size": self.queue_size,
-            "window": min(WINDOW, self.lasts),
+            "window": self.window,
             "alert_limit": self.alert.limit,
             "alert_hold": self.alert.hold,
         }

@@ -32,6 +32,7 @@ class Run:
         make_pool:  makes the pool. It must call the function that it is given with each result, and keep no results.
         service, arrivals, alert:  what the jobs call, when they arrive, and when to alert.
         lasts:    seconds after which the run ends by itself.
+        window:   seconds that the charts show.
         on_tick:  called ten times per second and once when the run has ended, in the thread of the run.
 
     Attributes:
@@ -50,6 +51,7 @@ class Run:
         arrivals: Arrivals,
         alert: Alert,
         lasts: float,
+        window: float,
         on_tick: Callable[[], object],
     ) -> None:
         self._service, self._arrivals, self._alert = service, arrivals, alert
@@ -58,7 +60,7 @@ class Run:
         self.turned_away = 0
         self.last_error = ""
         self.alert_state = OK
-        self.history = History()
+        self.history = History(window)
         self._durations: deque[float] = deque(maxlen=RECENT)
         self._numbers = count(1)
         self._lock = threading.Lock()  # guards `state`, which two threads change
