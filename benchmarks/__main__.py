@@ -11,6 +11,7 @@ ALL = (
     "rate",
     "naive",
     "scale",
+    "computing",
     "adapt",
     "engines",
     "gil",

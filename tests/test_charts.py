@@ -513,7 +513,8 @@ def test_ceilings_draws_the_limit_every_run_and_the_fastest_run_of_each_handler(
     first, second = charts.ceilings(CEILINGS).child_axes
     assert [panel.get_title(loc="left") for panel in (first, second)] == ["a", "b"]
     assert lines(first)["a"].get_xydata().tolist() == [[0, 24], [1, 40], [2, 45]], "the fastest runs, side by side"
-    assert lines(first)["_runs"].get_xydata().tolist() == [[0, 20], [0, 24], [1, 40], [2, 45]]
+    runs = lines(first)["_runs"].get_xydata().tolist()
+    assert runs == [[-0.24, 20], [0.24, 24], [1, 40], [2, 45]], "runs of the same number of workers lie side by side"
     heights = [bar.get_segments()[0][:, 1].tolist() for bar in first.collections]
     assert heights == [[25, 25], [50, 50], [50, 50]], "a horizontal bar at each limit"
     assert words(first) == ["limit 25", "limit 50", "limit 50", "24", "40", "45"]

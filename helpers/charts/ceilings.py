@@ -12,11 +12,15 @@ from helpers.charts.sweeps import WORKERS
 
 MOST_PANELS = 3  # in one row
 GAP = 0.06  # between two panels, as a share of the width
-HALF = 0.34  # half the length of the bar of a limit; the distance between two numbers of workers is 1
+# The distance between two numbers of workers is 1.
+HALF = 0.34  # half the length of the bar of a limit
+SPREAD = 0.24  # the runs lie side by side, at most this far from the middle, so that they do not cover each other
 
 
 def ceilings(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a panel for each handler: each run is a faint dot, the fastest run a diamond, the upper limit a thick bar.
+
+    The runs of a number of workers lie side by side, in the order of the table.
 
     Other programs can slow a run down but cannot speed it up, so the fastest run is the least disturbed run. All panels
     share the vertical scale, which begins at zero. The numbers of workers are categories with equal distances.
@@ -43,7 +47,7 @@ def ceilings(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def draw_panel(panel: Axes, name: str, part: pd.DataFrame, top: float) -> None:
     """Draw one handler: all its runs, the fastest run of each number of workers, and the limits."""
     counts = sorted(set(part["workers"]))
-    at = [counts.index(count) for count in part["workers"]]
+    at = (part["workers"].map(counts.index) + side_by_side(part["workers"])).tolist()
     fastest = part.groupby("workers")["throughput"].max().tolist()
     limits = part.groupby("workers")["limit"].max().tolist()
     for place, limit in enumerate(limits):
@@ -52,12 +56,18 @@ def draw_panel(panel: Axes, name: str, part: pd.DataFrame, top: float) -> None:
         panel.annotate(f"limit {limit:,.0f}", (place, limit), color=VERMILLION, fontsize=10, **above)
     panel.plot(at, part["throughput"], "o", color=BLUE, alpha=0.3, markersize=6, markeredgewidth=0, label="_runs")
     panel.plot(range(len(counts)), fastest, "D", color=BLUE, markersize=7, label=name)
-    beside: dict[str, Any] = {"xytext": (8, -3), "textcoords": "offset points", "ha": "left", "va": "top"}
     for place, rate in enumerate(fastest):
-        words = f"{rate:,.0f}"
-        panel.annotate(words, (place, rate), color=BLUE, fontsize=10, fontweight="bold", **beside)
+        beside = (place + HALF + 0.03, rate)  # right of the bar
+        panel.annotate(f"{rate:,.0f}", beside, color=BLUE, fontsize=10, fontweight="bold", ha="left", va="center")
     panel.grid(True, axis="y")
     panel.set(xlim=(-0.6, len(counts) - 0.4), ylim=(0, top), xlabel=WORKERS)
     panel.set_xticks(range(len(counts)), [f"{count:,g}" for count in counts])
     panel.yaxis.set_major_formatter(FuncFormatter(plain))
     panel.set_title(name, fontsize=10.5, fontweight="normal", loc="left", pad=6)
+
+
+def side_by_side(workers: pd.Series) -> pd.Series:
+    """Return how far to move each run sideways, so that runs with the same number of workers lie side by side."""
+    runs = workers.groupby(workers)
+    last = runs.transform("size") - 1
+    return (runs.cumcount() - last / 2) * 2 * SPREAD / last.clip(lower=1)
