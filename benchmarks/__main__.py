@@ -11,7 +11,6 @@ ALL = (
     "rate",
     "naive",
     "scale",
-    "computing",
     "adapt",
     "engines",
     "gil",

@@ -1,4 +1,4 @@
-"""Handlers for the benchmarks of engines and of jobs that compute. Child processes import them from here."""
+"""Handlers for the benchmark of engines. Child processes import them from here."""
 
 import os
 import signal
@@ -21,11 +21,6 @@ def spin(job):
     for number in range(SPIN):
         total += number
     return total
-
-
-def sum_of_squares(count):
-    """Compute in pure Python, like the handler of chapter 03."""
-    return sum(value * value for value in range(count))
 
 
 def die_on_three(job):
