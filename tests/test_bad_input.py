@@ -555,7 +555,6 @@ TABLES: list[tuple[Callable[[Any], Any], pd.DataFrame, list[str], list[str]]] = 
     (charts.attempts, tables.ATTEMPTS, ["attempt", "due", "started", "finished"], ["job", "ok"]),
     (partial(charts.storm, bin_width=0.1), tables.ARRIVALS, ["seconds"], ["run"]),
     (charts.panels, tables.PANELS, ["workers", "advised", "throughput"], ["load"]),
-    (charts.ceilings, tables.CEILINGS, ["workers", "throughput", "limit"], ["handler"]),
     (charts.shares, tables.SHARES, ["jobs", "succeeded"], ["place", "way", "failure"]),
     (charts.lanes, tables.LANES, ["worker", "started", "finished"], ["way", "job"]),
 ]

@@ -91,10 +91,6 @@ TRIES = [("soup", 1, False, 0.0, 0.0, 0.1), ("fish", 1, True, 0.0, 0.0, 0.2)]
 TRIES += [("soup", 2, False, 0.2, 0.3, 0.4), ("soup", 3, True, 0.8, 0.9, 1.0)]
 ATTEMPTS = pd.DataFrame(TRIES, columns=["job", "attempt", "ok", "due", "started", "finished"])
 ARRIVALS = pd.DataFrame({"run": ["one", "one", "two", "two"], "seconds": [0.0, 0.01, 0.0, 0.35]})
-CEILINGS = pd.DataFrame(
-    [("a", 1, 20, 25), ("a", 1, 24, 25), ("a", 2, 40, 50), ("a", 8, 45, 50), ("b", 1, 24, 25), ("b", 8, 23, 25)],
-    columns=["handler", "workers", "throughput", "limit"],
-)
 PANELS = pd.DataFrame(
     [("python", 1, 50.0), ("python", 1, 54.0), ("python", 1, 52.0), ("python", 4, 50.0)]
     + [("a service", n, 100.0 * min(n, 8)) for n in (2, 4, 8, 32)],
@@ -170,7 +166,6 @@ ALL: dict[str, Callable[..., Axes]] = {
         {"long queue": frame_of_waits(0.2), "short queue": frame_of_waits(0.02)}, **more
     ),
     "panels": lambda **more: charts.panels(PANELS, **more),
-    "ceilings": lambda **more: charts.ceilings(CEILINGS, **more),
     "depths": lambda **more: charts.depths({"calm": [0, 1, 0, 1], "filling": [1, 2, 3, 4]}, **more),
     "crew": lambda **more: charts.crew(frame(), CHANGES, **more),
     "enlarged crew": lambda **more: charts.crew(frame(), CHANGES, zoom=0.2, **more),
@@ -507,26 +502,6 @@ def test_panels_refuses_more_loads_than_there_is_room_for() -> None:
     many = pd.DataFrame({"load": list("abcdef"), "workers": 1, "advised": 1, "throughput": 1.0})
     with pytest.raises(ValueError, match="6 loads; there is room for 5 panels"):
         charts.panels(many)
-
-
-def test_ceilings_draws_the_limit_every_run_and_the_fastest_run_of_each_handler() -> None:
-    first, second = charts.ceilings(CEILINGS).child_axes
-    assert [panel.get_title(loc="left") for panel in (first, second)] == ["a", "b"]
-    assert lines(first)["a"].get_xydata().tolist() == [[0, 24], [1, 40], [2, 45]], "the fastest runs, side by side"
-    runs = lines(first)["_runs"].get_xydata().tolist()
-    assert runs == [[-0.24, 20], [0.24, 24], [1, 40], [2, 45]], "runs of the same number of workers lie side by side"
-    heights = [bar.get_segments()[0][:, 1].tolist() for bar in first.collections]
-    assert heights == [[25, 25], [50, 50], [50, 50]], "a horizontal bar at each limit"
-    assert words(first) == ["limit 25", "limit 50", "limit 50", "24", "40", "45"]
-    assert words(second) == ["limit 25", "limit 25", "24", "23"]
-    assert [label.get_text() for label in second.get_xticklabels()] == ["1", "8"]
-    assert first.get_ylim() == second.get_ylim() == (0, pytest.approx(59))
-
-
-def test_ceilings_refuses_more_handlers_than_there_is_room_for() -> None:
-    many = pd.DataFrame({"handler": list("abcd"), "workers": 1, "limit": 1.0, "throughput": 1.0})
-    with pytest.raises(ValueError, match="4 handlers; there is room for 3 panels"):
-        charts.ceilings(many)
 
 
 def test_depths_draws_a_line_per_run_and_names_it_at_its_end() -> None:

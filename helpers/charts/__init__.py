@@ -10,7 +10,6 @@ chart to a file, call `headline`, which adds the title and the subtitle, and the
 Drawing a chart does not change Matplotlib's settings, print anything, or display anything.
 """
 
-from helpers.charts.ceilings import ceilings
 from helpers.charts.choices import longest_chain, shares_of_loop
 from helpers.charts.compared import lanes, shares
 from helpers.charts.crews import cost, crew
@@ -42,7 +41,6 @@ __all__ = [
     "attempts",
     "before_and_after",
     "blank",
-    "ceilings",
     "contact_sheet",
     "cost",
     "crew",
