@@ -414,6 +414,7 @@ def test_rates_are_medians_with_a_dot_a_repeat_and_logarithmic_if_need_be() -> N
     assert [label.get_text() for label in ax.get_yticklabels()] == ["one by one", "in batches"]
     assert {"100", "9,000"} <= set(words(ax))
     assert list(ax.lines[1].get_xdata()) == [90, 110, 9_000] and list(ax.lines[1].get_ydata()) == [0, 0, 1]
+    assert not charts.rates(RATES[1:2], unit="records/s").lines, "no dot at the end of a bar that shows a single run"
 
 
 def test_rates_show_a_run_far_above_the_median_too() -> None:

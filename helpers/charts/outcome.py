@@ -78,7 +78,7 @@ def outcomes(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
-    """Draw the rate of each way as a bar up to the median, with a dot per run.
+    """Draw the rate of each way as a bar up to the median, with a dot per run if a way has several runs.
 
     If the fastest way is more than twenty times as fast as the slowest, the axis is logarithmic. A logarithmic axis has
     no zero for a bar to start at, so a diamond marks the median instead.
@@ -109,7 +109,8 @@ def rates(table: pd.DataFrame, *, unit: str, ax: Axes | None = None) -> Axes:
         for place, (rate, most) in enumerate(zip(median, table.groupby("way", sort=False)["rate"].max(), strict=True)):
             words = f"{rate:,.3g}" if rate < 100 else f"{rate:,.0f}"
             axes.annotate(words, (most, place), (12, 0), textcoords="offset points", va="center")  # right of all dots
-        axes.plot(table["rate"], table["way"].map(places), ".", color=INK, markersize=7)
+        if len(table) > len(median):
+            axes.plot(table["rate"], table["way"].map(places), ".", color=INK, markersize=7)
         axes.set_yticks(rows, [textwrap.fill(label_of(way), 34) for way in median.index])
         form = "the diamond their median, log scale" if axes.get_xscale() == "log" else "the bar their median"
         axes.set_xlabel(f"{label_of(unit[:1].upper() + unit[1:])} (a dot is a run, {form})")
