@@ -1,7 +1,8 @@
 """Ways to run jobs, from the memory of a pool to a durable queue: what a job costs, and what survives a kill.
 
-Each measurement runs in a process of its own (`one_way`, `beyond_dask`). The ways take turns, round after round,
-and the table of costs shows medians. In the second table, one worker process is killed every second.
+Each measurement runs in a process of its own (`one_way`). The ways take turns, round after round, and the table of
+costs shows medians. In the second table, one process is killed per second. In the third, the program of the pool on
+Dask is killed.
 """
 
 import json
@@ -17,23 +18,22 @@ from helpers import charts
 
 ROOT = Path(__file__).parents[1]
 ROUNDS, TIME_LIMIT = 3, 280.0
-WAYS = {  # the module that measures a way, its name there, and the number of jobs in the measurement of the cost
-    "WorkerPool, in memory": ("one_way", "pool", 200_000),
-    "WorkerPool on Dask": ("beyond_dask", "", 3_000),
-    "our table, SKIP LOCKED": ("one_way", "table", 5_000),
-    "procrastinate": ("one_way", "procrastinate", 2_000),
+WAYS = {  # the name of a way in `one_way`, and the number of jobs in the measurement of the cost
+    "WorkerPool, in memory": ("pool", 200_000),
+    "WorkerPool on Dask": ("dask", 3_000),
+    "our table, SKIP LOCKED": ("table", 5_000),
+    "procrastinate": ("procrastinate", 2_000),
 }
 SURVIVORS = tuple(WAYS)  # measured with kills, too
+KILLED = ("program", "program", "Dask processes", "workers", "workers")  # in the rows of the chart
 if find_spec("pgqueuer"):
-    WAYS["pgqueuer"] = ("one_way", "pgqueuer", 5_000)
-KILLED_JOBS = 5_000
+    WAYS["pgqueuer"] = ("pgqueuer", 5_000)
+KILLED_JOBS = 10_000
 
 
 def measure(way: str, what: str, jobs: int) -> dict[str, float]:
     """Return one measurement of one way. Raises CalledProcessError or TimeoutExpired if it fails."""
-    module, name, _ = WAYS[way]
-    words = [word for word in (name, what, str(jobs)) if word]
-    command = [sys.executable, "-m", f"benchmarks.{module}", *words]
+    command = [sys.executable, "-m", "benchmarks.one_way", WAYS[way][0], what, str(jobs)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True, timeout=TIME_LIMIT)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -42,7 +42,7 @@ def costs(rounds: int = ROUNDS) -> pd.DataFrame:
     """Return a row per round, way, and measured number."""
     rows = []
     for number in range(1, rounds + 1):
-        for way, (_, _, jobs) in WAYS.items():
+        for way, (_, jobs) in WAYS.items():
             for key, value in measure(way, "speed", jobs).items():
                 rows.append({"round": number, "way": way, "number": key, "value": value})
                 print(rows[-1], flush=True)
@@ -56,6 +56,12 @@ def kills(jobs: int = KILLED_JOBS) -> pd.DataFrame:
         rows.append({"way": way} | measure(way, "kills", jobs))
         print(rows[-1], flush=True)
     return pd.DataFrame(rows)
+
+
+def program_kill(jobs: int = KILLED_JOBS) -> pd.DataFrame:
+    """Return one row: the pool on Dask, if its program is killed."""
+    way = "WorkerPool on Dask"
+    return pd.DataFrame([{"way": way} | measure(way, "program", jobs)])
 
 
 def cost_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -90,16 +96,29 @@ def both(cost: pd.DataFrame, killed: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def chart_rows(killed: pd.DataFrame, program: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the chart. The two killed programs come first, and each label says what was killed."""
+    rows = pd.concat([killed.head(1), program, killed.tail(3)], ignore_index=True)
+    labels = zip(rows["way"], rows["kills"].astype(int), KILLED, strict=True)
+    return rows.assign(way=[f"{way}\n{kills} {what} killed" for way, kills, what in labels])
+
+
 def run() -> None:
     cost = costs()
     write("beyond", cost, cost_table(cost))
     killed = kills()
     write("beyond_kills", both(cost, killed), kill_table(killed))
-    chart = charts.survival(both(cost, killed))
+    program = program_kill()
+    write("beyond_program", program, kill_table(program))
+    picture(killed, program)
+
+
+def picture(killed: pd.DataFrame, program: pd.DataFrame) -> None:
+    chart = charts.survival(chart_rows(killed, program))
     charts.headline(
         chart,
-        "The killed program lost its jobs; killed workers lost none",
-        "Bars: cost of a job that does nothing. Lost, twice: another run, one kill per second",
+        "Killed programs lost most of their jobs; other kills lost none",
+        "Jobs of 1 ms. A program was killed once; of the other processes, one per second",
     )
     draw("beyond", chart)
 

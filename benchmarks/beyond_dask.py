@@ -1,13 +1,11 @@
 """The pool on a Dask cluster of two processes: what a job costs, and what becomes of jobs whose process is killed.
 
-`python -m benchmarks.beyond_dask MEASURE JOBS` prints one measurement as a line of JSON. Each measurement should run in
-a process of its own, because Dask's helpers live as long as their process.
+`python -m benchmarks.one_way dask MEASURE JOBS` prints one measurement as a line of JSON. Each measurement should run
+in a process of its own, because Dask's helpers live as long as their process.
 """
 
-import json
 import os
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -18,6 +16,7 @@ from typing import Any
 
 from distributed import Client
 
+from benchmarks.beyond_durable import killed_program
 from benchmarks.beyond_tasks import note_start, pool_speed, survived
 from helpers.cluster import dask_cluster
 from helpers.pools import WorkerPool
@@ -75,8 +74,18 @@ def kill_at_random(cluster: Any, over: threading.Event, killed: list[float]) -> 
                 killed.append(time.monotonic())
 
 
-MEASURES = {"speed": speed, "kills": kills}
+def program(jobs: int, file: str) -> None:
+    """The whole program: the pool, the scheduler, and the client are in one process."""
+    with dask_cluster(PROCESSES) as cluster, Client(cluster) as client:
+        engine = client.get_executor(pure=False)
+        handler = partial(note_start, file=file)
+        with WorkerPool(handler, workers=WORKERS, queue_size=QUEUE_SIZE, engine=engine) as pool:
+            for _ in pool.stream(range(jobs)):
+                pass
 
-if __name__ == "__main__":
-    what, count = sys.argv[1:]
-    print(json.dumps(MEASURES[what](int(count))), flush=True)
+
+def measure(way: str, what: str, jobs: int) -> dict[str, float]:
+    """Return one measurement: `speed`, `kills` of Dask processes, or `program`, a kill of the whole program."""
+    if what == "program":
+        return killed_program(program, jobs)
+    return speed(jobs) if what == "speed" else kills(jobs)

@@ -117,14 +117,19 @@ def pool_speed(jobs: int) -> dict[str, float]:
 
 
 def pool_kills(jobs: int) -> dict[str, float]:
-    """The pool: its program is killed after a second. Nothing is there that could be killed later."""
+    """The pool: its program is killed."""
+    return killed_program(pool_program, jobs)
+
+
+def killed_program(program: Callable[[int, str], None], jobs: int) -> dict[str, float]:
+    """Kill the whole program a second after its first job has started. Nothing is there that could be killed later."""
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "starts"))
-        with ChildProcess(pool_program, jobs, file) as program:
+        with ChildProcess(program, jobs, file) as child:
             wait_until(Path(file).exists)
             time.sleep(EVERY)
             killed = time.monotonic()
-            program.kill()
+            child.kill()
         return survived(jobs, [killed], file)
 
 

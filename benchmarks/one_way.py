@@ -10,6 +10,8 @@ if __name__ == "__main__":
     way, what, count = sys.argv[1:]
     if way == "pgqueuer":
         from benchmarks.beyond_pgqueuer import measure
+    elif way == "dask":
+        from benchmarks.beyond_dask import measure
     else:
         from benchmarks.beyond_durable import measure
     print(json.dumps(measure(way, what, int(count))), flush=True)

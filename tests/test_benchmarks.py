@@ -157,6 +157,14 @@ def test_a_way_to_run_jobs_does_all_of_them_and_says_what_a_kill_did(way, killed
     assert found["lost"] > 0 if way == "pool" else found["lost"] == 0
 
 
+def test_the_pool_on_dask_loses_its_jobs_if_its_program_is_killed():
+    command = [sys.executable, "-m", "benchmarks.one_way", "dask", "program", "4000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["kills"] == 1 and 0 < found["lost"] < 4000
+
+
 def test_jobs_that_started_twice_or_never_are_counted(tmp_path):
     file = tmp_path / "starts"
     file.write_text("0 1.0 77\n1 2.0 77\n1 2.5 78\n3 4.0 78\n")
@@ -176,6 +184,16 @@ def test_the_tables_of_durable_jobs_show_medians_and_counts():
     )
     assert beyond.kill_table(killed).loc["pool"].tolist() == [9, 1, 5, 0, "never"]
     assert beyond.both(cost, killed)["ms"].tolist() == [0.002]
+
+
+def test_the_rows_of_the_chart_say_what_was_killed():
+    killed = pd.DataFrame([(way, n) for n, way in enumerate(beyond.SURVIVORS)], columns=["way", "kills"])
+    program = pd.DataFrame([("WorkerPool on Dask", 7)], columns=["way", "kills"])
+    shown = beyond.chart_rows(killed, program)
+    assert shown["kills"].tolist() == [0, 7, 1, 2, 3]
+    assert shown["way"].tolist()[1:3] == [
+        "WorkerPool on Dask\n7 program killed", "WorkerPool on Dask\n1 Dask processes killed"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -110,8 +110,8 @@ SHARES = pd.DataFrame(
     columns=["place", "way", "jobs", "succeeded", "failure"],
 )
 SURVIVAL = pd.DataFrame(
-    [("pool in memory", 0.0031, 10_000, 9_001, 0), ("our table", 0.42, 10_000, 0, 12), ("package", 2.71, 10_000, 0, 9)],
-    columns=["way", "ms", "jobs", "lost", "doubled"],
+    [("pool in memory", 10_000, 9_000), ("our table", 10_000, 0), ("package", 4_000, 1_000)],
+    columns=["way", "jobs", "lost"],
 )
 TRIPS = pd.DataFrame(
     {
@@ -200,7 +200,7 @@ UNITS = {
     "shares": ("Share of the jobs that succeed (%)", ""),
     "lanes": ("Time since the start (s)", ""),
     "trips": ("Size of a job (log scale)", "Time per job (ms, log scale)"),
-    "survival": ("Time per job (ms)", ""),
+    "survival": ("Jobs lost (%)", ""),
     "shares_of_loop": ("Median time, in percent of the loop's", ""),
     "longest_chain": ("Time since the start (ms)", ""),
     "laws": ("Workers", "Throughput (jobs/s)"),
@@ -754,12 +754,14 @@ def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_wa
     assert words(ax) == ["pool", "loop", "b", "a", "c", "a", "0.30 s", "0.60 s"]
 
 
-def test_what_survives_stands_beside_the_cost() -> None:
+def test_the_share_of_lost_jobs_is_a_bar_with_its_numbers() -> None:
     ax = charts.survival(SURVIVAL)
-    assert [bar.get_width() for bar in ax.patches] == [0.0031, 0.42, 2.71]
-    assert words(ax)[:6] == ["0.0031 ms", "9,001 of 10,000 lost", "0 twice", "0.42 ms", "0 of 10,000 lost", "12 twice"]
+    assert [bar.get_width() for bar in ax.patches] == [90, 0, 25]
+    assert words(ax)[:3] == ["9,000 of 10,000 lost", "0 of 10,000 lost", "1,000 of 4,000 lost"]
     with pytest.raises(ValueError, match="lost"):
         charts.survival(SURVIVAL.drop(columns="lost"))
+    with pytest.raises(ValueError, match="jobs"):
+        charts.survival(SURVIVAL.assign(jobs=0))
 
 
 def test_trips_are_medians_per_engine_with_units_for_the_size() -> None:

@@ -1,42 +1,35 @@
-"""What a job costs, against what becomes of the jobs when processes are killed."""
+"""What becomes of the jobs when processes are killed."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from helpers.charts.style import BLUE, INK, VERMILLION, label_of, need, numbers, styled
+from helpers.charts.style import INK, VERMILLION, label_of, need, numbers, styled
 
-ROOM = 2.6  # the width of the axis, in lengths of the longest bar: the words stand beside the bars
+ROOM = 140  # percent: the width of the axis, with room for the words beside a bar of 100 percent
 
 
 def survival(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw a bar per way: the cost per job. Beside it stand the cost, the jobs that were lost, and those done twice.
+    """Draw a bar per way to run jobs: the share of its jobs that were lost. The numbers stand beside the bar.
 
     Args:
-        table: columns way, ms (per job), jobs, lost, doubled (numbers of jobs); one row per way, the first at the top.
+        table: columns way, jobs (their number, from 1 up), lost (a number of jobs); one row per way, the first at the
+            top.
 
-    Raises ValueError for a missing column, an empty table, or a number below 0.
+    Raises ValueError for a missing column, an empty table, or a number that is too small.
     """
-    need(table, "way", "ms", "jobs", "lost", "doubled")
-    numbers(table, "ms", "jobs", "lost", "doubled", least=0)
-    costs, jobs = table["ms"].tolist(), table["jobs"].tolist()
-    longest = max(costs)
+    need(table, "way", "jobs", "lost")
+    numbers(table, "jobs", least=1)
+    numbers(table, "lost", least=0)
+    jobs, lost = table["jobs"].tolist(), table["lost"].tolist()
+    shares = [100 * some / every for some, every in zip(lost, jobs, strict=True)]
     with styled(ax, size=(8.8, 0.75 * len(table) + 1.5)) as axes:
-        axes.barh(range(len(costs)), costs, height=0.55, color=BLUE, label="_cost")
-        for place, cost in enumerate(costs):
-            lost, doubled = table["lost"].iloc[place], table["doubled"].iloc[place]
-            color = VERMILLION if lost else INK
-            axes.text(cost + 0.02 * longest, place, f"{in_words(cost)} ms", va="center", fontweight="bold")
-            words = f"{lost:,.0f} of {jobs[place]:,.0f} lost"
-            axes.text(1.3 * longest, place, words, va="center", color=color, fontweight="bold")
-            axes.text(2.05 * longest, place, f"{doubled:,.0f} twice", va="center")
-        axes.set_yticks(range(len(costs)), [label_of(way, 40) for way in table["way"]])
+        axes.barh(range(len(shares)), shares, height=0.55, color=VERMILLION, label="_lost")
+        for place, share in enumerate(shares):
+            words, color = f"{lost[place]:,.0f} of {jobs[place]:,.0f} lost", VERMILLION if share else INK
+            axes.text(share + 1.5, place, words, va="center", color=color, fontweight="bold")
+        axes.set_yticks(range(len(shares)), [label_of(way, 60) for way in table["way"]])
         axes.invert_yaxis()
-        axes.set(title="What a job costs, and what survives", xlim=(0, ROOM * longest))
-        axes.set_xlabel("Time per job (ms)", loc="left")
-        axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 1.05 * longest])
+        axes.set(title="Jobs that are lost when processes are killed", xlim=(0, ROOM), xticks=range(0, 101, 25))
+        axes.spines["bottom"].set_bounds(0, 100)
+        axes.set_xlabel("Jobs lost (%)", loc="left")
     return axes
-
-
-def in_words(ms: float) -> str:
-    """Return the number with two digits that count: 0.0031, 0.42, 2.7, 31."""
-    return f"{ms:.2g}"
