@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from functools import partial
 
 import psutil
@@ -120,7 +121,8 @@ def test_a_handler_that_fails_leaves_its_job_and_undoes_its_writes(database, con
 def test_rows_are_exactly_once_and_mails_at_least_once(database, connection):
     doomed = [3, 7]
     welcome.prepare(connection, doomed)
-    queue_table.fill(connection, range(1, 13))
+    with ChildProcess(welcome.submit_and_die, database.url, range(1, 13)) as program:
+        assert program.wait() not in (0, 1), "killed"
     with MailServer(latency=(0, 0)) as server:
         handler = partial(welcome.welcome, database.url, server.port)
         assert supervise(queue_table.work, database.url, handler) == 2
@@ -188,8 +190,14 @@ def test_what_fails_is_retried_and_in_the_end_a_dead_letter(database, connection
         port = server.port
     ((number, arguments),) = mails.dead_letters(connection)
     assert arguments["user"] == 1 and mails.states(connection) == {"failed": 1}
+    redrive = partial(mails.app.job_manager.retry_job_by_id, number)
+    with MailServer(latency=(0, 0), transient=1.0, port=port) as server:
+        redrive(retry_at=datetime.now(UTC))
+        with ChildProcess(mails.run_worker, database.url) as worker:
+            worker.value()
+        assert server.counts()["transient"] == 1, "a redriven job runs once"
     with MailServer(latency=(0, 0), port=port) as server:
-        mails.redrive(number)
+        redrive(retry_at=datetime.now(UTC))
         with ChildProcess(mails.run_worker, database.url) as worker:
             worker.value()
         assert [mail.recipient for mail in server.mailbox()] == ["user-1@example.com"]

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -21,7 +20,7 @@ HEARTBEAT = 0.5  # seconds between two heartbeats of a worker; the default of 10
 SILENCE = 2.0  # seconds without a heartbeat after which the jobs of a worker are stalled
 RETRIES = 2  # so a job that fails is run three times
 URGENT = 100  # the priority of the rescue; other jobs have 0
-MOST_ATTEMPTS = 3  # a job that kills its worker so often is given up
+MOST_ATTEMPTS = 3  # a stalled job that has run so often is given up
 
 COUNT = "SELECT status::text, count(*) FROM procrastinate_jobs WHERE task_name = %s GROUP BY status ORDER BY 1"
 FAILED = "SELECT id, args FROM procrastinate_jobs WHERE status = 'failed' ORDER BY id"
@@ -42,7 +41,7 @@ def do_nothing(job: int) -> None:
 
 
 async def rescue(context: JobContext, timestamp: int) -> None:
-    """Retry the jobs of workers that have been silent for too long. Give up a job that has killed several workers."""
+    """Retry the jobs of workers that have been silent for too long. Give up a job that has run MOST_ATTEMPTS times."""
     manager = context.app.job_manager
     for job in await manager.get_stalled_jobs(seconds_since_heartbeat=SILENCE):
         if job.attempts + 1 < MOST_ATTEMPTS:
@@ -93,8 +92,3 @@ def states(connection: psycopg.Connection[Any], task: str = "send_welcome") -> d
 def dead_letters(connection: psycopg.Connection[Any]) -> list[tuple[int, dict[str, Any]]]:
     """Return the id and the arguments of each job that has failed in all its attempts."""
     return connection.execute(FAILED).fetchall()
-
-
-def redrive(number: int) -> None:
-    """Give a failed job back to the queue, to be done now. Inside the block of `connected`."""
-    app.job_manager.retry_job_by_id(number, retry_at=datetime.now(UTC))

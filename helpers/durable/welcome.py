@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 
+from helpers.durable import queue_table
 from helpers.pools import WorkerPool
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -64,6 +65,13 @@ def welcome_in_pool(url: str, port: int, users: Iterable[int], workers: int = 1)
         for result in pool.stream(users):
             if result.error is not None:
                 raise result.error
+
+
+def submit_and_die(url: str, users: Iterable[int]) -> None:
+    """Fill the table `jobs` with a job per user, and kill this process."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        queue_table.fill(connection, users)
+    os.kill(os.getpid(), SIGKILL)
 
 
 def hold(connection: Connection, user: int) -> None:
