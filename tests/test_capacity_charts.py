@@ -46,7 +46,7 @@ def test_predictions_are_in_percent_of_the_predicted_maximum_of_their_own_worklo
     assert points(lines(cores)["predicted"]) == [(0, 0), (1, 0.5), (2, 1), (4, 1)]
     assert points(lines(cores)["_best"]) == [(2, 0), (2, 1)]
     assert lock.get_ylim() == cores.get_ylim() and lock.get_ylim()[0] == 0
-    assert [text.get_text() for text in lock.texts] == ["predicted: 10"]
+    assert [text.get_text() for text in lock.texts] == ["corner: 10"]
     assert "%" in lock.get_ylabel() and not cores.get_ylabel()
 
 
@@ -78,6 +78,11 @@ def test_a_hockey_stick_is_in_milliseconds_with_the_name_of_each_line_beside_it(
     assert points(lines(ax)["_dots"]) == [(0.5, 40.0)]
     assert ax.get_ylim() == (0, 200) and ax.get_xlim() == (0, 1)
     assert [text.get_text() for text in ax.texts] == ["1 worker"]
+
+
+def test_the_name_of_the_last_line_of_a_hockey_stick_stands_on_the_right_where_no_other_line_is() -> None:
+    ax = charts.hockey_stick(pd.concat([POOL, POOL.assign(pool="4 workers", wait=POOL["wait"] / 2)]), top=0.2)
+    assert [(text.get_text(), text.get_ha()) for text in ax.texts] == [("1 worker", "right"), ("4 workers", "left")]
 
 
 def test_a_hockey_stick_refuses_more_pools_than_can_be_told_apart() -> None:

@@ -37,11 +37,11 @@ def predictions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a panel for each workload: the measured throughput, and the prediction, in percent of the limit.
 
     All panels share the upright scale, so workloads of different speeds can be compared. An upright line stands at the
-    predicted number of workers. A dot is a run, the line goes through the medians, and a thin line spans the runs.
+    corner of the prediction. A dot is a run, the line goes through the medians, and a thin line spans the runs.
 
     Args:
-        table: columns workload (a name), workers, throughput and predicted (both in jobs/s), best (the predicted number
-            of workers, which may be a fraction); one row per run.
+        table: columns workload (a name), workers, throughput and predicted (both in jobs/s), best (the workers at the
+            corner, which may be a fraction); one row per run.
 
     Raises ValueError for a missing column, an empty table, a number that is not more than 0, or more than three
     workloads.
@@ -70,7 +70,7 @@ def draw_panel(panel: Axes, name: str, part: pd.DataFrame, top: float) -> list[A
     best, most = float(part["best"].iloc[0]), float(part["workers"].max())
     panel.axvline(best, color=VERMILLION, linestyle=(0, (3, 2)), linewidth=1.8, label="_best", zorder=1)
     words: dict[str, Any] = {"xytext": (5, -3), "textcoords": "offset points", "va": "top", "fontsize": 9.5}
-    panel.annotate(f"predicted: {best:,.0f}", (best, top), **words)
+    panel.annotate(f"corner: {best:,.0f}", (best, top), **words)
     predicted = part.groupby("workers")["predicted"].first()
     counts, shares = [0.0, *predicted.index.tolist()], [0.0, *predicted.tolist()]
     if best < most and best not in counts:  # the corner of the line

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from helpers.charts.style import VERMILLION, label_of, need, numbers, plain, positive, styled
 from helpers.charts.sweeps import LOOKS
 
-FIRST, LAST = 0.82, 0.14  # the heights at which the names of the lines stand, as shares of the axes' height
+FIRST, LAST = 0.82, 0.5  # the heights at which the names of the lines stand, as shares of the axes' height
 
 
 def hockey_stick(
@@ -50,7 +50,8 @@ def hockey_stick(
             ordered = rows.sort_values("utilization")
             axes.plot(ordered["utilization"], 1e3 * ordered["wait"], label=label_of(name, 40), **line)
             height = FIRST - (FIRST - LAST) * place / max(1, len(groups) - 1)
-            name_line(axes, ordered, label_of(name, 40), height * top)
+            last = 0 < place == len(groups) - 1
+            name_line(axes, ordered, label_of(name, 40), height * top, right=last)
         if dots is not None:
             look_of_dots: dict[str, Any] = {"color": "#222222", "markersize": 6, "zorder": 3}
             axes.plot(dots["utilization"], 1e3 * dots["wait"], "o", label="_dots", **look_of_dots)
@@ -62,10 +63,14 @@ def hockey_stick(
     return axes
 
 
-def name_line(ax: Axes, rows: pd.DataFrame, name: str, height: float) -> None:
-    """Write the name of a line left of the point at which its wait first reaches `height` seconds."""
+def name_line(ax: Axes, rows: pd.DataFrame, name: str, height: float, *, right: bool) -> None:
+    """Write the name of a line left or right of the point at which its wait first reaches `height` seconds.
+
+    The last of several lines has its name on the right, where no other line is.
+    """
     reached = rows[rows["wait"] >= height]
     at = rows.iloc[-1] if reached.empty else reached.iloc[0]
     place = float(at["utilization"]), 1e3 * float(at["wait"])
     back = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # so that the line of `mark` does not cross the name
-    ax.annotate(name, place, (-6, 0), textcoords="offset points", ha="right", va="center", bbox=back)
+    offset, side = (7, "left") if right else (-6, "right")
+    ax.annotate(name, place, (offset, 0), textcoords="offset points", ha=side, va="center", bbox=back)

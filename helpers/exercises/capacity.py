@@ -49,7 +49,7 @@ def check_laws(answer: Any) -> Verdict:
 
 @never_raises
 def check_queue_size(answer: Any) -> Verdict:
-    """queue_size(longest_wait_ms, service_ms, workers): the jobs that the workers finish within the longest wait."""
+    """queue_size(wait_ms, service_ms, workers): the jobs that the workers finish within that wait."""
     cases = [
         ((200, 40, 4), 20),
         ((1000, 40, 1), 25),
