@@ -32,7 +32,7 @@ from helpers.measure import (
     littles_law,
     sweep,
     to_frame,
-    utilisation,
+    utilization,
     worker_seconds,
 )
 from helpers.pools import (
@@ -343,7 +343,7 @@ RULES: list[tuple[Callable[..., Any], str, str, list[Any], list[Any]]] = [
     (measure, "ideal", "must be a number of seconds greater than 0", ["1"], [-1, NAN]),
     (partial(littles_law, latency=1.0), "throughput", RATE, ["5", None, True], [-1.0, NAN]),
     (partial(littles_law, 1.0), "latency", NEEDS, ["5"], [-1.0, INF]),
-    (partial(utilisation, FRAME), "workers", WHOLE, [None], [0]),
+    (partial(utilization, FRAME), "workers", WHOLE, [None], [0]),
     (partial(list_schedule, [1.0]), "workers", WHOLE, ["2"], [0]),
     (schedule, "durations", ITERABLE, [5], []),
     (watch, "results", "must be a generator, such as stream() or results() returns", [None, [1]], []),
@@ -510,7 +510,7 @@ TEXTS: list[tuple[Callable[..., Any], dict[str, Any], type[BaseException], str]]
     (in_system, {"frame": FRAME.assign(finished=NAN)}, ValueError, "finished must hold seconds in each row, not [nan"),
     (in_system, {"frame": FRAME.assign(submitted="x")}, ValueError, "submitted must hold seconds in each row, not ['"),
     (in_system, {"frame": NO_TIME}, ValueError, "the table must span some time"),
-    (partial(utilisation, workers=1), {"frame": NO_TIME}, ValueError, "the last finish, not 0.0 s"),
+    (partial(utilization, workers=1), {"frame": NO_TIME}, ValueError, "the last finish, not 0.0 s"),
     (schedule, {"durations": [1, -1]}, ValueError, f"a duration {NEEDS}, not -1"),
     (schedule, {"durations": [NAN]}, ValueError, f"a duration {NEEDS}, not nan"),
     (schedule, {"durations": ["x"]}, TypeError, f"a duration {NEEDS}, not 'x'"),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual import Stage
 
-from helpers.measure import ErlangC, amdahl, fit_usl, in_system, simulate, to_frame, utilisation, workers_for
+from helpers.measure import ErlangC, amdahl, fit_usl, in_system, simulate, to_frame, utilization, workers_for
 from helpers.measure.usl import curve
 from helpers.pools import WorkerPool
 
@@ -273,7 +273,7 @@ def test_the_simulation_by_hand():
     assert frame["finished"].tolist() == [5, 3, 7, 6, 23]
     assert frame["wait"].tolist() == [0, 0, 2, 3, 0] and frame["latency"].tolist() == [5, 2, 6, 4, 3]
     assert frame["job"].tolist() == [0, 1, 2, 3, 4] and frame["duration"].tolist() == [5, 2, 4, 1, 3]
-    assert utilisation(frame, workers=2) == 15 / 46 and in_system(frame) == 20 / 23
+    assert utilization(frame, workers=2) == 15 / 46 and in_system(frame) == 20 / 23
 
 
 def test_a_full_queue_refuses_jobs_which_have_no_row():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.measure import cores, in_system, list_schedule, littles_law, sweep, to_frame, utilisation
+from helpers.measure import cores, in_system, list_schedule, littles_law, sweep, to_frame, utilization
 from helpers.pools import Result, WorkerPool
 
 
@@ -51,7 +51,7 @@ def test_littles_law_by_hand():
     frame = to_frame([made("a", 0.0, 0.0, 2.0), made("b", 0.0, 2.0, 4.0)])
     assert in_system(frame) == 1.5
     assert littles_law(2 / 4, 3.0) == 1.5
-    assert utilisation(frame, workers=1) == 1.0 and utilisation(frame, workers=2) == 0.5
+    assert utilization(frame, workers=1) == 1.0 and utilization(frame, workers=2) == 0.5
 
 
 times = st.tuples(st.integers(0, 50), st.integers(0, 20), st.integers(1, 20))

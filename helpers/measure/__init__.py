@@ -3,7 +3,7 @@
 from helpers.measure.amdahl import amdahl
 from helpers.measure.erlang import ErlangC, workers_for
 from helpers.measure.frames import attempts_frame, crew_frame, letters_frame, to_frame, worker_seconds
-from helpers.measure.laws import in_system, list_schedule, littles_law, utilisation
+from helpers.measure.laws import in_system, list_schedule, littles_law, utilization
 from helpers.measure.simulation import simulate
 from helpers.measure.sweeps import sweep
 from helpers.measure.usl import Estimate, Scalability, fit_usl
@@ -23,7 +23,7 @@ __all__ = [
     "simulate",
     "sweep",
     "to_frame",
-    "utilisation",
+    "utilization",
     "worker_seconds",
     "workers_for",
 ]

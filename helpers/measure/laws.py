@@ -41,7 +41,7 @@ def in_system(frame: pd.DataFrame) -> float:
     return float((frame["finished"] - frame["submitted"]).sum() / span)
 
 
-def utilisation(frame: pd.DataFrame, workers: int) -> float:
+def utilization(frame: pd.DataFrame, workers: int) -> float:
     """Return the share of the workers' time that was spent on jobs, from 0.0 to 1.0.
 
     The time runs from the first submit to the last finish. `frame` is a table of `to_frame`. Raises TypeError or

@@ -4,7 +4,7 @@ The simulated pool has `workers` workers and one queue, and the jobs start in th
 enough to keep the instants at which the workers are free again, in a heap. Each job starts when it has arrived and the
 first worker is free. 200,000 jobs take about a tenth of a second.
 
-The result has the columns of `to_frame`, so `in_system`, `utilisation`, and the charts take it, too.
+The result has the columns of `to_frame`, so `in_system`, `utilization`, and the charts take it, too.
 """
 
 from collections import deque
