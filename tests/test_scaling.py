@@ -35,7 +35,9 @@ LIMITS = Limits(min_workers=2, max_workers=10, idle_timeout=30.0, backlog=5, max
         (Load(10, 0, 500, 9.0), 10, ""),
         (Load(2, 2, 0, 0.0), 2, ""),
         (Load(1, 1, 0, 0.0), 2, "below the minimum"),
-        (Load(0, 0, 50, 1.0), 2, "below the minimum"),
+        (Load(1, 0, 8, 0.0), 2, "below the minimum"),
+        (Load(1, 0, 98, 0.0), 10, "below the minimum"),  # the minimum alone would be too few for these jobs
+        (Load(0, 0, 50, 1.0), 10, "below the minimum"),
     ],
 )
 def test_the_crew_that_a_load_needs(load, crew, reason):

@@ -87,14 +87,14 @@ def wanted(load: Load, limits: Limits) -> tuple[int, str]:
     The number is never smaller than `load.workers`, because workers end only after `may_retire`. The reason is "" if no
     worker has to start.
     """
-    if load.workers < limits.min_workers:
-        return limits.min_workers, BELOW
     by_depth = ceil(load.queued / limits.backlog)
     # If the oldest job has waited too long, each queued job needs a worker that is not busy.
     by_wait = load.workers - load.idle + load.queued if load.queued and load.oldest_wait >= limits.max_wait else 0
-    needed = min(max(by_depth, by_wait), limits.max_workers)
+    needed = max(min(max(by_depth, by_wait), limits.max_workers), limits.min_workers)
     if needed <= load.workers:
         return load.workers, ""
+    if load.workers < limits.min_workers:
+        return needed, BELOW
     return needed, DEPTH if by_depth >= by_wait else WAIT
 
 
