@@ -24,7 +24,7 @@ from matplotlib.patches import Circle
 from PIL import Image
 
 from helpers import charts
-from helpers.charts.style import label_of, laid_out, same_jobs
+from helpers.charts.style import BLUE, VERMILLION, label_of, laid_out, same_jobs
 from helpers.charts.timelines import steps
 from helpers.charts.trips import bytes_in_words
 
@@ -469,10 +469,11 @@ def test_the_enlarged_panels_of_the_crew_show_the_same_counts_in_milliseconds() 
 
 
 def test_cost_names_each_pool_at_its_point() -> None:
-    ax = charts.cost(COSTS)
+    ax = charts.cost(COSTS, marked=["2 to 10"])
     assert words(ax) == ["fixed 2", "2 to 10", "better"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines] == [(10.0, 4.8), (14.0, 1.0)]
     assert len({line.get_marker() for line in ax.lines}) == 2
+    assert [line.get_color() for line in ax.lines] == [BLUE, VERMILLION]
     with pytest.raises(ValueError, match="7 pools; a chart can tell 6 apart"):
         charts.cost(pd.concat([COSTS.head(1)] * 7))
 

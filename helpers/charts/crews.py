@@ -1,6 +1,6 @@
 """Charts of a changing number of workers: workers and queued jobs over time, and what the workers cost and gain."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -93,11 +93,12 @@ def step_panel(ax: Axes, times: Sequence[float], counts: Sequence[float], end: f
     ax.grid(True)
 
 
-def cost(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def cost(table: pd.DataFrame, *, marked: Collection[str] = (), ax: Axes | None = None) -> Axes:
     """Draw a point per pool: the cost of its workers on the x axis, the time until its last job is done on the y axis.
 
     Args:
         table: columns pool (a name), worker_seconds, seconds (until the last job is done); at most six pools.
+        marked: the names of the pools that are drawn in another color.
 
     Raises:
         ValueError: for a missing column, an empty table, or more than six rows.
@@ -109,7 +110,8 @@ def cost(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     with styled(ax) as axes:
         points = zip(MARKERS, table["pool"], table["worker_seconds"], table["seconds"], strict=False)
         for marker, pool, paid, seconds in points:
-            axes.plot(paid, seconds, marker=marker, color=BLUE, markersize=10, linestyle="none")
+            color = VERMILLION if pool in marked else BLUE
+            axes.plot(paid, seconds, marker=marker, color=color, markersize=10, linestyle="none")
             axes.annotate(label_of(pool), (paid, seconds), (10, 6), textcoords="offset points", color=INK)
         axes.set(title="Cost and speed", xlabel="Worker-seconds", ylabel="Burst time (s)")
         axes.set_xlim(0, 1.3 * float(table["worker_seconds"].max()))
