@@ -144,11 +144,11 @@ def admission(frame: pd.DataFrame, *, limit: int | None = None, ax: Axes | None 
             axes.axhline(limit, color=INK, linestyle=":", linewidth=1.2, label="_limit", zorder=4)
             axes.annotate(
                 f"limit of the server: {limit:,}",
-                (0.99, limit),
+                (0.01, limit),
                 (0, 4),
                 xycoords=("axes fraction", "data"),
                 textcoords="offset points",
-                ha="right",
+                ha="left",
                 va="bottom",
             )
         whole_numbers(axes.yaxis)
