@@ -20,7 +20,7 @@ HINTS = {  # an effect, how often it happens, and a question that leads to it
         "at most once",
         "the worker dies before the mail: does anybody still know of the job?",
     ),
-    "a mail sent twice, stored with its key in one transaction": (
+    "a mail, kept in one transaction with its key if the key is new": (
         "exactly once",
         "can the receiver keep the mail without its key, or the key without its mail?",
     ),
