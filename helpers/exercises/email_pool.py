@@ -16,12 +16,11 @@ def check_fate(answer: Any) -> Verdict:
     cases = [
         (("content", 250), "sent"),
         (("content", 451), "failed"),
-        (("address", 554), "failed"),
+        (("before", 554), "failed"),
+        (("before", 451), "failed"),
         (("content", None), "unknown"),
-        (("address", None), "again"),
-        (("connect", None), "again"),
-        (("connect", 421), "again"),
-        (("address", 421), "again"),
+        (("before", None), "again"),
+        (("before", 421), "again"),
         (("content", 421), "failed"),
     ]
     return expect(answer, cases, "only a mail whose content was sent, without a reply, is unknown.")
