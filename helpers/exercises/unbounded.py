@@ -14,6 +14,9 @@ def check_workers(answer: Any) -> Verdict:
     return expect(answer, cases, "4 processes with 24 workers each want 96 of 97 connections; with 25 they want 100.")
 
 
+LAST_JOB = 0.3  # seconds that the last job takes at most, so that an answer that does not wait returns before its end
+
+
 class Counter:
     """A handler that counts how many of its calls run now, and the maximum of this number."""
 
@@ -38,11 +41,19 @@ class Counter:
 def check_semaphore(answer: Any) -> Verdict:
     """Check bounded(handler, jobs, limit): one thread per job, but never more than `limit` handlers at a time."""
     jobs, limit = list(range(60)), 4
-    counter = Counter()
-    _, problem = attempt(answer, counter.handler, jobs, limit)
+    counter, returned = Counter(), threading.Event()
+
+    def handler(job: int) -> int:
+        if job == jobs[-1]:
+            returned.wait(LAST_JOB)
+        return counter.handler(job)
+
+    _, problem = attempt(answer, handler, jobs, limit)
+    done = sorted(counter.done)
+    returned.set()
     if problem is not None:
         return Verdict(False, f"bounded(handler, {len(jobs)} jobs, {limit}): {problem}")
-    if sorted(counter.done) != jobs:
+    if done != jobs:
         return Verdict(False, f"not all of the {len(jobs)} jobs were done when bounded() returned.")
     if counter.most > limit:
         return Verdict(False, f"more than {limit} handlers ran at the same time.")
