@@ -9,7 +9,8 @@ import random
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,20 @@ def start_time(job: int) -> float:
     return time.monotonic()
 
 
-def speed(jobs: int) -> dict[str, float]:
-    """Microseconds per job that does nothing, and milliseconds from submit to start for a job that comes alone."""
+@contextmanager
+def dask_pool(handler: Callable[[int], Any]) -> Iterator[tuple[Any, WorkerPool[int, Any]]]:
+    """Yield a Dask cluster, and a pool that runs the handler on it."""
     with dask_cluster(PROCESSES) as cluster, Client(cluster) as client:
         engine = client.get_executor(pure=False)
-        with WorkerPool(start_time, workers=WORKERS, queue_size=QUEUE_SIZE, engine=engine) as pool:
-            assert len(list(pool.stream(range(WARM_UP)))) == WARM_UP
-            return pool_speed(pool, jobs, ALONE, lambda result: result.value)
+        with WorkerPool(handler, workers=WORKERS, queue_size=QUEUE_SIZE, engine=engine) as pool:
+            yield cluster, pool
+
+
+def speed(jobs: int) -> dict[str, float]:
+    """Microseconds per job that does nothing, and milliseconds from submit to start for a job that comes alone."""
+    with dask_pool(start_time) as (_, pool):
+        assert len(list(pool.stream(range(WARM_UP)))) == WARM_UP
+        return pool_speed(pool, jobs, ALONE, lambda result: result.value)
 
 
 def kills(jobs: int) -> dict[str, float]:
@@ -45,14 +53,12 @@ def kills(jobs: int) -> dict[str, float]:
     killed: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "starts"))
-        with dask_cluster(PROCESSES) as cluster, Client(cluster) as client:
-            engine, over = client.get_executor(pure=False), threading.Event()
+        with dask_pool(partial(note_start, file=file)) as (cluster, pool):
+            over = threading.Event()
             killer = threading.Thread(target=kill_at_random, args=(cluster, over, killed))
             killer.start()
             try:
-                handler = partial(note_start, file=file)
-                with WorkerPool(handler, workers=WORKERS, queue_size=QUEUE_SIZE, engine=engine) as pool:
-                    values = {result.value for result in pool.stream(range(jobs)) if result.ok}
+                values = {result.value for result in pool.stream(range(jobs)) if result.ok}
             finally:
                 over.set()
                 killer.join()
@@ -76,12 +82,9 @@ def kill_at_random(cluster: Any, over: threading.Event, killed: list[float]) -> 
 
 def program(jobs: int, file: str) -> None:
     """The whole program: the pool, the scheduler, and the client are in one process."""
-    with dask_cluster(PROCESSES) as cluster, Client(cluster) as client:
-        engine = client.get_executor(pure=False)
-        handler = partial(note_start, file=file)
-        with WorkerPool(handler, workers=WORKERS, queue_size=QUEUE_SIZE, engine=engine) as pool:
-            for _ in pool.stream(range(jobs)):
-                pass
+    with dask_pool(partial(note_start, file=file)) as (_, pool):
+        for _ in pool.stream(range(jobs)):
+            pass
 
 
 def measure(way: str, what: str, jobs: int) -> dict[str, float]:

@@ -15,8 +15,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks import beyond_tasks as tasks
-from benchmarks.beyond_tasks import latencies, note, note_start, nothing, seen, starts, survived
+from benchmarks.beyond_tasks import latencies, note, note_start, nothing, pool_speed, seen, starts, survived
 from helpers.durable import mails, queue_table
 from helpers.durable.children import ChildProcess
 from helpers.pools import WorkerPool
@@ -110,13 +109,13 @@ def one(connection: psycopg.Connection[Any], query: str) -> int:
 # The measurements
 
 
-def pool_speed(jobs: int) -> dict[str, float]:
+def memory_speed(jobs: int) -> dict[str, float]:
     """The pool, with jobs that do nothing."""
     with WorkerPool(nothing, workers=WORKERS, queue_size=QUEUE_SIZE) as pool:
-        return tasks.pool_speed(pool, jobs, ALONE, lambda result: result.started)
+        return pool_speed(pool, jobs, ALONE, lambda result: result.started)
 
 
-def pool_kills(jobs: int) -> dict[str, float]:
+def memory_kills(jobs: int) -> dict[str, float]:
     """The pool: its program is killed."""
     return killed_program(pool_program, jobs)
 
@@ -197,7 +196,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def measure(way: str, what: str, jobs: int) -> dict[str, float]:
     """Return one measurement of one way."""
     if way == "pool":
-        return pool_speed(jobs) if what == "speed" else pool_kills(jobs)
+        return memory_speed(jobs) if what == "speed" else memory_kills(jobs)
     measurement = speed if what == "speed" else kills
     with Database() as db, db.connect() as connection:
         if way == "table":

@@ -7,8 +7,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from multiprocessing import resource_tracker as tracker
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -77,6 +78,15 @@ def wait_until(condition, seconds: float = SLOW) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not true within {seconds} s: {condition}"
         time.sleep(0.002)
+
+
+def write_scripts(folder: Path, scripts: Mapping[str, str]) -> Path:
+    """Create the folder with shell scripts in place of programs, from names and commands. Return the folder."""
+    folder.mkdir(parents=True)
+    for name, command in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{command}\n")
+        (folder / name).chmod(0o755)
+    return folder
 
 
 def new_threads(before: Collection[threading.Thread]) -> list[threading.Thread]:

@@ -6,6 +6,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
+from conftest import write_scripts
 
 from helpers.services import Database, ReadUser, postgres, programs
 from helpers.services.child import ServiceError
@@ -24,11 +25,7 @@ def nothing_installed(monkeypatch):
 
 def install(folder: Path, version: str = "18.6", names=programs.NEEDED) -> Path:
     """Install scripts in place of PostgreSQL's programs. They only print a version."""
-    folder.mkdir(parents=True)
-    for name in names:
-        (folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n")
-        (folder / name).chmod(0o755)
-    return folder
+    return write_scripts(folder, {name: f"echo '{name} (PostgreSQL) {version}'" for name in names})
 
 
 def install_wheel(monkeypatch, base: Path, *names: str) -> list[Path]:

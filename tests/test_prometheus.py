@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import wait_until
+from conftest import wait_until, write_scripts
 
 from helpers.measure.metrics import PoolMetrics
 from helpers.pools import WorkerPool
@@ -25,11 +25,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="the programs of these tests 
 
 
 def install(folder: Path, script: str = "exit 1", names=prometheus.NEEDED) -> Path:
-    folder.mkdir(parents=True)
-    for name in names:
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
-    return folder
+    return write_scripts(folder, dict.fromkeys(names, script))
 
 
 def servers() -> list[psutil.Process]:

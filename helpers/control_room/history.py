@@ -1,4 +1,4 @@
-"""The last half minute of a run: what the charts of the control room show."""
+"""The last seconds of a run: what the charts of the control room show."""
 
 from collections import deque
 from typing import NamedTuple

@@ -34,8 +34,8 @@ from helpers.services.words import describe
 
 VARIABLE = "PROMETHEUS_BIN"
 NEEDED = ("prometheus", "promtool")
-START_SECONDS = 30.0  # after which a server that does not answer is given up
-STOP_SECONDS = 5.0  # before the server is killed
+START_SECONDS = 30.0  # a server that does not answer within this time is stopped, and its start has failed
+STOP_SECONDS = 5.0  # the time that the server gets to end before it is killed
 ATTEMPTS = 5  # at a port: another program may take a port between the moment we find it free and the start
 PATIENCE = 10.0  # seconds that a query may take
 
@@ -102,7 +102,7 @@ class Prometheus(Server):
 
     @property
     def url(self) -> str:
-        """Where it listens, as in "http://127.0.0.1:40213". Raises ServiceError outside of the `with`."""
+        """The address of the server, such as "http://127.0.0.1:40213". Raises ServiceError outside the `with` block."""
         return f"http://{HOST}:{self._first_report()}"
 
     def query(self, promql: str) -> list[tuple[Labels, float]]:
@@ -159,7 +159,10 @@ def _client() -> httpx.Client:
 
 
 def main() -> None:
-    """The guardian's life. Its request: the target, the rules, the seconds between two scrapes, and the program."""
+    """Run the server until the parent is gone.
+
+    The parent's request has the target, the rules, the seconds between two scrapes, and the program.
+    """
     gone: SimpleQueue[None] = SimpleQueue()
     parent = Parent(when_gone=lambda: gone.put(None))
     try:
