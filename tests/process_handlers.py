@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 
 from helpers.pools import JobCancelled, OutcomeUnknown, RetryLater, current_worker
+from helpers.pools.child_main import TICK
 
 
 class Odd(Exception):
@@ -229,6 +230,12 @@ def use_resource(job):
     if job == "break":
         raise ConnectionError("gone")
     return pid
+
+
+def use_resource_for_long(job):
+    """Use the resource, and take so long that the listener of the child reads the pipe in the meantime."""
+    time.sleep(4 * TICK)
+    return current_worker().resource
 
 
 def explode_on_import(job):

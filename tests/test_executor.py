@@ -69,9 +69,9 @@ def full(executor, gate, queued):
     """Keep each worker busy and queue `queued` more calls. Return the futures."""
     workers = executor._max_workers
     running = []
-    for number in range(1, workers + 1):
+    for _ in range(workers):
         running.append(executor.submit(gate.wait))
-        wait_until(lambda n=number: executor.pool.stats().running == n)
+        wait_until(running[-1].running)  # A worker counts its job as running a moment before the future runs.
     return running, [executor.submit(gate.wait) for _ in range(queued)]
 
 
@@ -275,15 +275,17 @@ def test_cancelling_at_the_end_notifies_all_waiting_threads(make, gate):
 
 def test_an_exception_in_the_block_forces_the_shutdown_and_is_raised_again(make, gate):
     def look():
-        return current_worker().cancelled.wait(SLOW)
+        # It waits for the gate too, because a worker that is done delivers results, and maybe a cancelled one.
+        return current_worker().cancelled.wait(SLOW) and gate.wait(SLOW)
 
     with pytest.raises(KeyboardInterrupt), make(1, queue_size=9) as executor:
         first = executor.submit(look)
         wait_until(first.running)
         queued = [executor.submit(gate.wait) for _ in range(9)]
         raise KeyboardInterrupt
-    assert first.result(SLOW) is True, "the handler has seen `cancelled`"
     assert all(f.cancelled() for f in queued) and wait(queued, timeout=0).not_done == set()
+    gate.set()
+    assert first.result(SLOW) is True, "the handler has seen `cancelled`"
 
 
 @pytest.mark.parametrize("stop", ["force_shutdown", "shutdown"])

@@ -319,7 +319,8 @@ def test_a_useless_connection_is_replaced_and_the_mail_sent_once(step, reply):
 def test_a_server_that_refuses_ehlo_gets_helo_and_plain_7_bit_mail(ehlo):
     with Talker(EHLO=ehlo) as server:
         results = send(server, GREETINGS, UTF8)
-    assert results[0].ok and b"MAIL FROM:<news@example.com>\r\n" in [b"MAIL" + line[4:] for line in server.lines]
+    sent = [line.lower() for line in server.lines]  # smtplib writes commands in small or in large letters
+    assert results[0].ok and b"mail from:<news@example.com>\r\n" in sent
     assert server.contents[0].isascii() and len(server.contents) == 1
     assert isinstance(results[1].error, BadMail)
 

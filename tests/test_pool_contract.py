@@ -20,7 +20,7 @@ from functools import partial
 
 import process_handlers as handlers
 import pytest
-from conftest import wait_until
+from conftest import SLOW, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inside import SLICE, interrupted_wait, set_slice, state_of
@@ -322,11 +322,14 @@ def test_the_queue_and_the_crew_stay_in_their_bounds(make_pool):
     running = [0]
     most = [0]
     lock = threading.Lock()
+    three = threading.Barrier(3)
 
     def handler(job):
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
+        if job < 3:
+            three.wait(SLOW)  # so that all three workers run a job at the same time, however slow the machine is
         time.sleep(0.0005)
         with lock:
             running[0] -= 1
@@ -391,7 +394,8 @@ def test_an_error_of_a_source_is_raised_after_the_results_of_its_jobs(make_pool)
 def test_break_cancels_what_is_queued_and_the_next_stream_waits_for_what_runs(make_pool, gate):
     def handler(job):
         if job == 0:
-            wait_until(lambda: pool.stats().submitted == 20)  # so that some are still queued when its result is read
+            # So that some are still queued, and the other worker holds one, when the result of this job is read.
+            wait_until(lambda: pool.stats().submitted == 20 and pool.stats().running == 2)
         elif job < 100:
             gate.wait(20)
         return job

@@ -33,6 +33,7 @@ from helpers.pools import (
 )
 from helpers.services.photos import make_photo
 
+ROOT = Path(__file__).parents[1]
 POOLS = {
     "WorkerPool": partial(WorkerPool, workers=2),
     "DynamicPool": partial(DynamicPool, min_workers=1, max_workers=2),
@@ -119,6 +120,92 @@ def test_each_child_opens_and_closes_its_own_resource(tmp_path):
     assert sorted(log.read_text().split("\n")[:-1]) == sorted(
         f"{what} {pid}" for pid in pids for what in ("open", "close")
     )
+
+
+def run_child_main(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a script that drives `ChildMain` without a pool, in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests")))}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+
+# The pool closes the pipe as soon as it has the reply, while the child still does what comes after sending it.
+CLOSED_AT_ONCE = """
+import os, pickle, sys, time
+from functools import partial
+import process_handlers as handlers
+from helpers.pools.child_main import JOB, SETUP, TICK, ChildMain, Setup
+from helpers.pools.wire import Pipe, pack
+
+reader, writer = os.pipe()
+parent = Pipe(os.fdopen(writer, "wb", buffering=0))
+sent = []
+
+class Outbox:
+    def send(self, frame):
+        sent.append(frame)
+        if len(sent) == 2:  # the reply to the job, after that to the setup
+            parent.close()
+            time.sleep(4 * TICK)
+
+child = ChildMain(Pipe(os.fdopen(reader, "rb", buffering=0)), Outbox())
+resource = partial(handlers.notebook_of, sys.argv[1])
+parent.send(pack(SETUP, Setup(1, None, *map(pickle.dumps, (handlers.use_resource_for_long, resource, ())))))
+parent.send(pack(JOB, (1, 1)))
+child.serve()
+"""
+
+
+def test_the_resource_is_closed_although_the_pipe_is_closed_right_after_a_long_job(tmp_path):
+    run_child_main(CLOSED_AT_ONCE, str(tmp_path / "log")).check_returncode()
+    assert [line.split()[0] for line in (tmp_path / "log").read_text().splitlines()] == ["open", "close"]
+
+
+CANCELLED_AT_ONCE = """
+import os, pickle
+import process_handlers as handlers
+from helpers.pools.child_main import CANCEL, JOB, SETUP, ChildMain, Setup
+from helpers.pools.wire import Pipe, pack
+
+class Outbox:
+    def send(self, frame):
+        print(frame.load())
+
+reader, writer = os.pipe()
+parent = Pipe(os.fdopen(writer, "wb", buffering=0))
+parent.send(pack(CANCEL, None))
+parent.send(pack(SETUP, Setup(1, None, *map(pickle.dumps, (handlers.wait_for_cancelled, None, ())))))
+parent.send(pack(JOB, (1, 1)))
+parent.close()
+ChildMain(Pipe(os.fdopen(reader, "rb", buffering=0)), Outbox()).serve()
+"""
+
+
+def test_a_child_can_be_cancelled_before_it_is_set_up():
+    done = run_child_main(CANCELLED_AT_ONCE)
+    assert (done.stdout, done.stderr) == ("None\nstopped\n", "")
+
+
+PARENT_IS_GONE = """
+import os, pickle
+import process_handlers as handlers
+from helpers.pools.child_main import SETUP, ChildMain, Setup
+from helpers.pools.wire import Pipe, pack
+
+class Outbox:
+    def send(self, frame):
+        raise BrokenPipeError
+
+reader, writer = os.pipe()
+parent = Pipe(os.fdopen(writer, "wb", buffering=0))
+parent.send(pack(SETUP, Setup(1, None, *map(pickle.dumps, (handlers.double, None, ())))))
+ChildMain(Pipe(os.fdopen(reader, "rb", buffering=0)), Outbox()).serve()
+"""
+
+
+def test_a_child_whose_parent_has_ended_before_it_is_ready_ends_silently():
+    done = run_child_main(PARENT_IS_GONE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_broken_resource_is_opened_again(tmp_path):

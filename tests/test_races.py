@@ -1215,7 +1215,9 @@ def test_a_stream_is_left_as_its_job_fails_that_would_be_retried(lying):
         gate = threading.Event()
 
         def handler(job):
-            if job == "bad":
+            if job == "good":
+                wait_until(lambda: pool.stats().submitted == 2)  # A stream that yields its result submits no more.
+            else:
                 assert gate.wait(3 * LIMIT)
                 raise ValueError(job)
 
@@ -1295,9 +1297,12 @@ def at_the_bound():
 
     def handler(job):
         tries[job] += 1
-        if job == "bad" and tries[job] == 1:
+        if job == "good":
+            wait_until(lambda: pool.stats().submitted == 3)  # A stream that yields its result submits no more.
+        elif job != "bad" or tries[job] > 1:
+            assert gate.wait(3 * LIMIT)
+        else:
             raise ValueError(job)
-        assert job == "good" or gate.wait(3 * LIMIT)
 
     pool = RetryingPool(handler, workers=1, queue_size=9, max_delayed=1, policy=LATER, clock=lambda: now[0])
     stream = pool.stream(["good", "bad", "busy"])
@@ -1937,6 +1942,7 @@ def test_the_garbage_collector_closes_a_forgotten_stream_as_another_job_is_delay
     def handler(job):
         if job != "good":
             raise ValueError(job)
+        wait_until(lambda: pool.stats().submitted == 2)  # A stream that yields its result submits no more.
 
     def push(heap, item):
         stream.close()

@@ -23,20 +23,23 @@ from conftest import SLOW, id_of, new_threads, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.pools import JobCancelled, RateLimiter, WorkerPool
+from helpers.pools import JobCancelled, RateLimiter, WorkerPool, gcra, rate
 from helpers.pools.gcra import SECOND, Schedule, WaitingCaller, ticks
 
 ROOT = Path(__file__).parents[1]
 
 
 class Clock:
-    """A clock that only the test moves."""
+    """A clock that only the test moves. `reads` is the number of times that it was read."""
 
     def __init__(self, now=0.0):
         self.now = now
+        self.reads = 0
 
     def __call__(self):
-        return self.now
+        now = self.now
+        self.reads += 1
+        return now
 
 
 def waiting(limiter):
@@ -384,7 +387,8 @@ def interrupted_at(number, call):
 
     def profile(frame, event, argument):
         nonlocal left
-        if event in ("call", "c_return") and frame.f_code.co_filename.endswith(("rate.py", "gcra.py")):
+        # Not the frames of this file: an interrupt right after `sys.setprofile` would get past the `try`.
+        if event in ("call", "c_return") and frame.f_code.co_filename in (rate.__file__, gcra.__file__):
             left -= 1
             if left == 0:
                 sys.setprofile(None)
@@ -504,8 +508,10 @@ def test_a_task_whose_loop_is_closed_does_not_block_other_callers():
     behind = Caller(limiter)
     loop.close()
     task._log_destroy_pending = False
-    for clock.now in (1.0, 2.0, 3.0):
-        time.sleep(0.06)  # enough for the next thread to see each time; if not, it sees the last one
+    for now in (1.0, 2.0, 3.0):
+        clock.now, before = now, clock.reads
+        # The first of three reads may have begun earlier, and the second may end the thread's sleep. The third asks.
+        wait_until(lambda before=before: behind.ended() or clock.reads > before + 2)
     wait_until(behind.ended)
     assert behind.error is None
 

@@ -113,33 +113,42 @@ class ChildMain:
         self._job = 0
         self._listener = Parker()
         self._listener_sleeps = False
+        self._cancelled = Event()
         self._handler: Any = None
         self._broken: Any = ()
         self._worker: Worker
 
     def serve(self) -> None:
-        """Answer every job of the parent with one frame, until the parent closes the pipe."""
-        self._set_up(self._inbox.receive())
-        Thread(target=self._listen, name="listener", daemon=True).start()
+        """Answer every job of the parent with one frame, until the parent closes the pipe or ends."""
         with suppress(EOFError, OSError):
-            for number in count(1):
-                frame = self._next_frame()
-                self._job = number
-                if self._listener_sleeps:
-                    self._listener.unpark()
-                self._reply(self._run(frame))
-                self._job = 0
-                del frame  # An idle child must not keep its last job in memory.
-        self._worker.close_resource()
+            self._set_up(self._next_frame())  # If the pool is stopped just now, a CANCEL can come before the setup.
+            Thread(target=self._listen, name="listener", daemon=True).start()
+            try:
+                self._answer_jobs()
+            finally:
+                self._worker.close_resource()
+
+    def _answer_jobs(self) -> None:
+        for number in count(1):
+            frame = self._next_frame()
+            self._job = number
+            if self._listener_sleeps:
+                self._listener.unpark()
+            reply = self._run(frame)
+            # Before the reply: the parent may close the pipe as soon as it has it. If the listener then found a job
+            # that still runs, it would end the process, and the resource would not be closed.
+            self._job = 0
+            self._reply(reply)
+            del frame, reply  # An idle child must not keep its last job in memory.
 
     def _next_frame(self) -> Frame:
-        """Return the next job. Raises EOFError if the parent has closed the pipe."""
+        """Return the setup or the next job. Raises EOFError if the parent has closed the pipe."""
         while True:
             with self._reading:
                 frame, self._frame = self._frame or self._inbox.receive(), None
             if frame.kind != CANCEL:
                 return frame
-            self._worker.cancelled.set()
+            self._cancelled.set()
 
     def _listen(self) -> None:
         """Look again and again whether a job runs for long. Sleep while there is none."""
@@ -170,7 +179,7 @@ class ChildMain:
                 if frame.kind != CANCEL:
                     self._frame = frame
                     return
-                self._worker.cancelled.set()
+                self._cancelled.set()
 
     def _reply(self, frame: Frame) -> None:
         with suppress(Exception):  # The handler may have closed sys.stdout.
@@ -188,7 +197,7 @@ class ChildMain:
         except BaseException as error:  # The handler's module cannot be imported here.
             self._reply(failure(error))
             sys.exit(1)
-        pool: Any = SimpleNamespace(cancelled=Event())
+        pool: Any = SimpleNamespace(cancelled=self._cancelled)
         self._worker = Worker(setup.number, pool, open_resource)
         set_current_worker(self._worker)
         self._reply(pack(READY, None))

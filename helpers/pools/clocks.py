@@ -22,7 +22,7 @@ def guarded(clock: Clock) -> Clock:
     that has passed since then. The clocks of the standard library are returned unchanged, because a guard would cost
     time in every job, and each job reads the clock three times.
     """
-    if any(clock is known for known in TRUSTED):
+    if id(clock) in map(id, TRUSTED):  # not `in TRUSTED`, which might call the `__eq__` of the user's object
         return clock
     last = read_at = time.monotonic()
 

@@ -144,7 +144,8 @@ class Crew:
     def replace(self, dead: Worker) -> Worker:
         """Return a new worker that replaces a dead one in the same thread; the caller holds the lock."""
         if dead not in self.members:  # A second exception came after the worker was replaced.
-            return next(member for member in self.members if member.thread is dead.thread)
+            [its_replacement] = [member for member in self.members if member.thread is dead.thread]
+            return its_replacement
         new = self.new_worker()
         new.thread, new.idle_since = dead.thread, dead.idle_since
         new.thread.name = self.thread_name(new)

@@ -20,7 +20,7 @@ use gigabytes of memory.
 Costs: if half, a quarter, or an eighth of the size of a JPEG is still large enough, the JPEG is decoded directly at
 that size (shrink on load). From 3840 to 800 pixels, this reduces the work to a quarter (benchmarks/README.md). Pillow
 releases the interpreter lock while it computes, so more threads help up to the number of cores. Do not start as many
-workers as there are pictures: each worker holds one decoded picture, which takes 36 MB for 12 million pixels.
+workers as there are pictures: each worker holds one decoded picture, which takes 48 MB for 12 million pixels.
 """
 
 import os

@@ -13,6 +13,9 @@ kinds of things:
 Without this, an interrupt could stop an act half-way. Then a job could be in no place, a running worker could be in no
 list, or a lock could stay locked.
 
+The pools do not pass a generator expression to `any`, `all`, or `next`, which may leave it early. Python closes a
+generator that is left. If a signal handler raises in this moment, Python prints the exception and goes on without it.
+
 An act must not call `threading.current_thread()`. The thread of an act was not started by `threading`, so that call
 would make a record for it that is never removed. An act must not call user code in its own thread, because that code
 may call it.

@@ -144,12 +144,15 @@ def _is_domain(domain: str) -> bool:
 
     Combining marks count as letters, because the letters of Indic and Thai labels need them.
     """
-    return all(
-        _fits(label, MAX_LABEL)
-        and not (label.startswith("-") or label.endswith("-"))
-        and all(char == "-" or unicodedata.category(char)[0] in "LMN" for char in label)
-        for label in domain.split(".")
-    )
+    return all(map(_is_label, domain.split(".")))
+
+
+def _is_label(label: str) -> bool:
+    return _fits(label, MAX_LABEL) and not (label.startswith("-") or label.endswith("-")) and all(map(_in_label, label))
+
+
+def _in_label(char: str) -> bool:
+    return char == "-" or unicodedata.category(char)[0] in "LMN"
 
 
 def _fits(text: str, most: int) -> bool:

@@ -21,12 +21,16 @@ def classes_or_function(name: str, errors: Any) -> Any:
     a tuple of them, nor a plain function.
     """
     classes = errors if type(errors) is tuple else (errors,)
-    if all(issubclass(type(kind), type) and issubclass(kind, BaseException) for kind in classes):
+    if all(map(_is_error_class, classes)):
         return classes
     if issubclass(type(errors), type) or not callable(errors):
         raise TypeError(f"{name} must be exception classes or a function of an error, not {describe(errors)}")
     checks.function(name, errors)
     return errors
+
+
+def _is_error_class(kind: Any) -> bool:
+    return issubclass(type(kind), type) and issubclass(kind, BaseException)
 
 
 def matches(error: BaseException, errors: Any) -> bool:

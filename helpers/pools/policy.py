@@ -68,8 +68,8 @@ class RetryPolicy:
                           depends on the seed, the attempt, and `describe(job)`. Jobs with the same description wait
                           equally long. Jobs whose `repr` raises or contains a memory address wait differently in every
                           run.
-        max_elapsed:      the seconds from the job's submission within which its last attempt must start; None: no
-                          limit. A retry that would start later is not made.
+        max_elapsed:      the seconds from the job's submission within which a retry must be due; None: no limit. A
+                          retry that would be due later is not made. A retry that is due may still wait in the queue.
         max_retry_after:  the maximum `retry_after`, in seconds. A job whose error asks for more is not retried.
         budget:           a `RetryBudget` from which every retry takes tokens; None: no budget.
 

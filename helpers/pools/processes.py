@@ -107,7 +107,7 @@ def pickled(name: str, value: Any) -> bytes:
         data = pickle.dumps(value, protocol=5)
     except BaseException as problem:
         raise TypeError(f"{rule} ({describe_error(problem)})") from None
-    if any(argument == "__main__" for _, argument, _ in pickletools.genops(data)):
+    if "__main__" in [argument for _, argument, _ in pickletools.genops(data)]:
         raise TypeError(f"{rule}: move what is defined in this script or notebook into a .py file, and import it")
     return data
 

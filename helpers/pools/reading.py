@@ -191,7 +191,8 @@ class Reading(Generic[Job, Value]):
         """Return the outlet of a stream that was left and still has a running job, or None."""
         with self._state.lock:
             in_hand = [worker.task for worker in self._crew.members]
-        return next((task[1] for task in in_hand if task is not None and not task[1].is_open), None)
+        left = [task[1] for task in in_hand if task is not None and not task[1].is_open]
+        return left[0] if left else None
 
     # -- one reader -------------------------------------------------------------------------------------------------
 

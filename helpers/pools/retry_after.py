@@ -162,9 +162,10 @@ def _http_date(text: str, now: float) -> float:
     import re
     from datetime import UTC, datetime
 
-    match = next(filter(None, (re.fullmatch(pattern, text) for pattern in HTTP_DATES)), None)
-    if match is None or int(match["second"]) > 60:
+    matches = [match for pattern in HTTP_DATES if (match := re.fullmatch(pattern, text))]
+    if not matches or int(matches[0]["second"]) > 60:
         raise ValueError("not an HTTP-date")
+    match = matches[0]
     month = _MONTHS.index(match["month"]) + 1
     year = int(match["year"]) if len(match["year"]) == 4 else _full_year(int(match["year"]), now)
     minute = datetime(year, month, int(match["day"]), int(match["hour"]), int(match["minute"]), tzinfo=UTC)
