@@ -219,8 +219,9 @@ def test_a_killed_process_fails_one_job_and_is_replaced():
     room.start()
     wait_until(lambda: room.snapshot()["succeeded"] > 3)
     room.kill_worker()
-    wait_until(lambda: room.snapshot()["failed"] == 1)
+    wait_until(lambda: room.snapshot()["last_error"])  # the pool counts the failure a moment before the room reads it
     assert room.snapshot()["last_error"].startswith("WorkerDied: the process of worker")
+    assert room.snapshot()["failed"] == 1
     before = room.snapshot()["succeeded"]
     wait_until(lambda: room.snapshot()["succeeded"] > before + 10)
     assert room.snapshot()["failed"] == 1
@@ -258,7 +259,8 @@ def test_a_real_handler_is_called_with_the_numbers_of_the_jobs():
     wait_until(lambda: room.snapshot()["limit"] is not None)
     assert 20 < room.snapshot()["limit"] <= 100, "two workers, and at least 20 ms per job"
     room.close()
-    assert sorted(seen) == list(range(1, len(seen) + 1))
+    # A worker that has taken a job may call the handler later, if its thread is slow. It does call it.
+    wait_until(lambda: sorted(seen) == list(range(1, len(seen) + 1)))
 
 
 def test_a_real_handler_runs_in_a_process_if_a_process_can_import_it():
@@ -288,6 +290,20 @@ def test_stop_returns_at_once_and_ends_a_run_with_a_full_queue(engine):
     snap = room.snapshot()
     assert snap["cancelled"] + snap["failed"] == snap["submitted"] == 62 and balanced(snap)
     assert not room_threads()
+
+
+def test_a_run_ends_only_when_its_jobs_have_ended():
+    def work_for_long(number: int) -> int:  # longer than a forced shutdown waits
+        time.sleep(0.8)
+        return number
+
+    room = closed(handler=work_for_long)
+    room.start()
+    wait_until(lambda: room.snapshot()["running"] == 2)
+    room.stop()
+    assert room.wait(10)
+    snap = room.snapshot()
+    assert snap["running"] == snap["queued"] == 0 and snap["succeeded"] >= 2 and balanced(snap)
 
 
 def test_a_run_ends_by_itself():

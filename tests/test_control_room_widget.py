@@ -12,8 +12,10 @@ import pytest
 from conftest import wait_until
 from jupyter_client.manager import start_new_kernel
 
-from helpers.control_room import ControlRoom, Room, picture, sentences
+from helpers.charts.style import BLUE
+from helpers.control_room import ControlRoom, Room, charts, picture, sentences
 from helpers.control_room.history import Sample
+from helpers.control_room.marks import WIDTH
 from helpers.control_room.widget import CAPTION
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +58,20 @@ def test_the_numbers_of_a_snapshot_are_in_its_pictures_and_its_words():
     said = sentences.status(snap)
     assert said.startswith("The alert fires. Running") and "1,200 succeeded, 24 failed, 9 turned away" in said
     assert sentences.alert(snap) == "Alert firing: oldest wait over 1 s for 3 s"
+    assert "alert firing: above 1 s for 3 s" in words
+
+
+@pytest.mark.parametrize(("later", "depth"), [(0.1, 60), (-0.1, 10)])
+def test_the_curves_of_a_file_end_at_the_snapshot_unless_a_sample_is_newer(later, depth):
+    history = [Sample(t / 4, 10, 1.0, 5.0, 40.0, 4) for t in range(21)]
+    snap = snapshot(time=5.0 + later, queued=60, window=5.0)
+    drawn = ElementTree.fromstring(picture.whole(snap, history, "", names=["waits"]))
+    curve = next(line for line in drawn.iter(f"{SVG}polyline") if line.get("stroke") == BLUE)
+    points = [tuple(map(float, point.split(","))) for point in curve.get("points").split()]
+    assert (
+        points[-1] == pytest.approx((WIDTH - charts.RIGHT, 28 + 62 * (1 - depth / 60)), abs=0.1)
+        and points[0][0] >= charts.LEFT
+    )
 
 
 @pytest.mark.parametrize(("queued", "filled"), [(0, 0), (1, 1), (60, 60)])
@@ -191,6 +207,7 @@ def test_another_control_room_stops_the_first(widget):
 
 IN_KERNEL = """
 import threading, time
+from helpers.charts.style import BLUE
 from helpers.control_room import ControlRoom
 room = ControlRoom(engine="processes")
 room.room.start()

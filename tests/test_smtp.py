@@ -123,6 +123,25 @@ def test_the_fate_of_a_mail_does_not_depend_on_the_number_of_connections(clients
     )
 
 
+def test_a_dropped_connection_ends_before_the_content_and_the_next_attempt_is_a_new_choice():
+    """`dropped` changes neither the fates of the mails nor their choices: the same mails are refused and lost."""
+    shares = {"permanent": 0.1, "lost": 0.2}
+    names = [f"user{n}@example.com" for n in range(40)]
+    with MailServer(latency=QUICK, seed=4, dropped=0.4, **shares) as server:
+        attempts, fates = Counter(), {}
+        for name in names:
+            while name not in fates:
+                attempts[name] += 1
+                try:
+                    code = offer(client(server), name)
+                    fates[name] = {250: "accepted", 554: "permanent", 0: "lost"}[code]
+                except smtplib.SMTPServerDisconnected:  # in reply to RCPT
+                    continue
+        counts = server.counts()
+    assert fates == {name: fate_of(name, 1, seed=4, **shares) for name in names}
+    assert counts["dropped"] == attempts.total() - len(names) > 10 and max(attempts.values()) > 2
+
+
 def test_connections_above_the_limit_get_421_until_one_is_closed():
     with MailServer(latency=QUICK, max_connections=3) as server:
         inside = [client(server) for _ in range(3)]

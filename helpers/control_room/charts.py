@@ -5,6 +5,7 @@ from math import floor, log10
 from typing import Any, NamedTuple
 
 from helpers.charts.style import BLUE, GREY, INK, VERMILLION
+from helpers.control_room.alert import OK
 from helpers.control_room.history import Sample
 from helpers.control_room.marks import HEIGHT, WIDTH, line, text
 
@@ -50,9 +51,10 @@ class Frame(NamedTuple):
 
 
 def waits(snap: dict[str, Any], history: Sequence[Sample]) -> str:
-    """Draw the queue depth above the oldest wait, with the limit of the alert."""
+    """Draw the queue depth above the oldest wait, with the limit and the state of the alert."""
     window, limit = snap["window"], snap["alert_limit"]
     begin = _begin(window, history)
+    state = "dashed: alert" if snap["alert"] == OK else f"alert {snap['alert']}:"
     depth = Frame(28, 62, begin, window, snap["queue_size"])
     wait = Frame(128, 62, begin, window, _nice(max([limit * 1.5, *(sample.oldest_wait for sample in history)])))
     return "".join(
@@ -60,7 +62,7 @@ def waits(snap: dict[str, Any], history: Sequence[Sample]) -> str:
             depth.axes(f"Queue depth: {snap['queued']} jobs"),
             line(depth.points(history, "queued"), BLUE),
             wait.axes(f"Oldest wait: {snap['oldest_wait']:.1f} s"),
-            wait.level(limit, f"dashed: alert above {limit:g} s for {snap['alert_hold']:g} s"),
+            wait.level(limit, f"{state} above {limit:g} s for {snap['alert_hold']:g} s"),
             line(wait.points(history, "oldest_wait"), BLUE),
             _window(window),
         ]

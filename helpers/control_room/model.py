@@ -26,7 +26,7 @@ from helpers.pools.processes import Processes, pickled
 from helpers.pools.words import describe
 
 BACKLOG, MAX_WAIT, IDLE = 2, 0.2, 0.5  # of a pool that grows and shrinks: see DynamicPool
-CLOSE_WAIT = 10.0  # seconds that `close` waits for the end of a run, which takes about one at most
+CLOSE_WAIT = 10.0  # seconds that `close` waits for the end of a run, which takes less than six
 ENGINES = ("threads", "processes")
 READY = "ready"  # the state before the first run
 NO_SAMPLE = Sample(0.0, 0, 0.0, 0.0, None, 0)

@@ -125,6 +125,14 @@ def pictures(snap: dict[str, Any], history: Sequence[Sample]) -> dict[str, str]:
     return {"flow": flow(snap), "waits": waits(snap, history), "rates": rates(snap, history)}
 
 
+def _up_to(snap: dict[str, Any], history: Sequence[Sample]) -> Sequence[Sample]:
+    """Add the snapshot to the samples, so that the curves end at the numbers beside them. A sample may be older."""
+    newest = Sample(*(snap[name] for name in Sample._fields))
+    if not history or newest.time <= history[-1].time:
+        return history
+    return [*(sample for sample in history if sample.time >= newest.time - snap["window"]), newest]
+
+
 def whole(
     snap: dict[str, Any],
     history: Sequence[Sample],
@@ -138,11 +146,12 @@ def whole(
         caption:  the title of the file, for screen readers.
         moving:   what `moves` returns. These jobs are drawn as dots on their ways.
     """
-    drawn = pictures(snap, history)
+    drawn = pictures(snap, _up_to(snap, history))
     drawn["flow"] += "".join(_on_its_way(number, way) for number, way in enumerate(moving))
     groups = [f'<g transform="translate({n * WIDTH} 0)">{drawn[name]}</g>' for n, name in enumerate(names)]
     width = len(names) * WIDTH
-    size = f'width="{width}" height="{HEIGHT}" viewBox="0 0 {width} {HEIGHT}"'
+    # Without a width of its own, the file becomes as wide as the place in which it is shown, also in a narrow window.
+    size = f'viewBox="0 0 {width} {HEIGHT}"'
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="sans-serif">'
     background = box(0, 0, width, HEIGHT, "white", "none")
     return f"{opening}<title>{escape(caption)}</title>{background}{''.join(groups)}</svg>"

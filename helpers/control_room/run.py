@@ -19,6 +19,7 @@ from helpers.pools import DynamicPool, JobCancelled, PoolClosed, Result
 from helpers.pools.words import describe_error
 
 TICK = 0.1  # seconds between two frames
+LAST_WAIT = 5.0  # seconds that the end of a run waits for jobs that are still running after the forced shutdown
 RECENT = 50  # results from which the service time of a real handler is measured
 RUNNING, PAUSED, STOPPING, STOPPED = "running", "paused", "stopping", "stopped"
 
@@ -133,6 +134,8 @@ class Run:
 
     def _finish(self) -> None:
         self.pool.force_shutdown()
+        # A killed child process may take longer to end than a forced shutdown waits, if the machine is busy.
+        self.pool.shutdown(LAST_WAIT)
         with self._lock:
             self.state = STOPPED
         self._sample(self.elapsed())

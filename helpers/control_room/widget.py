@@ -25,8 +25,8 @@ from helpers.control_room.service import MODES
 from helpers.pools.words import describe_error
 
 CAPTION = (
-    "The control room: buttons to start, pause, and stop a pool and to kill a worker, and controls for the workers, "
-    "the arrivals, and the service, above three pictures: the way of the jobs, what waits, and the throughput."
+    "Three pictures of a pool: the way of the jobs, what waits, and the throughput. In a notebook that runs, there are "
+    "also buttons to start, pause, and stop the pool, and controls for the workers, the arrivals, and the service."
 )
 PICTURE = "image/svg+xml"
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Self
@@ -49,6 +50,7 @@ class Alert(NamedTuple):
     state: str  # "pending" or "firing"
     labels: Labels
     summary: str
+    since: float  # when Prometheus first found the condition true, in seconds since 1970
 
 
 def find_prometheus() -> Path | None:
@@ -115,20 +117,26 @@ class Prometheus(Server):
             return [({}, float(data["result"][1]))]
         return [(series["metric"], float(series["value"][1])) for series in data["result"]]
 
-    def history(self, promql: str, seconds: float, step: float = 0.5) -> list[tuple[Labels, float, float]]:
-        """Return the values of an expression over the last `seconds`: (labels, time, value), a value every `step` s.
+    def scrapes(self, selector: str, seconds: float) -> list[tuple[Labels, float, float]]:
+        """Return the values of each scrape of the last `seconds`: (labels, time, value), each with its own time.
 
-        The times are in seconds since 1970. Raises ValueError, with Prometheus' words, for a bad expression.
+        The times are in seconds since 1970. A selector is the name of a metric, also with labels. Raises ValueError,
+        with Prometheus' words, for a bad selector.
         """
-        now = time.time()
-        data = self._ask("query_range", query=promql, start=str(now - seconds), end=str(now), step=str(step))
+        data = self._ask("query", query=f"{selector}[{max(1, round(1000 * seconds))}ms]")
         return [(s["metric"], float(at), float(value)) for s in data["result"] for at, value in s["values"]]
 
     def alerts(self) -> list[Alert]:
         """Return the alerts that are pending or firing."""
         found = self._ask("alerts")["alerts"]
         return [
-            Alert(a["labels"].pop("alertname"), a["state"], a["labels"], a["annotations"].get("summary", ""))
+            Alert(
+                a["labels"].pop("alertname"),
+                a["state"],
+                a["labels"],
+                a["annotations"].get("summary", ""),
+                datetime.fromisoformat(a["activeAt"]).timestamp(),
+            )
             for a in found
         ]
 

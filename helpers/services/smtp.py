@@ -11,18 +11,21 @@ import logging
 import os
 import re
 import socket
+import warnings
 from collections import Counter
 from email.header import decode_header, make_header
 from pathlib import Path
 from random import Random
 from typing import IO, Any, NamedTuple
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
-
 from helpers.services.child import Parent, ServiceError
 from helpers.services.sandbox import check_number, check_whole, raise_open_files
 from helpers.services.server import Server
 from helpers.services.words import describe
+
+with warnings.catch_warnings():  # aiosmtpd uses a name of `typing` that Python 3.15 warns about
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from aiosmtpd.smtp import SMTP, Envelope, Session
 
 HOST = "127.0.0.1"
 PATIENCE = 30.0  # seconds that the child gets to answer a question of the parent
@@ -69,6 +72,11 @@ def fate_of(
     return "lost" if chance < transient + lost else "accepted"
 
 
+def _is_dropped(recipient: str, attempt: int, share: float, seed: int) -> bool:
+    """Return whether the server drops the connection at this attempt, before the content of the mail."""
+    return share > 0 and _draw(seed, "dropped", recipient, attempt) < share
+
+
 def _arrives(recipient: str, attempt: int, seed: int) -> bool:
     """Return whether a mail whose answer is lost has arrived. Half of these mails have."""
     return _draw(seed, "arrives", recipient, attempt) < 0.5
@@ -87,11 +95,13 @@ class MailServer(Server):
 
     A mail is answered after `latency_of` seconds, as its `fate_of` says: with 250 (sent), with 451 to its content
     (transient), or with 554 to its address (permanent). If its answer is lost, the connection is cut, and half of these
-    mails have arrived.
+    mails have arrived. `dropped` is independent of these fates: the server cuts the connection instead of replying to
+    the address, so the content is never sent.
 
     Args:
         latency:               (least, most) seconds until a mail is answered.
         transient, permanent, lost:  shares of the mails, from 0 to 1.
+        dropped:               the share of the RCPT commands, from 0 to 1, after which the server cuts the connection.
         max_connections:       further connections are answered 421 and closed; None: no limit.
         mails_per_connection:  after this number of mails, the server ends a connection with 421, as many servers do;
                                None: no limit.
@@ -117,6 +127,7 @@ class MailServer(Server):
         transient: float = 0.0,
         permanent: float = 0.0,
         lost: float = 0.0,
+        dropped: float = 0.0,
         max_connections: int | None = None,
         mails_per_connection: int | None = None,
         smtputf8: bool = True,
@@ -127,6 +138,9 @@ class MailServer(Server):
         shares = {"transient": transient, "permanent": permanent, "lost": lost}
         _check_latency(latency)
         _check_shares(shares)
+        check_number("dropped", dropped, least=0)
+        if dropped > 1:
+            raise ValueError(f"dropped must be a share from 0 to 1, not {describe(dropped)}")
         limits = {"max_connections": max_connections, "mails_per_connection": mails_per_connection}
         for name, limit in (limits | {"port": port}).items():
             if limit is not None:
@@ -136,7 +150,8 @@ class MailServer(Server):
         if type(seed) is bool or not issubclass(type(seed), int):
             raise TypeError(f"seed must be a whole number, not {describe(seed)}")
         path = None if journal is None else os.fspath(journal)
-        self._request = (latency, shares, max_connections, mails_per_connection, smtputf8, seed, port or 0, path)
+        settings = (latency, shares, dropped, max_connections, mails_per_connection, smtputf8, seed, port or 0, path)
+        self._request = settings
 
     @property
     def host(self) -> str:
@@ -156,7 +171,7 @@ class MailServer(Server):
         return [Mail(to, str(make_header(decode_header(subject))), size, name) for to, subject, size, name in rows]
 
     def counts(self) -> dict[str, int]:
-        """Return counts: connections (open now), peak (the maximum), refused (421 at once), and each of `OUTCOMES`."""
+        """Return counts: connections (open now), peak (the maximum), refused (421 at once), dropped, and `OUTCOMES`."""
         counts: dict[str, int] = self._ask("counts")
         return counts
 
@@ -183,6 +198,7 @@ class _Settings(NamedTuple):
 
     latency: tuple[float, float]
     shares: dict[str, float]
+    dropped: float
     max_connections: int | None
     mails_per_connection: int | None
     smtputf8: bool
@@ -224,6 +240,7 @@ class _Office:
         self.sessions: set[_Session] = set()
         self.counts: Counter[str] = Counter()
         self.attempts: Counter[str] = Counter()
+        self.addressed: Counter[str] = Counter()  # the RCPT commands per recipient
         self.mails: list[tuple[str, str, int, str]] = []
         self.journal: IO[bytes] | None = None
         if settings.journal is not None:
@@ -252,7 +269,7 @@ class _Office:
             case b"mailbox":
                 answer = self.mails
             case b"counts":
-                names = ("peak", "refused", *OUTCOMES)
+                names = ("peak", "refused", "dropped", *OUTCOMES)
                 answer = {"connections": len(self.sessions)} | {name: self.counts[name] for name in names}
             case b"die":
                 self.die()
@@ -273,6 +290,10 @@ class _Office:
     async def handle_RCPT(
         self, server: "_Session", session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        self.addressed[address] += 1
+        if _is_dropped(address, self.addressed[address], self.settings.dropped, self.settings.seed):
+            self.counts["dropped"] += 1
+            await server.cut_for_good()
         if self.fate(address, 1) == "permanent":
             await self.take_time(address)
             self.counts["permanent"] += 1
@@ -289,8 +310,7 @@ class _Office:
             if _arrives(recipient, attempt, seed):
                 self.keep(recipient, envelope)
             self.counts[fate] += 1
-            server.cut()
-            await asyncio.sleep(PATIENCE)  # the loss of the connection cancels it
+            await server.cut_for_good()
         await self.take_time(recipient)
         self.counts[fate] += 1
         if fate == "transient":
@@ -354,6 +374,11 @@ class _Session(SMTP):
         """Cut the connection without an answer."""
         if isinstance(self.transport, asyncio.WriteTransport):
             self.transport.abort()
+
+    async def cut_for_good(self) -> None:
+        """Cut the connection and end the current command."""
+        self.cut()
+        await asyncio.sleep(PATIENCE)  # the loss of the connection cancels it
 
 
 def _serve() -> None:
