@@ -110,8 +110,18 @@ SHARES = pd.DataFrame(
     columns=["place", "way", "jobs", "succeeded", "failure"],
 )
 SURVIVAL = pd.DataFrame(
-    [("pool in memory", 10_000, 9_000), ("our table", 10_000, 0), ("package", 4_000, 1_000)],
-    columns=["way", "jobs", "lost"],
+    [
+        ("program", "pool", 2_000, 1_000, 0),
+        ("program", "our table", 2_000, 0, 0),
+        ("worker", "pool", 2_000, 10, 0),
+        ("worker", "our table", 2_000, 0, 10),
+    ],
+    columns=["kill", "way", "jobs", "lost", "doubled"],
+)
+OPEN = {"threads": ([10.0, 11.0, 12.5], [11.0, 12.0, 13.0]), "tasks": ([5.0, 5.0, 5.5], [7.5, 7.0, 7.0])}
+CORES_USED = pd.DataFrame(
+    [(1, 30.0, 0.99), (1, 31.0, 1.0), (2, 55.0, 1.9), (2, 40.0, 1.4), (4, 54.0, 1.95), (8, 53.0, 1.97)],
+    columns=["workers", "throughput", "cores used"],
 )
 TRIPS = pd.DataFrame(
     {
@@ -137,6 +147,13 @@ LANES = pd.DataFrame(
     [("pool", 2, "b", 0.0, 0.1), ("pool", 1, "a", 0.0, 0.2), ("pool", 2, "c", 0.1, 0.3), ("loop", 1, "a", 0.0, 0.6)],
     columns=["way", "worker", "job", "started", "finished"],
 )
+SCHEDULES = pd.DataFrame(
+    [("ideal", 1, 0.0, 0.3, 0.3), ("ideal", 2, 0.0, 0.2, 0.2), ("real", 1, 0.1, 0.3, 0.5), ("real", 2, 0.0, 0.2, 0.25)],
+    columns=["way", "worker", "started", "work", "finished"],
+)
+
+
+AGES = pd.DataFrame({"time": [10, 20, 30], "age": [1.0, 5.0, 9.0], "oldest_wait": [1.0, 2.0, 2.0]})
 
 
 def frame_of_waits(most: float) -> pd.DataFrame:
@@ -167,20 +184,25 @@ ALL: dict[str, Callable[..., Axes]] = {
     ),
     "panels": lambda **more: charts.panels(PANELS, **more),
     "depths": lambda **more: charts.depths({"calm": [0, 1, 0, 1], "filling": [1, 2, 3, 4]}, **more),
+    "ages": lambda **more: charts.ages({"calm": AGES, "busy": AGES}, **more),
     "crew": lambda **more: charts.crew(frame(), CHANGES, **more),
     "enlarged crew": lambda **more: charts.crew(frame(), CHANGES, zoom=0.2, **more),
     "cost": lambda **more: charts.cost(COSTS, **more),
     "attempts": lambda **more: charts.attempts(ATTEMPTS, **more),
-    "shares": lambda **more: charts.shares(SHARES, **more),
+    "shares": lambda **more: charts.shares(SHARES.assign(seconds=[1.5, 20, 141.2]), **more),
     "lanes": lambda **more: charts.lanes(LANES, **more),
+    "schedules": lambda **more: charts.schedules(SCHEDULES, **more),
+    "against_limit": lambda **more: charts.against_limit(CORES_USED, cores=2, core_seconds=0.03, **more),
     "trips": lambda **more: charts.trips(TRIPS, **more),
     "survival": lambda **more: charts.survival(SURVIVAL, **more),
+    "open_connections": lambda **more: charts.open_connections(OPEN, limit=2, **more),
     "shares_of_loop": lambda **more: charts.shares_of_loop(CHOICES, ["pool"], **more),
     "longest_chain": lambda **more: charts.longest_chain(CHAIN, ["water", "soup"], 30, **more),
     "predictions": lambda **more: charts.predictions(PREDICTED, **more),
     "laws": lambda **more: charts.laws(sweep(), {"bound": lambda n: 10 * min(n, 25)}, marks=SHARED, **more),
     "hockey_stick": lambda **more: charts.hockey_stick(HOCKEY, top=0.2, dots=HOCKEY[:3], mark=0.8, **more),
     "fluctuations": lambda **more: charts.fluctuations({2: FEW_JOBS, 5: FEW_JOBS}, begin=0.5, seconds=3.0, **more),
+    "deaths": charts.deaths,
     "kitchen": charts.kitchen,
     "series_map": charts.series_map,
 }
@@ -195,13 +217,12 @@ UNITS = {
     "depths": ("Jobs submitted so far", "Jobs waiting in the queue"),
     "outcomes": ("Jobs", ""),
     "rates": ("Records/s (a dot is a run, the diamond their median, log scale)", ""),
-    "cost": ("Worker-seconds", "Burst time (s)"),
     "attempts": ("Time since the start (s)", "Job"),
     "shares": ("Share of the jobs that succeed (%)", ""),
     "lanes": ("Time since the start (s)", ""),
+    "against_limit": ("Workers", "Throughput (jobs/s)"),
     "trips": ("Size of a job (log scale)", "Time per job (ms, log scale)"),
-    "survival": ("Jobs lost (%)", ""),
-    "shares_of_loop": ("Median time, in percent of the loop's", ""),
+    "shares_of_loop": ("Time, in percent of the loop's time", ""),
     "longest_chain": ("Time since the start (ms)", ""),
     "laws": ("Workers", "Throughput (jobs/s)"),
     "hockey_stick": ("Utilization of the workers", "Mean wait (ms)"),
@@ -388,7 +409,7 @@ def test_waits_are_in_milliseconds_with_a_mark_per_job() -> None:
     assert list(drawn["long"].get_xdata()) == pytest.approx([10 * n for n in range(1, 11)])
     assert list(drawn["long"].get_ydata()) == pytest.approx([20 * n for n in range(1, 11)])
     assert drawn["long"].get_marker() != drawn["short"].get_marker()
-    assert {"long", "short"} <= set(pieces(ax))
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["long", "short"]
 
 
 @pytest.mark.parametrize("count", [0, 5])
@@ -468,14 +489,23 @@ def test_the_enlarged_panels_of_the_crew_show_the_same_counts_in_milliseconds() 
     assert list(enlarged_workers.lines[0].get_ydata()) == list(workers.lines[0].get_ydata())
 
 
-def test_cost_names_each_pool_at_its_point() -> None:
-    ax = charts.cost(COSTS, marked=["2 to 10"])
-    assert words(ax) == ["fixed 2", "2 to 10", "better"]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines] == [(10.0, 4.8), (14.0, 1.0)]
-    assert len({line.get_marker() for line in ax.lines}) == 2
-    assert [line.get_color() for line in ax.lines] == [BLUE, VERMILLION]
-    with pytest.raises(ValueError, match="7 pools; a chart can tell 6 apart"):
+def test_cost_has_a_row_per_pool_with_its_cost_and_its_bursts() -> None:
+    paid, speed = charts.cost(COSTS, marked=["2 to 10"]).child_axes
+    assert [label.get_text() for label in paid.get_yticklabels()] == ["fixed 2", "2 to 10"]
+    assert [bar.get_width() for bar in paid.patches] == [10.0, 14.0]
+    assert [text.get_text() for text in paid.texts] == ["10", "14"]
+    points = [line for line in speed.lines if line.get_marker() == "o"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in points] == [(4.8, 0), (1.0, 1)]
+    assert [line.get_color() for line in points] == [BLUE, VERMILLION]
+    with pytest.raises(ValueError, match="7 pools; a chart has room for 6"):
         charts.cost(pd.concat([COSTS.head(1)] * 7))
+
+
+def test_cost_shows_the_first_burst_as_a_hollow_mark() -> None:
+    _, speed = charts.cost(COSTS.assign(first=[5.0, 2.0])).child_axes
+    hollow = [line for line in speed.lines if line.get_markerfacecolor() == "white"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in hollow] == [(5.0, 0), (2.0, 1)]
+    assert [text.get_text() for text in speed.get_legend().get_texts()] == ["first burst", "later bursts"]
 
 
 def test_panels_have_one_scale_and_a_line_at_the_advice_of_each() -> None:
@@ -506,6 +536,49 @@ def test_panels_refuses_more_loads_than_there_is_room_for() -> None:
         charts.panels(many)
 
 
+def test_open_connections_draws_a_panel_per_run_with_its_steps_and_the_limit() -> None:
+    threads, tasks = charts.open_connections(OPEN, limit=2).child_axes
+    few, many = lines(threads)["open"], lines(tasks)["open"]
+    assert list(few.get_xdata()) == pytest.approx([0, 0, 1, 1, 2, 2.5, 3])
+    assert list(few.get_ydata()) == [0, 1, 0, 1, 0, 1, 0], "an end comes before an opening at the same time"
+    assert list(many.get_xdata()) == pytest.approx([0, 0, 0, 0.5, 2, 2, 2.5])
+    assert list(many.get_ydata()) == [0, 1, 2, 3, 2, 1, 0]
+    assert [panel.get_title(loc="left") for panel in (threads, tasks)] == ["threads: 1 at most", "tasks: 3 at most"]
+    assert words(threads) == words(tasks) == ["limit: 2"]
+    assert list(lines(tasks)["_limit: 2"].get_ydata()) == [2, 2]
+    assert threads.get_xlim() == tasks.get_xlim() and threads.get_ylim() == tasks.get_ylim() == (0, 1.18 * 3)
+    assert threads.get_ylabel() == "Open connections" and "(s)" in threads.get_xlabel()
+    plt.close("all")
+    assert words(charts.open_connections(OPEN).child_axes[0]) == []
+
+
+def test_open_connections_writes_the_number_of_refused_jobs_in_the_panel_of_its_run() -> None:
+    threads, tasks = charts.open_connections(OPEN, limit=2, refused={"threads": 0, "tasks": 1_900}).child_axes
+    assert words(threads) == ["limit: 2", "0 jobs refused"] and words(tasks) == ["limit: 2", "1,900 jobs refused"]
+    plt.close("all")
+    assert words(charts.open_connections(OPEN, refused={"tasks": 5}).child_axes[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("runs", "error", "says"),
+    [
+        (None, TypeError, "runs must be a mapping from the name of each run to its times, not None"),
+        ({}, ValueError, "runs must be from 1 to 3 runs, not 0"),
+        ({"a": ([1.0], [])}, ValueError, "every run must have at least one connection, and as many ends as opens"),
+        ({"a": ([], [])}, ValueError, "every run must have at least one connection"),
+        ({"a": ([1.0], [float("nan")])}, ValueError, "time"),
+    ],
+)
+def test_open_connections_refuses_what_it_cannot_draw(runs: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        charts.open_connections(runs)
+
+
+def test_open_connections_refuses_a_bad_limit() -> None:
+    with pytest.raises(ValueError, match="limit must be more than 0, not 0"):
+        charts.open_connections(OPEN, limit=0)
+
+
 def test_depths_draws_a_line_per_run_and_names_it_at_its_end() -> None:
     ax = charts.depths({"calm": [0, 1, 0, 1], "filling": [1, 2, 3, 4, 5]})
     assert lines(ax)["calm"].get_xydata().tolist() == [[1, 0], [2, 1], [3, 0], [4, 1]]
@@ -531,6 +604,33 @@ def test_depths_refuses_what_it_cannot_draw(runs: Any, error: type[Exception], s
         charts.depths(runs)
 
 
+def test_ages_draws_a_panel_per_run_with_one_scale_and_names_the_lines_in_the_last() -> None:
+    calm, busy = charts.ages({"calm": AGES, "busy": AGES.assign(age=[20.0, 40.0, 60.0])}).child_axes
+    assert lines(calm)["age"].get_xydata().tolist() == [[10, 1], [20, 5], [30, 9]]
+    assert lines(busy)["oldest wait"].get_ydata().tolist() == [1, 2, 2]
+    assert calm.get_ylim() == busy.get_ylim() == (pytest.approx(-1.8), pytest.approx(66))
+    assert (calm.get_xlabel(), calm.get_ylabel(), calm.get_title(loc="left")) == (
+        "Time since the start (ms)",
+        "Age, oldest wait (ms)",
+        "calm",
+    )
+    assert not pieces(calm) and set(pieces(busy)) == {"age", "oldest wait"}
+
+
+@pytest.mark.parametrize(
+    ("runs", "error", "says"),
+    [
+        ([AGES], TypeError, "runs must be a mapping from the name of each run to its table, not "),
+        ({}, ValueError, "runs must be from 1 to 3 runs, not 0"),
+        ({"a": AGES.drop(columns="age")}, ValueError, "the table has no column age"),
+        ({"a": AGES.assign(age=[1, -1, 1])}, ValueError, "age must be 0 or more in every row of the table, not -1"),
+    ],
+)
+def test_ages_refuses_what_it_cannot_draw(runs: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        charts.ages(runs)
+
+
 def test_shares_of_the_loop_are_medians_in_percent_of_the_first_way_of_each_case() -> None:
     ax = charts.shares_of_loop(CHOICES, ["pool"])
     assert [label.get_text() for label in ax.get_yticklabels()] == ["pool", "processes", "pool"]
@@ -549,6 +649,9 @@ def test_shares_of_the_loop_are_medians_in_percent_of_the_first_way_of_each_case
     assert len(arrows) == 1 and "110%" in words(arrows[0].axes)
     far = pd.DataFrame([("one", "loop", 1.0), ("one", "pool", 101.0)], columns=CHOICES.columns)
     assert "more than 100 times as long →" in words(charts.shares_of_loop(far, ["pool"]))
+    close = pd.DataFrame([("one", "loop", 1.0), ("one", "pool", 0.96)], columns=CHOICES.columns)
+    [label] = [text for text in charts.shares_of_loop(close, ["pool"]).texts if text.get_text() == "96%"]
+    assert label.xy[0] == 100, "the label is after the dashed line"
     with pytest.raises(ValueError, match="there is nothing to compare"):
         charts.shares_of_loop(CHOICES[CHOICES["way"] == "loop"], [])
 
@@ -596,6 +699,17 @@ def test_a_storm_has_a_panel_per_run_with_the_calls_in_each_piece_of_time() -> N
     assert panels[1].get_xlabel() == "Time since the start (s)" and ax.get_ylabel() == "Calls per 0.1 s"
     with pytest.raises(ValueError, match="5 runs; the chart has room for 4"):
         charts.storm(pd.DataFrame({"run": list("abcde"), "seconds": [1.0] * 5}), bin_width=0.1)
+
+
+def test_a_storm_hatches_the_failed_calls_if_the_table_tells_which_calls_failed() -> None:
+    ax = charts.storm(ARRIVALS.assign(ok=[True, False, True, True]), bin_width=0.1)
+    steps = [[p for p in panel.patches if hasattr(p, "get_data")] for panel in ax.figure.axes]
+    found = [[(bool(p.get_hatch()), list(p.get_data().values[:4])) for p in panel] for panel in steps]
+    assert found == [
+        [(False, [2, 0, 0, 0]), (True, [1, 0, 0, 0])],
+        [(False, [1, 0, 0, 1]), (True, [0, 0, 0, 0])],
+    ]
+    assert legend(ax) == ["succeeded", "failed"]
 
 
 def test_a_storm_leaves_the_settings_alone_and_can_be_shown_with_a_title() -> None:
@@ -744,6 +858,13 @@ def test_shares_are_percent_of_the_jobs_of_their_own_run_and_say_how_many_succee
     assert third - second > second - first, "groups stand apart"
 
 
+def test_shares_show_the_time_of_each_run_if_the_table_has_one() -> None:
+    drawn = words(charts.shares(SHARES.assign(seconds=[0.94, 1234.5, 60])))
+    assert drawn[-4:] == ["time", "0.9 s", "1,234.5 s", "60.0 s"]
+    with pytest.raises(ValueError, match="seconds must be 0 or more in every row of the table, not -1"):
+        charts.shares(SHARES.assign(seconds=-1))
+
+
 def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_way() -> None:
     ax = charts.lanes(LANES)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["worker 1", "worker 2", "worker 1"]
@@ -755,14 +876,69 @@ def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_wa
     assert words(ax) == ["pool", "loop", "b", "a", "c", "a", "0.30 s", "0.60 s"]
 
 
+def test_schedules_split_each_bar_into_extra_time_and_work_and_mark_the_ends() -> None:
+    ax = charts.schedules(SCHEDULES.rename(columns={"work": "server time"}), work="server time")
+    ideal, real = (panel for panel in ax.child_axes)
+    extra, work = ([(bar.get_x(), bar.get_width()) for bar in part] for part in real.containers)
+    assert extra == [pytest.approx(bar) for bar in [(100, 100), (0, 50)]]
+    assert work == [pytest.approx(bar) for bar in [(200, 300), (50, 200)]]
+    assert [bar.get_width() for bar in ideal.containers[0]] == pytest.approx([0, 0])
+    assert [line.get_xdata()[0] for line in real.lines] == pytest.approx([500, 300])
+    assert words(ideal) == ["300 ms"] and words(real) == ["500 ms"] and ideal.get_xlim() == real.get_xlim()
+    assert legend(ax) == ["server time", "extra time"]
+    many = pd.concat([SCHEDULES.assign(way=name) for name in "abcde"])
+    with pytest.raises(ValueError, match="5 ways; there is room for 4 panels"):
+        charts.schedules(many)
+
+
 def test_the_share_of_lost_jobs_is_a_bar_with_its_numbers() -> None:
-    ax = charts.survival(SURVIVAL)
-    assert [bar.get_width() for bar in ax.patches] == [90, 0, 25]
-    assert words(ax)[:3] == ["9,000 of 10,000 lost", "0 of 10,000 lost", "1,000 of 4,000 lost"]
+    program, worker = charts.survival(SURVIVAL).child_axes
+    assert [bar.get_width() for bar in program.patches] == [50, 0]
+    assert [bar.get_width() for bar in worker.patches] == [0.5, 0]
+    assert words(program) == ["1,000 lost, 0 twice", "0 lost, 0 twice"]
+    assert words(worker) == ["10 lost, 0 twice", "0 lost, 10 twice"]
+    assert [label.get_text() for label in program.get_yticklabels()] == ["pool", "our table"]
+    assert program.get_xlim() == worker.get_xlim(), "both panels have one scale"
+    assert (program.get_title(loc="left"), worker.get_xlabel()) == ("program", "Jobs lost (%)")
     with pytest.raises(ValueError, match="lost"):
         charts.survival(SURVIVAL.drop(columns="lost"))
     with pytest.raises(ValueError, match="jobs"):
         charts.survival(SURVIVAL.assign(jobs=0))
+    with pytest.raises(ValueError, match="same ways"):
+        charts.survival(SURVIVAL[:3])
+
+
+def test_the_cost_of_a_job_stands_beside_what_survives() -> None:
+    costs = pd.DataFrame(
+        [("pool", 0.003), ("pool", 0.004), ("pool", 0.008), ("our table", 0.3), ("other", 5.0)], columns=["way", "ms"]
+    )
+    cost, program, worker = charts.survival(SURVIVAL, costs).child_axes
+    assert [list(line.get_xdata()) for line in cost.lines] == [[0.003, 0.004, 0.008], [0.3]]
+    assert [set(line.get_ydata()) for line in cost.lines] == [{0}, {1}] and cost.get_ylim() == program.get_ylim()
+    assert words(cost) == ["0.004", "0.3"] and cost.get_xscale() == "log"
+    assert [label.get_text() for label in cost.get_yticklabels()] == ["pool", "our table"]
+    assert not any(label.get_text() for label in program.get_yticklabels()) and program.get_xlim() == worker.get_xlim()
+    with pytest.raises(ValueError, match="it has none for our table"):
+        charts.survival(SURVIVAL, costs[:3])
+    with pytest.raises(ValueError, match="ms must be more than 0"):
+        charts.survival(SURVIVAL, costs.assign(ms=0.0))
+
+
+def test_the_drawing_of_deaths_tells_the_three_promises_apart() -> None:
+    found = words(charts.deaths())
+    assert [text for text in found if text.endswith("once")] == ["at least once", "at most once", "exactly once"]
+    assert found.count("finds no job") == 1 and found.count("delete job") == 5
+
+
+def test_a_bar_is_the_best_run_and_its_limit_grows_up_to_the_number_of_cores() -> None:
+    ax = charts.against_limit(CORES_USED, cores=2, core_seconds=0.03)
+    assert [bar.get_height() for bar in ax.patches] == [31, 55, 54, 53]
+    limits = [line.get_ydata()[0] for line in ax.lines if line.get_label() == "_limit"]
+    assert limits == pytest.approx([1 / 0.03, 2 / 0.03, 2 / 0.03, 2 / 0.03])
+    assert len(lines(ax)["_runs"].get_xdata()) == len(CORES_USED)
+    assert {"31.0 jobs/s\n1.00 cores used", "55.0 jobs/s\n1.90 cores used", "limit 66.7"} <= set(words(ax))
+    with pytest.raises(ValueError, match="core_seconds"):
+        charts.against_limit(CORES_USED, cores=2, core_seconds=0)
 
 
 def test_trips_are_medians_per_engine_with_units_for_the_size() -> None:

@@ -14,6 +14,7 @@ from helpers.charts.signals import SIGNALS
 
 SECONDS = [0.2, 0.2, 0.24, 0.26]
 MARKS = {"pending": 1.2, "firing": 2.4}
+DELAYS = {"hold": (1.2, 2.4)}
 
 
 def samples(pools: dict[str, float]) -> pd.DataFrame:
@@ -49,7 +50,7 @@ CHANGING = changing()
 BOTH = samples({"steady": 0.001, "drowning": 0.3})
 ALL: dict[str, Callable[..., Axes]] = {
     "signals": lambda **more: charts.signals(BOTH, **more),
-    "alert": lambda **more: charts.alert(BOTH, limit=0.5, marks=MARKS, **more),
+    "alert": lambda **more: charts.alert(BOTH, limit=0.5, marks=MARKS, delays=DELAYS, **more),
     "histogram_view": view,
     "episodes": lambda **more: charts.episodes(CHANGING, limit=1, **more),
 }
@@ -91,13 +92,22 @@ def test_each_signal_has_a_panel_with_a_line_per_pool_on_one_scale():
     assert len(styles) == 2, "told apart without color"
 
 
-def test_the_alert_has_its_limit_and_the_times_at_which_its_state_changed():
-    ax = charts.alert(BOTH, limit=0.5, marks=MARKS)
+def test_the_alert_has_its_limit_the_times_at_which_its_state_changed_and_the_delay_between_them():
+    ax = charts.alert(BOTH, limit=0.5, marks=MARKS, delays=DELAYS)
     drawn = test_charts.lines(ax)
     assert set(drawn["_limit: 0.5 s"].get_ydata()) == {0.5}
     assert {name: set(drawn[f"_{name}"].get_xdata()) for name in MARKS} == {"pending": {1.2}, "firing": {2.4}}
-    assert {"limit: 0.5 s", "pending, 1.2 s", "firing, 2.4 s", "steady", "drowning"} == set(test_charts.words(ax))
+    assert drawn["_hold"].get_xdata().tolist() == [1.2, 2.4] and len(set(drawn["_hold"].get_ydata())) == 1
+    assert {"limit: 0.5 s", "pending", "firing", "hold: 1.20 s", "steady", "drowning"} == set(test_charts.words(ax))
+    assert max(drawn["_hold"].get_ydata()) < ax.get_ylim()[1] and ax.get_ylim()[1] > 1.5 * BOTH["oldest_wait"].max()
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Time (s)", "Oldest wait (s)")
+
+
+def test_the_words_of_a_short_delay_stand_at_its_right_so_that_they_cross_no_mark():
+    ax = charts.alert(BOTH, limit=0.5, delays={"short": (1.0, 1.2), "long": (1.2, 2.9)})
+    places = {text.get_text(): (text.get_ha(), text.xy[0]) for text in ax.texts if hasattr(text, "xy")}
+    assert places["short: 0.20 s"] == ("left", 1.2)
+    assert places["long: 1.70 s"] == ("center", pytest.approx(2.05))
 
 
 def test_the_histogram_knows_the_shares_at_its_bounds_and_joins_them_by_lines():

@@ -42,7 +42,7 @@ def shares_of_loop(table: pd.DataFrame, pools: Collection[str], *, ax: Axes | No
         axes.axvline(100, color=VERMILLION, linestyle=(0, (6, 2)), linewidth=1.6, zorder=3)
         axes.annotate("the loop", (100, -0.6), (4, 3), textcoords="offset points", color=VERMILLION)
         axes.set_yticks(heights, [label_of(way, 40) for way in bars["way"]])
-        axes.set(title="Which way is faster?", xlabel="Median time, in percent of the loop's")
+        axes.set(title="Which way is faster?", xlabel="Time, in percent of the loop's time")
         axes.set(xlim=(0, MOST), ylim=(max(heights) + 0.6, -0.6))
         name_groups(axes, [label_of(case, 60) for case in bars["case"]], heights)
         bare(axes)
@@ -77,6 +77,8 @@ def draw_bar(ax: Axes, height: float, bar: dict[Any, Any], dark: bool) -> None:
         ax.annotate(length_in_words(median / 100), (MOST, height), (-6, 0), ha="right", **beside)
     else:  # After the line if the line is short; otherwise after the bar, so that the label belongs to the bar's end.
         end = upper if upper < median + NEAR else median
+        if 100 - NEAR < end < 100:  # The label would hide the dashed line.
+            end = 100.0
         ax.annotate(f"{median:.0f}%", (end, height), (6, 0), **beside)
 
 

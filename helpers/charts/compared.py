@@ -22,7 +22,8 @@ def shares(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     compared. The number of jobs that succeeded is written on the bar, and so is `failure`, if there is room.
 
     Args:
-        table: columns place (the group), way, jobs, succeeded, failure (why the other jobs failed; may be empty).
+        table: columns place (the group), way, jobs, succeeded, failure (why the other jobs failed; may be empty). With
+               a column seconds, the time of each run is written to the right of its bar.
 
     Raises:
         ValueError: for a missing column, an empty table, no jobs, or more succeeded jobs than jobs.
@@ -30,6 +31,8 @@ def shares(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     need(table, "place", "way", "jobs", "succeeded", "failure")
     numbers(table, "jobs", above=0)
     numbers(table, "succeeded", least=0)
+    if "seconds" in table:
+        numbers(table, "seconds", least=0)
     if (table["succeeded"] > table["jobs"]).any():
         raise ValueError("succeeded must be at most jobs in every row of the table")
     places = [label_of(place, 60) for place in table["place"]]
@@ -45,8 +48,17 @@ def shares(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         name_groups(axes, places, heights)
         for height, row in zip(heights, table.to_dict("records"), strict=True):
             name_parts(axes, height, row)
+        if "seconds" in table:
+            add_times(axes, heights, table["seconds"])
         bare(axes)
     return axes
+
+
+def add_times(ax: Axes, heights: list[float], seconds: Iterable[float]) -> None:
+    """Write the time of each run to the right of its bar, under the heading "time"."""
+    ax.text(102, -0.62, "time", va="center", fontsize=10, fontweight="bold")
+    for height, value in zip(heights, seconds, strict=True):
+        ax.text(102, height, f"{value:,.1f} s", va="center", fontsize=10)
 
 
 def name_parts(ax: Axes, height: float, row: dict[Any, Any]) -> None:

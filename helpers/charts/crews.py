@@ -1,16 +1,16 @@
 """Charts of a changing number of workers: workers and queued jobs over time, and what the workers cost and gain."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from helpers.charts.style import (
     BLUE,
-    GREY,
-    INK,
     VERMILLION,
     label_of,
+    legend_above,
     need,
     numbers,
     plain,
@@ -20,7 +20,7 @@ from helpers.charts.style import (
 )
 from helpers.charts.timelines import SECONDS, steps
 
-MARKERS = ["o", "s", "^", "D", "v", "P"]
+MOST_POOLS = 6
 LEFT, RIGHT = 0.36, 0.42  # shares of the axes' width: where the enlarged column ends, and where the other column begins
 HIGH, LOW, HEIGHT = 0.54, 0.0, 0.40  # shares of the axes' height: the lower edges of the two rows, and their height
 
@@ -94,10 +94,11 @@ def step_panel(ax: Axes, times: Sequence[float], counts: Sequence[float], end: f
 
 
 def cost(table: pd.DataFrame, *, marked: Collection[str] = (), ax: Axes | None = None) -> Axes:
-    """Draw a point per pool: the cost of its workers on the x axis, the time until its last job is done on the y axis.
+    """Draw a row per pool: at the left the cost of its workers, at the right how long its bursts took.
 
     Args:
-        table: columns pool (a name), worker_seconds, seconds (until the last job is done); at most six pools.
+        table: columns pool (a name), worker_seconds, seconds (until the last job is done); at most six pools. If there
+            is a column first, it has the seconds of the first burst, and `seconds` is for the later bursts.
         marked: the names of the pools that are drawn in another color.
 
     Raises:
@@ -105,18 +106,41 @@ def cost(table: pd.DataFrame, *, marked: Collection[str] = (), ax: Axes | None =
     """
     need(table, "pool", "worker_seconds", "seconds")
     numbers(table, "worker_seconds", "seconds")
-    if len(table) > len(MARKERS):
-        raise ValueError(f"the table has {len(table)} pools; a chart can tell {len(MARKERS)} apart")
-    with styled(ax) as axes:
-        points = zip(MARKERS, table["pool"], table["worker_seconds"], table["seconds"], strict=False)
-        for marker, pool, paid, seconds in points:
-            color = VERMILLION if pool in marked else BLUE
-            axes.plot(paid, seconds, marker=marker, color=color, markersize=10, linestyle="none")
-            axes.annotate(label_of(pool), (paid, seconds), (10, 6), textcoords="offset points", color=INK)
-        axes.set(title="Cost and speed", xlabel="Worker-seconds", ylabel="Burst time (s)")
-        axes.set_xlim(0, 1.3 * float(table["worker_seconds"].max()))
-        axes.set_ylim(0, 1.2 * float(table["seconds"].max()))
-        arrow = {"arrowstyle": "->", "color": GREY, "linewidth": 1.6}
-        axes.annotate("better", (0.01, 0.02), (0.06, 0.11), "axes fraction", "axes fraction", arrow, color=GREY)
-        axes.grid(True)
+    if len(table) > MOST_POOLS:
+        raise ValueError(f"the table has {len(table)} pools; a chart has room for {MOST_POOLS}")
+    rows = range(len(table))
+    colours = [VERMILLION if pool in marked else BLUE for pool in table["pool"]]
+    with styled(ax, size=(8.4, 1.4 + 0.55 * len(table))) as axes:
+        axes.set_title("Cost and speed")
+        axes.set_axis_off()
+        paid, speed = axes.inset_axes((0.12, 0, 0.38, 1)), axes.inset_axes((0.55, 0, 0.45, 1))
+        paid.barh(rows, table["worker_seconds"], height=0.5, color=colours, alpha=0.8)
+        for row, seconds in enumerate(table["worker_seconds"]):
+            paid.annotate(f"{seconds:,.0f}", (seconds, row), (4, 0), textcoords="offset points", va="center")
+        paid.set(xlabel="Worker-seconds", xlim=(0, 1.25 * float(table["worker_seconds"].max())))
+        paid.set_yticks(rows, [label_of(pool) for pool in table["pool"]])
+        draw_bursts(speed, table, colours)
+        for panel in (paid, speed):
+            panel.set_ylim(len(table) - 0.5, -0.5)  # the first pool on top
+            panel.tick_params(axis="y", length=0)
     return axes
+
+
+def draw_bursts(ax: Axes, table: pd.DataFrame, colours: Sequence[str]) -> None:
+    """Draw the later bursts of each pool as a filled mark, and its first burst, if it is known, as a hollow one."""
+    firsts = table["first"] if "first" in table.columns else table["seconds"]
+    for row, (first, later, colour) in enumerate(zip(firsts, table["seconds"], colours, strict=True)):
+        ax.plot([first, later], [row, row], color=colour, linewidth=1.6, label="_from first to later")
+        if "first" in table.columns:
+            look: dict[str, Any] = {
+                "markerfacecolor": "white",
+                "markersize": 13,
+                "label": "first burst" if row == 0 else "_first",
+            }
+            ax.plot(first, row, "o", color=colour, markeredgewidth=1.8, **look)
+        ax.plot(later, row, "o", color=colour, markersize=7, label="later bursts" if row == 0 else "_later")
+    ax.set(xlabel="Burst time (s)", xlim=(0, 1.15 * float(max(firsts.max(), table["seconds"].max()))))
+    ax.set_yticks([])
+    ax.grid(True, axis="x")
+    if "first" in table.columns:
+        legend_above(ax)

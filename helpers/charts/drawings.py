@@ -38,8 +38,9 @@ PARTS: list[tuple[str, str, str, list[tuple[int, str]]]] = [
     ),
 ]
 LAST = 13
-ROW, COLUMN, FIRST, TOP = 3.1, 3.4, 2.4, 11.0  # the map's grid: distances, and the center of its first station
+ROW, COLUMN, FIRST, TOP = 2.5, 3.4, 2.4, 9.2  # the map's grid: distances, and the center of its first station
 RIGHT = 17.66  # the right edge of every box
+HEIGHT = 1.98  # of every box
 
 
 def kitchen(ax: Axes | None = None) -> Axes:
@@ -157,7 +158,7 @@ def the_pass(ax: Axes, plates: Sequence[float]) -> None:
         ax.add_patch(Circle((x, 3.72), 0.09, facecolor=STEEL, edgecolor=INK, linewidth=1.4, zorder=4))
 
 
-def series_map(ready: Collection[int] = (0, 1, 2), ax: Axes | None = None) -> Axes:
+def series_map(ready: Collection[int] = range(LAST + 1), ax: Axes | None = None) -> Axes:
     """Draw the notebooks of the series as stations along one line, with one box per part.
 
     A notebook whose number is not in `ready` has a dashed station with the words "to come".
@@ -169,8 +170,8 @@ def series_map(ready: Collection[int] = (0, 1, 2), ax: Axes | None = None) -> Ax
         raise TypeError(f"ready must be numbers of notebooks, not {describe(ready)}")
     if unknown := [number for number in ready if number not in range(LAST + 1)]:
         raise ValueError(f"there is no notebook {describe(unknown[0])}: they go from 0 to {LAST}")
-    with styled(ax, size=(9.0, 6.4)) as axes:
-        axes.set(xlim=(0, 18.1), ylim=(0.1, 12.4), aspect="equal")
+    with styled(ax, size=(9.0, 5.3)) as axes:
+        axes.set(xlim=(0, 18.1), ylim=(0.3, 10.4), aspect="equal")
         axes.set_axis_off()
         axes.set_title("Four parts, and what you can do after each of them")
         track(axes)
@@ -193,9 +194,9 @@ def box(ax: Axes, first: Point, name: str, ability: str, colour: str) -> None:
     left, y = first
     ax.add_patch(
         FancyBboxPatch(
-            (left - 1.66, y - 1.35),
+            (left - 1.66, y - 1.08),
             RIGHT - left + 1.66,
-            2.45,
+            HEIGHT,
             boxstyle="round,pad=0.1,rounding_size=0.35",
             facecolor=(colour, 0.09),
             edgecolor=(colour, 0.6),
@@ -203,8 +204,8 @@ def box(ax: Axes, first: Point, name: str, ability: str, colour: str) -> None:
             zorder=0,
         )
     )
-    ax.text(left - 1.42, y + 0.82, name, va="center", fontsize=12, fontweight="bold", color=colour)
-    ax.text(RIGHT - 0.25, y + 0.82, ability, ha="right", va="center", fontsize=10.5, color=colour)
+    ax.text(left - 1.42, y + 0.62, name, va="center", fontsize=12, fontweight="bold", color=colour)
+    ax.text(RIGHT - 0.25, y + 0.62, ability, ha="right", va="center", fontsize=10.5, color=colour)
 
 
 def track(ax: Axes) -> None:
@@ -215,7 +216,7 @@ def track(ax: Axes) -> None:
         if row == len(PARTS) - 1:
             corners.append((end, y))
             break
-        turn, between = RIGHT + 0.33, y - 1.35 - (ROW - 2.45) / 2
+        turn, between = RIGHT + 0.33, y - 1.08 - (ROW - HEIGHT) / 2
         corners += [(turn, y), (turn, between), (0.3, between), (0.3, y - ROW)]
     ax.add_patch(PathPatch(rounded(corners, 0.3), facecolor="none", edgecolor="#9A9A9A", linewidth=4, zorder=1))
 
@@ -242,12 +243,12 @@ def station(ax: Axes, where: Point, number: int, title: str, *, colour: str, rea
     disc(ax, where, colour, ready)
     ink = "white" if ready else colour
     ax.text(x, y, f"{number:02}", ha="center", va="center", fontsize=11.5, fontweight="bold", color=ink, zorder=4)
-    ax.text(x, y - 0.92, title, ha="center", fontsize=10, color=INK if ready else "#595959")
+    ax.text(x, y - 0.8, title, ha="center", fontsize=10, color=INK if ready else "#595959")
     if not ready:
-        ax.text(x, y - 1.26, "to come", ha="center", fontsize=9, style="italic", color="#595959")
+        ax.text(x, y - 1.1, "to come", ha="center", fontsize=9, style="italic", color="#595959")
 
 
-def disc(ax: Axes, where: Point, colour: str, ready: bool, radius: float = 0.52) -> None:
+def disc(ax: Axes, where: Point, colour: str, ready: bool, radius: float = 0.43) -> None:
     """Draw a station without its number and title."""
     line = "-" if ready else (0, (2.2, 1.4))
     fill = colour if ready else "white"

@@ -45,10 +45,8 @@ def fluctuations(pools: Mapping[int, pd.DataFrame], *, begin: float, seconds: fl
     with styled(ax, size=(8.6, 3.6)) as axes:
         axes.set_axis_off()
         axes.set_title("Jobs in the pool")
-        for workers, panel in row_of_panels(axes, list(shares), GAP):
+        for workers, panel in row_of_panels(axes, list(shares), GAP, "Jobs in the pool, in % of the workers"):
             draw_panel(panel, label_of(f"{workers:,} workers"), shares[workers], seconds, top)
-            if panel.get_ylabel():
-                panel.set_ylabel("Jobs in the pool, in % of the workers")
     return axes
 
 

@@ -39,20 +39,20 @@ def panels(table: pd.DataFrame, *, limit: float | None = None, ax: Axes | None =
     with styled(ax, size=(9.2, 3.4)) as axes:
         axes.set_axis_off()
         axes.set_title("Throughput against workers")
-        for name, panel in row_of_panels(axes, names, GAP):
+        for name, panel in row_of_panels(axes, names, GAP, "Throughput (jobs/s)"):
             draw_panel(panel, label_of(name, 60), table[table["load"] == name], top)
             if limit is not None:
                 limit_line(panel, limit, f"limit: {limit:,g}", colour=INK, line=(0, (1, 2)))
     return axes
 
 
-def row_of_panels(axes: Axes, names: Sequence[Any], gap: float) -> Iterator[tuple[Any, Axes]]:
-    """Yield each name with its panel. The panels are side by side, and only the first one has a label on its y axis."""
+def row_of_panels(axes: Axes, names: Sequence[Any], gap: float, ylabel: str) -> Iterator[tuple[Any, Axes]]:
+    """Yield each name with its panel. The panels are side by side, and only the first one has `ylabel`."""
     width = (1 + gap) / len(names) - gap
     for place, name in enumerate(names):
         panel = axes.inset_axes((place * (width + gap), 0.0, width, 0.94))
         if place == 0:
-            panel.set_ylabel("Throughput (jobs/s)")
+            panel.set_ylabel(ylabel)
         else:
             panel.tick_params(labelleft=False)
         yield name, panel

@@ -57,10 +57,8 @@ def predictions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     with styled(ax, size=(9.2, 3.8)) as axes:
         axes.set_axis_off()
         axes.set_title("Predicted and measured throughput")
-        for name, panel in row_of_panels(axes, names, GAP):
+        for name, panel in row_of_panels(axes, names, GAP, "Throughput (% of the limit)"):
             handles = draw_panel(panel, label_of(name, 40), shares[shares["workload"] == name], top)
-            if panel.get_ylabel():
-                panel.set_ylabel("Throughput (% of the limit)")
         legend_above(axes, handles)
     return axes
 

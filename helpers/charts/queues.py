@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from helpers.charts.style import end_labels, label_of, need, numbers, plain, styled
+from helpers.charts.style import label_of, legend_above, need, numbers, plain, styled
 from helpers.charts.sweeps import LOOKS
 from helpers.measure.words import describe
 
@@ -30,16 +30,15 @@ def waits(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes
         need(table, "finished", "wait")
         numbers(table, "finished", "wait", least=0)
     with styled(ax) as axes:
-        ends = []
         for (name, table), look in zip(tables.items(), LOOKS, strict=False):
             rows = table.sort_values("finished")
             times = (1e3 * rows["finished"]).tolist(), (1e3 * rows["wait"]).tolist()
             marks: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markerfacecolor": look.fill}
-            ends += axes.plot(*times, linestyle="none", markersize=5, label=label_of(name), **marks)
+            axes.plot(*times, linestyle="none", markersize=5, label=label_of(name), **marks)
         axes.set(title="Wait in the queue", xlabel="Time since the start (ms)", ylabel="Wait of each job (ms)")
         axes.set(xlim=(0, None), ylim=(0, None))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(plain))
         axes.grid(True)
-        end_labels(axes, ends)
+        legend_above(axes)
     return axes

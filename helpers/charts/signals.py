@@ -53,14 +53,22 @@ def signals(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def alert(
-    table: pd.DataFrame, *, limit: float, marks: Mapping[str, float] | None = None, ax: Axes | None = None
+    table: pd.DataFrame,
+    *,
+    limit: float,
+    marks: Mapping[str, float] | None = None,
+    delays: Mapping[str, tuple[float, float]] | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw the oldest wait of each pool over time, the limit of an alert, and when the state of the alert changed.
+
+    The words of the first mark stand at its left, and those of the others at their right.
 
     Args:
         table: columns pool (a name), time and oldest_wait (seconds); one row per sample. At most four pools.
         limit: the oldest wait above which the condition of the alert is true, in seconds.
         marks: words and the time at which they became true, in seconds; such as {"pending": 3.0, "firing": 5.0}.
+        delays: words and the two times between which they were true, in seconds; such as {"hold": (3.0, 5.0)}.
 
     Raises ValueError for a missing column, an empty table, too many pools, or a bad number.
     """
@@ -72,17 +80,34 @@ def alert(
         for line in ends:
             line.set(marker="o", markersize=4)
         limit_line(axes, limit, f"limit: {limit:g} s")
-        top = 1.45 * max(limit, float(table["oldest_wait"].max()))  # room above the lines for the words at the marks
-        for words, at in (marks or {}).items():
+        top = 1.6 * max(limit, float(table["oldest_wait"].max()))  # room above the lines for the words
+        for place, (words, at) in enumerate(sorted((marks or {}).items(), key=lambda mark: mark[1])):
             axes.axvline(at, color=INK, linestyle=":", linewidth=1.6, label=f"_{words}")
-            style: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "top", "color": INK}
-            axes.annotate(
-                f"{label_of(words, 40)}, {at:.1f} s", (at, top), (-4, -6), textcoords="offset points", **style
-            )
+            side = ("right", -5) if place == 0 else ("left", 5)
+            style: dict[str, Any] = {"ha": side[0], "va": "top", "color": INK}
+            axes.annotate(label_of(words, 40), (at, top), (side[1], -4), textcoords="offset points", **style)
+        for place, (words, ends_at) in enumerate((delays or {}).items()):
+            _delay(axes, words, ends_at, level=(0.82 - 0.13 * place) * top, total=float(table["time"].max()))
         axes.set(title="Oldest wait", xlabel=TIME, ylabel="Oldest wait (s)", xlim=(0, None), ylim=(0, top))
+        axes.set_yticks([tick for tick in axes.get_yticks() if tick <= 0.65 * top])  # a delay has no height
         axes.grid(True)
         end_labels(axes, ends)
     return axes
+
+
+def _delay(axes: Axes, words: str, ends_at: tuple[float, float], level: float, total: float) -> None:
+    """Draw a horizontal line between two times, with the words and the seconds above its middle.
+
+    The words stand at its right if it is short (less than a third of the `total` time), so that they cross no mark.
+    """
+    begin, end = ends_at
+    axes.plot([begin, end], [level, level], color=INK, linewidth=1.6, marker="|", markersize=9, label=f"_{words}")
+    text = f"{label_of(words, 40)}: {end - begin:.2f} s"
+    style: dict[str, Any] = {"textcoords": "offset points", "color": INK}
+    if end - begin < total / 3:
+        axes.annotate(text, (end, level), (7, 0), ha="left", va="center", **style)
+    else:
+        axes.annotate(text, ((begin + end) / 2, level), (0, 5), ha="center", va="bottom", **style)
 
 
 def _pools(table: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:

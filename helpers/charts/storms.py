@@ -6,14 +6,29 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
-from helpers.charts.style import GREY, INK, SKY, VERMILLION, in_style, label_of, need, numbers, positive, whole_numbers
+from helpers.charts.style import (
+    GREY,
+    INK,
+    SKY,
+    VERMILLION,
+    in_style,
+    label_of,
+    legend_above,
+    need,
+    numbers,
+    positive,
+    whole_numbers,
+)
 from helpers.charts.timelines import SECONDS
 from helpers.measure.words import describe
 
 MOST_RUNS = 4  # with more panels, each would be too low to be read
 MOST_PIECES = 100_000  # more intervals than a picture can show
 HATCH = "////"
+CALLS: dict[str, Any] = {"facecolor": SKY, "edgecolor": INK, "linewidth": 1}
+FAILED: dict[str, Any] = {"facecolor": VERMILLION, "edgecolor": "white", "hatch": HATCH, "linewidth": 0}
 
 
 def storm(
@@ -26,7 +41,8 @@ def storm(
     """Draw the number of calls per interval as steps, in one panel per run. All panels have the same scales.
 
     Args:
-        table:      columns run (the title of the panel) and seconds (when the call arrived).
+        table:      columns run (the title of the panel) and seconds (when the call arrived). If there is a column ok
+                    (whether the call succeeded), the failed calls are hatched, below the others.
         bin_width:  the length of an interval, in seconds.
         limit:      calls per interval above which the server is overloaded: a dashed line, labeled in the first panel.
         outage:     start and end of an outage of the server, in seconds: a hatched background.
@@ -47,7 +63,7 @@ def storm(
         raise ValueError(
             f"bin_width must give at most {MOST_PIECES:,} intervals in {last:g} s, not {describe(bin_width)}"
         )
-    runs = list(table.groupby("run", sort=False)["seconds"])
+    runs = list(table.groupby("run", sort=False))
     if len(runs) > MOST_RUNS:
         raise ValueError(f"the table has {len(runs)} runs; the chart has room for {MOST_RUNS}")
     edges = np.arange(0.0, last + 2 * bin_width, bin_width)
@@ -55,13 +71,18 @@ def storm(
         size = (8.0, 0.8 + 1.7 * len(runs))
         _, grid = plt.subplots(len(runs), sharex=True, sharey=True, squeeze=False, figsize=size)
         panels: list[Axes] = list(grid[:, 0])
-        for panel, (name, times) in zip(panels, runs, strict=True):
-            panel.stairs(np.histogram(times, edges)[0], edges, fill=True, facecolor=SKY, edgecolor=INK, linewidth=1)
+        for panel, (name, calls) in zip(panels, runs, strict=True):
+            panel.stairs(np.histogram(calls["seconds"], edges)[0], edges, fill=True, **CALLS)
+            if "ok" in table:
+                failed = calls["seconds"][~calls["ok"].astype(bool)]
+                panel.stairs(np.histogram(failed, edges)[0], edges, fill=True, **FAILED)
             panel.set(title=label_of(name, 80), ylabel=f"Calls per {bin_width:g} s", xlim=(0, edges[-1]))
             panel.grid(True, axis="y")
             whole_numbers(panel.yaxis, 5)
             _mark(panel, limit, outage)
         _name_marks(panels[0], limit, outage)
+        if "ok" in table:
+            legend_above(panels[0], [Patch(label="succeeded", **CALLS), Patch(label="failed", **FAILED)])
         panels[-1].set_xlabel(SECONDS)
     return panels[0]
 
@@ -69,7 +90,7 @@ def storm(
 def _mark(panel: Axes, limit: float | None, outage: tuple[float, float] | None) -> None:
     """Draw the limit in front of the steps and the outage behind them."""
     if limit is not None:
-        panel.axhline(limit, color=VERMILLION, linestyle=(0, (6, 2)), linewidth=1.6)
+        panel.axhline(limit, color=INK, linestyle=(0, (6, 2)), linewidth=1.6)
     if outage is not None:
         panel.axvspan(*outage, facecolor="#eeeeee", edgecolor=GREY, hatch=HATCH, linewidth=0, alpha=0.6, zorder=0)
 
@@ -80,7 +101,9 @@ def _name_marks(panel: Axes, limit: float | None, outage: tuple[float, float] | 
     back = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     if limit is not None:
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        panel.annotate(f"overloaded above {limit:g}", (0.99, limit), (0, 4), ha="right", va="bottom", **place)
+        panel.annotate(
+            f"overloaded above {limit:g}", (0.99, limit), (0, 4), ha="right", va="bottom", bbox=back, **place
+        )
     if outage is not None:
         panel.set_ylim(0, 1.2 * top)
         panel.text(sum(outage) / 2, 1.1 * top, "outage", ha="center", va="center", bbox=back)
