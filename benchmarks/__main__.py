@@ -15,6 +15,7 @@ ALL = (
     "engines",
     "gil",
     "metrics",
+    "control_room",
     "beyond",
 )
 

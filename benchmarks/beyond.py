@@ -1,8 +1,9 @@
 """Ways to run jobs, from the memory of a pool to a durable queue: what a job costs, and what survives a kill.
 
 Each measurement runs in a process of its own (`one_way`). The ways take turns, round after round, and the table of
-costs shows medians. In the second table, one process is killed per second. In the third, the program of the pool on
-Dask is killed.
+costs shows medians. In the table of kills, each way is measured twice: once, its program is killed when half of the
+jobs have started, and once, ten jobs kill the worker that runs them. The third table has a kill every second. The last
+one shows the rate of the two queues with more and more workers.
 """
 
 import json
@@ -19,21 +20,30 @@ from helpers import charts
 ROOT = Path(__file__).parents[1]
 ROUNDS, TIME_LIMIT = 3, 280.0
 WAYS = {  # the name of a way in `one_way`, and the number of jobs in the measurement of the cost
-    "WorkerPool, in memory": ("pool", 200_000),
-    "WorkerPool on Dask": ("dask", 3_000),
-    "our table, SKIP LOCKED": ("table", 5_000),
+    "pool, in memory": ("pool", 200_000),
+    "pool on Processes()": ("processes", 50_000),
+    "pool on Dask": ("dask", 3_000),
+    "our table": ("table", 5_000),
     "procrastinate": ("procrastinate", 2_000),
 }
-SURVIVORS = tuple(WAYS)  # measured with kills, too
-KILLED = ("program", "program", "Dask processes", "workers", "workers")  # in the rows of the chart
 if find_spec("pgqueuer"):
     WAYS["pgqueuer"] = ("pgqueuer", 5_000)
-KILLED_JOBS = 10_000
+KILLS = {"program": "The program is killed", "kills": "10 of 2,000 jobs kill their worker"}  # the panels of the chart
+KILLED = {  # the ways of the table of kills
+    "pool on Processes()": "processes",
+    "pool on Dask": "dask",
+    "our table": "table",
+    "procrastinate": "procrastinate",
+}
+KILLED_JOBS = 2_000
+EVERY_SECOND_JOBS = 10_000
+WORKERS = (1, 2, 4, 8, 16)
+QUEUES = {"our table": ("table", 8_000), "procrastinate": ("procrastinate", 1_500)}  # and the number of jobs
 
 
 def measure(way: str, what: str, jobs: int) -> dict[str, float]:
     """Return one measurement of one way. Raises CalledProcessError or TimeoutExpired if it fails."""
-    command = [sys.executable, "-m", "benchmarks.one_way", WAYS[way][0], what, str(jobs)]
+    command = [sys.executable, "-m", "benchmarks.one_way", way, what, str(jobs)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True, timeout=TIME_LIMIT)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -42,26 +52,43 @@ def costs(rounds: int = ROUNDS) -> pd.DataFrame:
     """Return a row per round, way, and measured number."""
     rows = []
     for number in range(1, rounds + 1):
-        for way, (_, jobs) in WAYS.items():
+        for name, (way, jobs) in WAYS.items():
             for key, value in measure(way, "speed", jobs).items():
-                rows.append({"round": number, "way": way, "number": key, "value": value})
+                rows.append({"round": number, "way": name, "number": key, "value": value})
                 print(rows[-1], flush=True)
     return pd.DataFrame(rows)
 
 
 def kills(jobs: int = KILLED_JOBS) -> pd.DataFrame:
-    """Return a row per way."""
+    """Return a row per kind of kill and way."""
     rows = []
-    for way in SURVIVORS:
-        rows.append({"way": way} | measure(way, "kills", jobs))
-        print(rows[-1], flush=True)
+    for what in KILLS:
+        for name, way in KILLED.items():
+            rows.append({"kill": what, "way": name} | measure(way, what, jobs))
+            print(rows[-1], flush=True)
     return pd.DataFrame(rows)
 
 
-def program_kill(jobs: int = KILLED_JOBS) -> pd.DataFrame:
-    """Return one row: the pool on Dask, if its program is killed."""
-    way = "WorkerPool on Dask"
-    return pd.DataFrame([{"way": way} | measure(way, "program", jobs)])
+def every_second(jobs: int = EVERY_SECOND_JOBS) -> pd.DataFrame:
+    """Return a row per way that survives the kill of a worker."""
+    rows = []
+    for name, way in KILLED.items():
+        if way != "processes":  # it loses the job of each killed process: see the table of kills
+            rows.append({"way": name} | measure(way, "seconds", jobs))
+            print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
+def rates(rounds: int = ROUNDS) -> pd.DataFrame:
+    """Return a row per round, queue, and number of workers."""
+    rows = []
+    for number in range(1, rounds + 1):
+        for workers in WORKERS:
+            for queue, (way, jobs) in QUEUES.items():
+                found = measure(way, f"rate:{workers}", jobs)
+                rows.append({"round": number, "queue": queue, "workers": workers} | found)
+                print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
 
 
 def cost_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -82,43 +109,51 @@ def two_digits(value: float) -> str:
 
 def kill_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table for the page: what was lost and what was done twice."""
-    shown = table.set_index("way")[["jobs", "kills", "lost", "doubled"]].astype(int)
-    redelivery = table.set_index("way")["redelivery_ms"]
-    shown["ms from a kill to the second start"] = redelivery.map("{:,.0f}".format).replace("nan", "never")
+    table = table.assign(kill=table["kill"].map(KILLS))
+    shown = table.set_index(["kill", "way"])[["jobs", "kills", "lost", "doubled"]].astype(int)
+    again = table.set_index(["kill", "way"])["again_ms"]
+    shown["ms from the first start to the second"] = again.map("{:,.0f}".format).replace("nan", "never")
     return shown
 
 
-def both(cost: pd.DataFrame, killed: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of the chart: a row per way."""
-    us = cost.query("number == 'us'").groupby("way", sort=False)["value"].median()
-    return killed[["way", "jobs", "kills", "lost", "doubled", "redelivery_ms"]].assign(
-        ms=(us.reindex(killed["way"]) / 1000).to_numpy()
-    )
+def every_second_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table for the page: what was lost, what was done twice, and how soon."""
+    shown = table.set_index("way")[["jobs", "kills", "lost", "doubled"]].astype(int)
+    shown["ms from a kill to the second start"] = table.set_index("way")["redelivery_ms"].map("{:,.0f}".format)
+    return shown
 
 
-def chart_rows(killed: pd.DataFrame, program: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the chart. The two killed programs come first, and each label says what was killed."""
-    rows = pd.concat([killed.head(1), program, killed.tail(3)], ignore_index=True)
-    labels = zip(rows["way"], rows["kills"].astype(int), KILLED, strict=True)
-    return rows.assign(way=[f"{way}\n{kills} {what} killed" for way, kills, what in labels])
+def rate_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table for the page: the best round, and the CPU time per job in that round."""
+    best = table.loc[table.groupby(["queue", "workers"])["rate"].idxmax()].set_index(["queue", "workers"])
+    shown = pd.DataFrame(index=best.index)
+    shown["jobs/s"] = best["rate"].map(two_digits)
+    shown["CPU ms per job, server"] = best["server_ms"].map(two_digits)
+    shown["CPU ms per job, workers"] = best["worker_ms"].map(two_digits)
+    return shown
 
 
 def run() -> None:
     cost = costs()
     write("beyond", cost, cost_table(cost))
     killed = kills()
-    write("beyond_kills", both(cost, killed), kill_table(killed))
-    program = program_kill()
-    write("beyond_program", program, kill_table(program))
-    picture(killed, program)
+    write("beyond_kills", killed, kill_table(killed))
+    picture(killed, cost)
+    seconds = every_second()
+    write("beyond_seconds", seconds, every_second_table(seconds))
+    rate = rates()
+    write("beyond_workers", rate, rate_table(rate))
 
 
-def picture(killed: pd.DataFrame, program: pd.DataFrame) -> None:
-    chart = charts.survival(chart_rows(killed, program))
+def picture(killed: pd.DataFrame, cost: pd.DataFrame) -> None:
+    microseconds = cost[cost["number"] == "us"]
+    chart = charts.survival(
+        killed.assign(kill=killed["kill"].map(KILLS)), microseconds.assign(ms=microseconds["value"] / 1000)
+    )
     charts.headline(
         chart,
-        "Killed programs lost most of their jobs; other kills lost none",
-        "Jobs of 1 ms. A program was killed once; of the other processes, one per second",
+        "Only the durable queues lost no job to either kill",
+        "Cost: jobs that do nothing, three rounds. Lost: 2,000 jobs of 1 ms per bar, two workers",
     )
     draw("beyond", chart)
 

@@ -1,7 +1,7 @@
 """pgqueuer beside the queues of `beyond_durable`, where it is installed. The notebooks do not need it.
 
-`benchmarks.one_way` prints one measurement. A worker takes jobs in batches of ten, as is its default; the heartbeat
-time-out is 2 s, as for procrastinate. A worker may hold several jobs, so a kill can double several.
+`benchmarks.one_way` prints what a job costs. A worker takes jobs in batches of ten, as is its default; the heartbeat
+time-out is 2 s, as for procrastinate.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from pgqueuer.db import SyncPsycopgDriver
 from pgqueuer.queries import Queries, SyncQueries
 
 from benchmarks import beyond_durable
-from benchmarks.beyond_tasks import note, note_start
+from benchmarks.beyond_tasks import note
 from helpers.durable.children import ChildProcess
 from helpers.services import Database
 
@@ -41,10 +41,6 @@ async def work(url: str) -> None:
         async def take_note(job: Any) -> None:
             note(**json.loads(job.payload))
 
-        @queue.entrypoint("note_start")
-        async def take_note_of_start(job: Any) -> None:
-            note_start(**json.loads(job.payload))
-
         await queue.run(heartbeat_timeout=SILENCE)
 
 
@@ -63,7 +59,7 @@ class Queue:
             runner.run(install(url))
         self._queries = SyncQueries(SyncPsycopgDriver(connection))
 
-    def worker(self, file: str | None, slow: bool = False) -> ChildProcess:
+    def worker(self, file: str | None) -> ChildProcess:
         return ChildProcess(worker, self._url)
 
     def put(self, task: str, jobs: range, file: str | None) -> None:
@@ -75,7 +71,8 @@ class Queue:
 
 
 def measure(way: str, what: str, jobs: int) -> dict[str, float]:
-    """Return one measurement."""
-    measurement = beyond_durable.speed if what == "speed" else beyond_durable.kills
+    """Return the measurement `speed`. Raises ValueError for another one."""
+    if what != "speed":
+        raise ValueError(f"pgqueuer is measured for its speed only, not for {what}")
     with Database() as db, db.connect() as connection:
-        return measurement(Queue(db.url, connection), jobs)
+        return beyond_durable.speed(Queue(db.url, connection), jobs)

@@ -1,17 +1,17 @@
 """Handlers of the benchmark of ways to run jobs, and what they have written. Child processes import them from here."""
 
 import os
+import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from helpers.pools import Result, WorkerPool
+from helpers.pools import WorkerPool
 
-SIGNAL = 0.05  # seconds from the decision to kill a process to its last line
+ENDS = ".ends"  # the file of the ends has the name of the file of the starts, and this
 
 
 def note(job: int, file: str) -> None:
@@ -23,15 +23,22 @@ def note(job: int, file: str) -> None:
         os.close(descriptor)
 
 
-def note_start(job: int, file: str) -> int:
-    """Note the start, take 1 ms, and return the job."""
+def short_job(job: int, file: str, every: int = 0) -> int:
+    """Note the start, take 1 ms, note the end in a second file, and return the job.
+
+    Each job number `every` is doomed: it kills its process in its first run, before its end. With 0, no job is.
+    """
     note(job, file)
     time.sleep(0.001)
+    if every and job % every == every - 1 and len(starts(file)[job]) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    note(job, file + ENDS)
     return job
 
 
-def nothing(*arguments: object) -> None:
-    """Do nothing."""
+def start_time(job: int) -> float:
+    """Return the time at which the handler has started, on the clock that all processes of a computer share."""
+    return time.monotonic()
 
 
 def lines(file: str) -> list[list[str]]:
@@ -47,23 +54,16 @@ def starts(file: str) -> dict[int, list[float]]:
     return {job: sorted(times) for job, times in found.items()}
 
 
-def seen(file: str) -> set[int]:
-    """Return the ids of the processes that have started a job."""
-    return {int(process) for _, _, process in lines(file)}
-
-
-def pool_speed(
-    pool: WorkerPool[int, Any], jobs: int, alone: int, started: Callable[[Result[int, Any]], float]
-) -> dict[str, float]:
+def pool_speed(pool: WorkerPool[int, Any], jobs: int, alone: int) -> dict[str, float]:
     """Measure a pool: microseconds per job, and milliseconds from submit to start for `alone` jobs that come alone.
 
-    `started` returns the time at which the handler of a result has started.
+    The handler of the pool must return the time at which it has started.
     """
     begun = time.perf_counter()
     done = sum(result.ok for result in pool.stream(range(jobs)))
     took = time.perf_counter() - begun
     assert done == jobs
-    waits = [1e3 * (started(result) - result.submitted) for job in range(alone) for result in pool.stream([job])]
+    waits = [1e3 * (result.value - result.submitted) for job in range(alone) for result in pool.stream([job])]
     return {"us": 1e6 * took / jobs, "latency_ms": median(waits), "latency_p95_ms": quantiles(waits, n=20)[-1]}
 
 
@@ -74,21 +74,12 @@ def latencies(submitted: Sequence[float], file: str) -> dict[str, float]:
     return {"latency_ms": median(waits), "latency_p95_ms": quantiles(waits, n=20)[-1]}
 
 
-def survived(jobs: int, killed: Sequence[float], file: str) -> dict[str, float]:
-    """Return how many jobs never started, how many started more than once, and the median ms from a kill to that.
-
-    The kill of a job is the first one after its start. Its process may note a start until the signal has arrived.
-    """
-    started = starts(file)
-    waits = []
-    for times in started.values():
-        for before, again in pairwise(times):
-            kills = [kill for kill in killed if before - SIGNAL < kill < again]
-            waits += [1e3 * (again - min(kills))] if kills else []
+def survived(jobs: int, file: str) -> dict[str, float]:
+    """Return how many jobs never ended, how many started twice, and the median ms between these two starts."""
+    again = [1e3 * (times[1] - times[0]) for times in starts(file).values() if len(times) > 1]
     return {
         "jobs": jobs,
-        "kills": len(killed),
-        "lost": jobs - len(started),
-        "doubled": sum(len(times) > 1 for times in started.values()),
-        "redelivery_ms": median(waits) if waits else float("nan"),
+        "lost": jobs - len(starts(file + ENDS)),
+        "doubled": len(again),
+        "again_ms": median(again) if again else float("nan"),
     }

@@ -8,7 +8,9 @@ import sys
 
 if __name__ == "__main__":
     way, what, count = sys.argv[1:]
-    if way == "pgqueuer":
+    if what == "seconds":
+        from benchmarks.beyond_seconds import measure
+    elif way == "pgqueuer":
         from benchmarks.beyond_pgqueuer import measure
     elif way == "dask":
         from benchmarks.beyond_dask import measure

@@ -25,9 +25,11 @@ RUNS = [
 def selected(naive: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the picture from the table of all runs. Raises KeyError if a run is missing."""
     totals = naive.groupby("run")["jobs"].sum()
+    seconds = naive.groupby("run")["seconds"].first().round(1)
     succeeded = naive[naive["outcome"] == "succeeded"].set_index("run")["jobs"]
     rows = [
         {"place": place, "way": way, "jobs": totals[run], "succeeded": succeeded[run], "failure": failure}
+        | {"seconds": seconds[run]}
         for run, place, way, failure in RUNS
     ]
     return pd.DataFrame(rows)

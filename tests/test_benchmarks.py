@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from pythons import find
 
-from benchmarks import beyond, beyond_tasks, engines, gil, noop, open_close, outcome
+from benchmarks import beyond, beyond_seconds, beyond_tasks, engines, gil, noop, open_close, outcome
 from benchmarks.__main__ import ALL
 from benchmarks.contenders import NEED_3_14, NOOP, ONCE
 from benchmarks.engine_contenders import ENGINES
 from benchmarks.report import markdown
 
+SLOW_WAYS = ("dask", "procrastinate")
 ROOT = Path(__file__).parents[1]
 
 
@@ -143,35 +144,67 @@ def test_opening_and_closing_is_measured_for_each_contender_in_turn(monkeypatch)
     assert calls == [("a", 5), ("b", 5)] * (open_close.WARM_UP + 2) and (table["us"] > 0).all()
 
 
-@pytest.mark.parametrize(
-    ("way", "killed"), [("pool", 4000), ("table", 2000), pytest.param("procrastinate", 400, marks=pytest.mark.long)]
-)
-def test_a_way_to_run_jobs_does_all_of_them_and_says_what_a_kill_did(way, killed):
-    found = {}
-    for what, jobs in (("speed", 100), ("kills", killed)):
-        command = [sys.executable, "-m", "benchmarks.one_way", way, what, str(jobs)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
-        assert done.returncode == 0, done.stderr
-        found |= json.loads(done.stdout)
-    assert found["us"] > 0 and found["latency_p95_ms"] >= found["latency_ms"] > 0 and found["kills"] >= 1
-    assert found["lost"] > 0 if way == "pool" else found["lost"] == 0
-
-
-def test_the_pool_on_dask_loses_its_jobs_if_its_program_is_killed():
-    command = [sys.executable, "-m", "benchmarks.one_way", "dask", "program", "4000"]
+def one_way(way: str, what: str, jobs: int) -> dict[str, float]:
+    """Return one measurement, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.one_way", way, what, str(jobs)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["kills"] == 1 and 0 < found["lost"] < 4000
+    return json.loads(done.stdout)
 
 
-def test_jobs_that_started_twice_or_never_are_counted(tmp_path):
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize("way", ["pool", "processes", "table", pytest.param("procrastinate", marks=LONG)])
+def test_a_way_to_run_jobs_has_a_cost_per_job_and_a_wait(way):
+    found = one_way(way, "speed", 100)
+    assert found["us"] > 0 and found["latency_p95_ms"] >= found["latency_ms"] > 0
+
+
+@pytest.mark.parametrize("what", ["program", "kills"])
+@pytest.mark.parametrize("way", ["processes", "table", *(pytest.param(way, marks=LONG) for way in SLOW_WAYS)])
+def test_a_kill_loses_jobs_or_starts_them_twice(way, what):
+    found = one_way(way, what, 400)
+    durable = way in ("table", "procrastinate")
+    assert found["kills"] == (2 if what == "kills" else 1)
+    if what == "program":
+        assert found["lost"] == 0 if durable else 0 < found["lost"] < 210  # the jobs in flight are lost, too
+        assert found["doubled"] == 0
+    elif way == "processes":
+        assert (found["lost"], found["doubled"]) == (2, 0)
+    else:
+        assert found["lost"] == 0 and found["doubled"] >= 2 and found["again_ms"] > 0
+
+
+@pytest.mark.parametrize(("way", "jobs"), [("table", 2500), *(pytest.param(way, 500, marks=LONG) for way in SLOW_WAYS)])
+def test_a_kill_every_second_loses_no_job(way, jobs):
+    found = one_way(way, "seconds", jobs)
+    assert found["lost"] == 0 and found["jobs"] == jobs
+    assert found["kills"] >= 1
+
+
+def test_the_time_of_a_redelivery_begins_at_the_first_kill_after_the_start(tmp_path):
     file = tmp_path / "starts"
     file.write_text("0 1.0 77\n1 2.0 77\n1 2.5 78\n3 4.0 78\n")
-    found = beyond_tasks.survived(4, [2.25], str(file))
-    assert found == {"jobs": 4, "kills": 1, "lost": 1, "doubled": 1, "redelivery_ms": 250.0}
-    assert beyond_tasks.survived(4, [2.25], str(tmp_path / "none"))["lost"] == 4
-    assert beyond_tasks.seen(str(file)) == {77, 78}
+    assert beyond_seconds.after_kills([1.5, 2.25, 2.4], str(file)) == {"kills": 3, "redelivery_ms": 250.0}
+    shown = beyond.every_second_table(
+        pd.DataFrame([{"way": "table", "jobs": 9, "kills": 3, "lost": 0, "doubled": 1, "redelivery_ms": 1250.0}])
+    )
+    assert shown.loc["table"].tolist() == [9, 3, 0, 1, "1,250"]
+
+
+@pytest.mark.parametrize(("way", "jobs"), [("table", 500), pytest.param("procrastinate", 100, marks=LONG)])
+def test_a_rate_comes_with_the_cpu_time_of_the_server_and_of_the_workers(way, jobs):
+    found = one_way(way, "rate:3", jobs)
+    assert found["rate"] > 1 and found["server_ms"] > 0 and found["worker_ms"] > 0
+
+
+def test_jobs_that_started_twice_or_never_ended_are_counted(tmp_path):
+    file = tmp_path / "starts"
+    file.write_text("0 1.0 77\n1 2.0 77\n1 2.5 78\n3 4.0 78\n")
+    (tmp_path / "starts.ends").write_text("0 1.1 77\n1 2.6 78\n")
+    assert beyond_tasks.survived(4, str(file)) == {"jobs": 4, "lost": 2, "doubled": 1, "again_ms": 500.0}
+    assert beyond_tasks.survived(4, str(tmp_path / "none"))["lost"] == 4
 
 
 def test_the_tables_of_durable_jobs_show_medians_and_counts():
@@ -179,21 +212,16 @@ def test_the_tables_of_durable_jobs_show_medians_and_counts():
     rows = [(n, "pool", key, value) for key, values in numbers.items() for n, value in enumerate(values)]
     cost = pd.DataFrame(rows, columns=["round", "way", "number", "value"])
     assert beyond.cost_table(cost).loc["pool"].tolist() == ["0.002", "500,000", "0.2", "1"]
-    killed = pd.DataFrame(
-        [{"way": "pool", "jobs": 9, "kills": 1, "lost": 5, "doubled": 0, "redelivery_ms": float("nan")}]
-    )
-    assert beyond.kill_table(killed).loc["pool"].tolist() == [9, 1, 5, 0, "never"]
-    assert beyond.both(cost, killed)["ms"].tolist() == [0.002]
+    row = {"kill": "kills", "way": "pool", "jobs": 9, "kills": 1, "lost": 5, "doubled": 0, "again_ms": float("nan")}
+    [shown] = beyond.kill_table(pd.DataFrame([row])).to_numpy().tolist()
+    assert shown == [9, 1, 5, 0, "never"]
 
 
-def test_the_rows_of_the_chart_say_what_was_killed():
-    killed = pd.DataFrame([(way, n) for n, way in enumerate(beyond.SURVIVORS)], columns=["way", "kills"])
-    program = pd.DataFrame([("WorkerPool on Dask", 7)], columns=["way", "kills"])
-    shown = beyond.chart_rows(killed, program)
-    assert shown["kills"].tolist() == [0, 7, 1, 2, 3]
-    assert shown["way"].tolist()[1:3] == [
-        "WorkerPool on Dask\n7 program killed", "WorkerPool on Dask\n1 Dask processes killed"
-    ]  # fmt: skip
+def test_the_rate_of_a_queue_is_that_of_its_best_round():
+    keys = ["round", "queue", "workers", "rate", "server_ms", "worker_ms"]
+    rows = [(1, "table", 2, 100.0, 1.0, 2.0), (2, "table", 2, 3000.0, 0.25, 0.5), (1, "table", 4, 50.0, 1.0, 1.0)]
+    shown = beyond.rate_table(pd.DataFrame(rows, columns=keys))
+    assert shown.loc[("table", 2)].tolist() == ["3,000", "0.25", "0.5"] and len(shown) == 2
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from conftest import wait_until
 
-from helpers.durable import mails, queue_table, welcome
+from helpers.durable import delete_first, mails, queue_table, stalled, welcome
 from helpers.durable.children import ChildProcess, supervise
 from helpers.services import Database, MailServer
 from helpers.services.child import ServiceError
@@ -87,18 +87,18 @@ def test_a_supervisor_passes_errors_on_and_gives_up_when_nothing_helps():
 def test_jobs_are_done_once_in_their_order_and_deleted(database, connection):
     done = []
     queue_table.fill(connection, [3, 1, 2])
-    queue_table.work(database.url, lambda inside, user: done.append(user))
-    assert done == [3, 1, 2] and not queue_table.do_one(connection, None)
+    queue_table.work(database.url, lambda inside, job, user: done.append((job, user)))
+    assert done == [(1, 3), (2, 1), (3, 2)] and not queue_table.do_one(connection, None)
 
 
 def test_a_worker_skips_a_job_that_another_one_holds(database, connection):
     queue_table.fill(connection, [1, 2])
     done = []
 
-    def outer(inside, user):
+    def outer(inside, job, user):
         done.append(user)
         with database.connect() as other:
-            assert queue_table.do_one(other, lambda inside, user: done.append(user))
+            assert queue_table.do_one(other, lambda inside, job, user: done.append(user))
             assert not queue_table.do_one(other, None)
 
     assert queue_table.do_one(connection, outer) and done == [1, 2]
@@ -108,7 +108,7 @@ def test_a_handler_that_fails_leaves_its_job_and_undoes_its_writes(database, con
     welcome.prepare(connection)
     queue_table.fill(connection, [1])
 
-    def fails(inside, user):
+    def fails(inside, job, user):
         inside.execute("INSERT INTO welcomed VALUES (%s)", [user])
         raise LookupError(user)
 
@@ -133,6 +133,32 @@ def test_rows_are_exactly_once_and_mails_at_least_once(database, connection):
     assert len(ids) == 12, "the key is the same in both attempts"
 
 
+def test_a_job_that_is_deleted_first_is_lost_with_its_worker(database, connection):
+    doomed = [3, 7]
+    welcome.prepare(connection, doomed)
+    queue_table.fill(connection, range(1, 13))
+    with MailServer(latency=(0, 0)) as server:
+        handler = partial(welcome.welcome, database.url, server.port)
+        assert supervise(delete_first.work, database.url, handler) == 2
+        sent = sorted(mail.recipient for mail in server.mailbox())
+    rows = connection.execute("SELECT user_id FROM welcomed ORDER BY 1").fetchall()
+    assert rows == [(n,) for n in range(1, 13) if n not in doomed], "nobody runs these jobs again"
+    assert sent == sorted(f"user-{n}@example.com" for n in range(1, 13)), "a worker dies after its mail"
+    assert not queue_table.do_one(connection, None) and not delete_first.do_one(connection, None)
+
+
+def test_a_worker_that_dies_in_a_statement_holds_its_job_until_the_server_looks(database, connection):
+    for check, least, most in [("0", 1.0, 60.0), ("50ms", 0.0, 1.5)]:
+        queue_table.fill(connection, [1])
+        with ChildProcess(queue_table.work, database.url, partial(welcome.hold_in_sql, check)) as child:
+            wait_until(lambda: connection.execute(queue_table.TAKE).fetchone() is None)
+            time.sleep(0.3)  # the worker is in its statement
+            killed = time.monotonic()
+            child.kill()
+        wait_until(lambda: connection.execute(queue_table.TAKE).fetchone() is not None)
+        assert least < time.monotonic() - killed < most, check
+
+
 def test_the_pool_in_a_process_that_dies_loses_its_queue(database, connection):
     welcome.prepare(connection, [5])
     with (
@@ -151,7 +177,7 @@ def test_the_job_of_a_killed_worker_is_free_again_within_a_second(database, conn
         wait_until(lambda: connection.execute(queue_table.TAKE).fetchone() is None)
         assert not queue_table.do_one(connection, None), "the job is held"
         child.kill()
-    wait_until(lambda: queue_table.do_one(connection, lambda inside, user: None))
+    wait_until(lambda: queue_table.do_one(connection, lambda inside, job, user: None))
 
 
 # procrastinate
@@ -222,9 +248,10 @@ def test_a_stalled_job_waits_until_it_is_rescued(database, connection, deferring
 def test_a_job_that_has_killed_several_workers_is_given_up(database, connection, deferring):
     mails.do_nothing.defer(job=1)
     mails.do_nothing.defer(job=2)
-    connection.execute("UPDATE procrastinate_jobs SET status = 'doing', attempts = id + %s", [mails.MOST_ATTEMPTS - 3])
+    earlier = stalled.MOST_ATTEMPTS - 3
+    connection.execute("UPDATE procrastinate_jobs SET status = 'doing', attempts = id + %s", [earlier])
     with ChildProcess(mails.run_worker, database.url, wait=True, rescues=True):
         wait_until(lambda: mails.states(connection, "do_nothing") == {"failed": 1, "succeeded": 1})
     assert [arguments for _, arguments in mails.dead_letters(connection)] == [{"job": 2}]
     query = "SELECT DISTINCT priority FROM procrastinate_jobs WHERE task_name = 'rescue'"
-    assert connection.execute(query).fetchall() == [(mails.URGENT,)], "else it waits behind a long queue"
+    assert connection.execute(query).fetchall() == [(stalled.URGENT,)], "else it waits behind a long queue"

@@ -8,19 +8,17 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import psycopg
 from procrastinate import App, JobContext, PsycopgConnector, RetryStrategy, SyncPsycopgConnector
-from procrastinate.jobs import Status
 
 from helpers.durable.welcome import die_if_doomed, send_mail
 
 HEARTBEAT = 0.5  # seconds between two heartbeats of a worker; the default of 10 would be long for a notebook
 SILENCE = 2.0  # seconds without a heartbeat after which the jobs of a worker are stalled
 RETRIES = 2  # so a job that fails is run three times
-URGENT = 100  # the priority of the rescue; other jobs have 0
-MOST_ATTEMPTS = 3  # a stalled job that has run so often is given up
 
 COUNT = "SELECT status::text, count(*) FROM procrastinate_jobs WHERE task_name = %s GROUP BY status ORDER BY 1"
 FAILED = "SELECT id, args FROM procrastinate_jobs WHERE status = 'failed' ORDER BY id"
@@ -28,26 +26,16 @@ FAILED = "SELECT id, args FROM procrastinate_jobs WHERE status = 'failed' ORDER 
 app = App(connector=PsycopgConnector())  # `connected` and `run_worker` say to which database
 
 
-@app.task(name="send_welcome", retry=RetryStrategy(max_attempts=RETRIES))
-def send_welcome(user: int, url: str, port: int) -> None:
+@app.task(name="send_welcome", pass_context=True, retry=RetryStrategy(max_attempts=RETRIES))
+def send_welcome(context: JobContext, user: int, url: str, port: int) -> None:
     """Send the mail; then die, if that is the plan."""
-    send_mail(user, port)
+    send_mail(f"job-{context.job.id}", user, port)
     die_if_doomed(url, user)
 
 
 @app.task(name="do_nothing")
 def do_nothing(job: int) -> None:
     """The cheapest task: to measure what a job costs."""
-
-
-async def rescue(context: JobContext, timestamp: int) -> None:
-    """Retry the jobs of workers that have been silent for too long. Give up a job that has run MOST_ATTEMPTS times."""
-    manager = context.app.job_manager
-    for job in await manager.get_stalled_jobs(seconds_since_heartbeat=SILENCE):
-        if job.attempts + 1 < MOST_ATTEMPTS:
-            await manager.retry_job(job)
-        else:
-            await manager.finish_job(job, status=Status.FAILED, delete_job=False)
 
 
 @contextmanager
@@ -60,14 +48,11 @@ def connected(url: str) -> Iterator[App]:
 def run_worker(url: str, wait: bool = False, rescues: bool = False) -> None:
     """Do the jobs of the database. Return when no job is left; with `wait`, wait for more jobs forever.
 
-    `rescues` adds the task `rescue`, which runs every second. To be called in a process of its own.
+    `rescues` adds the task `rescue` of `stalled.py`, which runs every second. To be called in a process of its own.
     """
     logging.disable()
     if rescues:
-        every_second = app.periodic(cron="* * * * * *")
-        # Without a priority, the rescue would wait behind all jobs that were in the queue before it.
-        task = app.task(name="rescue", queueing_lock="rescue", pass_context=True, priority=URGENT)
-        every_second(task(rescue))
+        import_module("helpers.durable.stalled")
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         runner.run(_work(url, wait))
 

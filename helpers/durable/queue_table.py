@@ -14,14 +14,15 @@ CREATE = "CREATE TABLE jobs (id bigserial PRIMARY KEY, user_id int NOT NULL)"
 TAKE = "SELECT id, user_id FROM jobs ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-Handler = Callable[[Connection, int], object]
+Handler = Callable[[Connection, int, int], object]  # called with the connection, the id of the job, and the user
 
 
 def fill(connection: Connection, users: Iterable[int]) -> None:
-    """Drop and create the table `jobs`, with one job per user."""
-    connection.execute("DROP TABLE IF EXISTS jobs")
-    connection.execute(CREATE)
-    connection.cursor().executemany("INSERT INTO jobs (user_id) VALUES (%s)", [[user] for user in users])
+    """Drop and create the table `jobs`, with one job per user, in one transaction."""
+    with connection.transaction():
+        connection.execute("DROP TABLE IF EXISTS jobs")
+        connection.execute(CREATE)
+        connection.cursor().executemany("INSERT INTO jobs (user_id) VALUES (%s)", [[user] for user in users])
 
 
 def do_one(connection: Connection, handler: Handler) -> bool:
@@ -31,7 +32,7 @@ def do_one(connection: Connection, handler: Handler) -> bool:
         if job is None:
             return False
         number, user = job
-        handler(connection, user)
+        handler(connection, number, user)
         connection.execute("DELETE FROM jobs WHERE id = %s", [number])
         return True
 

@@ -29,11 +29,11 @@ def prepare(connection: Connection, doomed: Iterable[int] = ()) -> None:
     connection.cursor().executemany("INSERT INTO doomed VALUES (%s)", [[user] for user in doomed])
 
 
-def send_mail(user: int, port: int) -> None:
-    """Send a welcome mail to a user. Its Message-ID is the same in every attempt. Raises what smtplib raises."""
+def send_mail(key: str, user: int, port: int) -> None:
+    """Send a welcome mail to a user, with the key in its Message-ID. Raises what smtplib raises."""
     mail = EmailMessage()
     mail["From"], mail["To"] = "shop@example.com", f"user-{user}@example.com"
-    mail["Subject"], mail["Message-ID"] = "Welcome!", f"<welcome-{user}@example.com>"
+    mail["Subject"], mail["Message-ID"] = "Welcome!", f"<{key}@example.com>"
     mail.set_content("It is good to have you here.")
     with smtplib.SMTP("127.0.0.1", port, local_hostname="localhost") as smtp:
         smtp.send_message(mail)
@@ -47,33 +47,40 @@ def die_if_doomed(url: str, user: int) -> None:
         os.kill(os.getpid(), SIGKILL)
 
 
-def welcome(url: str, port: int, connection: Connection, user: int) -> None:
+def welcome(url: str, port: int, connection: Connection, job: int, user: int) -> None:
     """Write a row inside the transaction of the job, and send a mail, which no transaction can undo."""
     connection.execute("INSERT INTO welcomed VALUES (%s)", [user])
-    send_mail(user, port)
+    send_mail(f"job-{job}", user, port)
     die_if_doomed(url, user)
 
 
 def welcome_in_pool(url: str, port: int, users: Iterable[int], workers: int = 1) -> None:
     """Welcome all users with a pool in the memory of this process."""
 
-    def handler(user: int) -> None:
+    def handler(job: tuple[int, int]) -> None:
+        number, user = job
         with psycopg.connect(url) as connection:
-            welcome(url, port, connection, user)
+            welcome(url, port, connection, number, user)
 
     with WorkerPool(handler, workers=workers) as pool:
-        for result in pool.stream(users):
+        for result in pool.stream(enumerate(users, start=1)):
             if result.error is not None:
                 raise result.error
 
 
 def submit_and_die(url: str, users: Iterable[int]) -> None:
-    """Fill the table `jobs` with a job per user, and kill this process."""
+    """Fill the table `jobs` with a job per user, in one transaction, and kill this process."""
     with psycopg.connect(url, autocommit=True) as connection:
         queue_table.fill(connection, users)
     os.kill(os.getpid(), SIGKILL)
 
 
-def hold(connection: Connection, user: int) -> None:
+def hold(connection: Connection, job: int, user: int) -> None:
     """A handler that takes a minute: to be killed in the middle."""
     time.sleep(60)
+
+
+def hold_in_sql(check: str, connection: Connection, job: int, user: int) -> None:
+    """A handler with an SQL statement of two seconds. The server looks for the client every `check` while it runs."""
+    connection.execute("SELECT set_config('client_connection_check_interval', %s, true)", [check])
+    connection.execute("SELECT pg_sleep(2)")
