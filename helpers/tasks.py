@@ -8,8 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from helpers.pools import current_worker
+from typing import Any
 
 
 def count_primes(limit: int) -> int:
@@ -19,6 +18,11 @@ def count_primes(limit: int) -> int:
         if all(number % divisor for divisor in range(2, int(number**0.5) + 1)):
             count += 1
     return count
+
+
+def sum_of_squares(count: int) -> int:
+    """Return the sum of the squares of the numbers from 0 to `count` - 1. It is pure Python code."""
+    return sum(number * number for number in range(count))
 
 
 def count_primes_aloud(limit: int) -> int:
@@ -56,11 +60,13 @@ def remember(number: int) -> int:
 
 
 @contextmanager
-def connection() -> Iterator[int]:
-    """Stand for a connection: the id of the process that opened it."""
-    yield os.getpid()
+def open_connection() -> Iterator[tuple[int, float]]:
+    """Stand for a connection to a database: the id of the process that opens it, and when (s)."""
+    yield os.getpid(), time.monotonic()
 
 
-def who_opened(number: int) -> tuple[int, int]:
-    """Return the id of the process that opened the worker's connection, and the id of this process."""
-    return current_worker().resource, os.getpid()
+def get_connection(_: int) -> Any:
+    """Return the connection of the worker that runs this job."""
+    from helpers.pools import current_worker  # Not above: other programs import this file faster without it.
+
+    return current_worker().resource

@@ -520,14 +520,14 @@ def test_choices_give_a_hint_and_not_the_answer():
     right = {case: tool for case, (tool, _) in choosing.HINTS.items()}
     assert choosing.check_choices(right).right
     for case, tool in right.items():
-        wrong = choosing.check_choices({**right, case: "loop" if tool != "loop" else "pool"})
+        wrong = choosing.check_choices({**right, case: "loop" if tool != "loop" else "thread pool"})
         assert not wrong.right
         assert tool not in wrong.why.partition("”:")[2].replace("?", " ").split()
     assert (
-        "the answer is one of loop, pool, processes, asyncio, pipeline, graph, limiter, broker, not 7"
+        "is one of loop, NumPy, thread pool, processes, asyncio, pipeline, graph, limiter, durable queue, not 7"
         in choosing.check_choices({**right, "add up 30 numbers": 7}).why
     )
-    assert "a dictionary is wanted" in choosing.check_choices("pool").why
+    assert "a dictionary is wanted" in choosing.check_choices("loop").why
 
 
 def test_a_bottleneck_is_not_the_longest_step_nor_the_smallest_crew():
@@ -552,46 +552,14 @@ def test_how_often_asks_about_the_first_wrong_effect():
     assert "a dict is wanted" in beyond_one_machine.check_how_often(None).why
 
 
-def forgets(mail, seen):
-    return mail["key"] not in seen
-
-
-def never_new(mail, seen):
-    seen.add(mail["key"])
-    return False
-
-
-def same_text(mail, seen):
-    new = mail["text"] not in seen
-    seen.add(mail["text"])
-    return new
-
-
-everything = set()
-
-
-def one_memory_for_all(mail, seen):
-    seen.add(mail["key"])
-    new = mail["key"] not in everything
-    everything.add(mail["key"])
-    return new
-
-
-@pytest.mark.parametrize(
-    ("answer", "why"),
-    [
-        (forgets, "has been seen"),
-        (never_new, "the first mail is new"),
-        (same_text, "another key is new"),
-        (one_memory_for_all, "another receiver"),
-        (lambda mail, seen: None, "returns nothing so far"),
-        (lambda mail, seen: seen[0], "it raised TypeError"),
-        (None, "a function is wanted"),
-    ],
-)
-def test_a_receiver_has_a_memory_of_its_own(answer, why):
-    everything.clear()
-    assert why in beyond_one_machine.check_receive(answer).why
+def test_delete_first_asks_about_the_first_wrong_number():
+    right = {what: number for what, (number, _) in beyond_one_machine.NUMBERS.items()}
+    assert beyond_one_machine.check_delete_first(right).right
+    for what, (number, hint) in beyond_one_machine.NUMBERS.items():
+        assert hint in beyond_one_machine.check_delete_first({**right, what: number + 4}).why
+        assert hint in beyond_one_machine.check_delete_first({**right, what: "many"}).why
+    assert "has no answer so far" in beyond_one_machine.check_delete_first({}).why
+    assert "a dict is wanted" in beyond_one_machine.check_delete_first(300).why
 
 
 @pytest.mark.parametrize(
@@ -603,8 +571,8 @@ def test_a_receiver_has_a_memory_of_its_own(answer, why):
     ],
     ids=["the average", "no reserve", "rounded"],
 )
-def test_tables_are_for_the_peak_with_a_reserve_and_rounded_up(answer):
-    assert "is expected" in beyond_one_machine.check_tables(answer).why
+def test_servers_are_for_the_peak_with_a_reserve_and_rounded_up(answer):
+    assert "is expected" in beyond_one_machine.check_servers(answer).why
 
 
 def test_ends_give_a_hint_and_not_the_answer():
@@ -732,8 +700,8 @@ def test_a_queue_size_counts_all_workers_and_is_rounded_down_at_the_end(answer, 
         (lambda service, shared, places: places * ceil(service / shared), "32, and 27 is expected"),
     ],
 )
-def test_the_best_number_of_workers_counts_places_and_is_rounded_up(answer, why):
-    assert why in capacity.check_best_workers(answer).why
+def test_the_corner_counts_places_and_is_rounded_up(answer, why):
+    assert why in capacity.check_corner(answer).why
 
 
 # Objects of the reader

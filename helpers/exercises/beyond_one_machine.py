@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
+from helpers.exercises.verdict import Verdict, expect, never_raises, same
 from helpers.pools.words import describe
 
 OFTEN = ("exactly once", "at least once", "at most once")
@@ -20,7 +20,7 @@ HINTS = {  # an effect, how often it happens, and a question that leads to it
         "at most once",
         "the worker dies before the mail: does anybody still know of the job?",
     ),
-    "a mail, kept in one transaction with its key if the key is new": (
+    "a mail, kept by its receiver in one transaction with its new key": (
         "exactly once",
         "can the receiver keep the mail without its key, or the key without its mail?",
     ),
@@ -51,38 +51,30 @@ def check_how_often(answer: Any) -> Verdict:
     return Verdict(True, "only one transaction makes it exactly once: yours, or that of the receiver.")
 
 
-RECEIVED = [  # the key of a mail, whether it is new, and why
-    ("a", True, "the first mail is new"),
-    ("b", True, "a mail with another key is new"),
-    ("a", False, "the key a has been seen"),
-    ("a", False, "the key a has still been seen"),
-    ("c", True, "the key c is new"),
-]
+NUMBERS = {  # what is counted at the end, its number, and a question that leads to it
+    "rows": (296, "what does the server undo when a worker dies, and does anybody run the job again?"),
+    "mails": (300, "does a worker die before or after it has sent the mail, and who would send a second one?"),
+    "jobs left": (0, "when is a job deleted, and which job can the kill bring back?"),
+}
 
 
 @never_raises
-def check_receive(answer: Any) -> Verdict:
-    """receive(mail, seen): whether the mail is new. The keys are remembered in the set `seen`."""
-    if not callable(answer):
-        return Verdict(False, f"a function is wanted, this is {describe(answer)}")
-    seen: set[str] = set()
-    for key, new, why in RECEIVED:
-        found, problem = attempt(answer, {"key": key, "text": "Welcome!"}, seen)
-        if problem is None and (found is None or found is ...):
-            return Verdict(False, "receive returns nothing so far.")
-        if problem is not None or found is not new:
-            problem = problem or f"it gave {describe(found)}, but {why}."
-            return Verdict(False, f"a mail with the key {key!r}: {problem}")
-    if seen != {"a", "b", "c"}:
-        return Verdict(False, f"seen must hold the three keys a, b, and c. It is {describe(seen)}.")
-    if attempt(answer, {"key": "a", "text": "Welcome!"}, set()) != (True, None):
-        return Verdict(False, "another receiver, with an empty set, has not seen the key a.")
-    return Verdict(True, "each receiver remembers its own keys.")
+def check_delete_first(answer: Any) -> Verdict:
+    """The numbers of rows, of mails, and of jobs that are left, if each job is deleted before its handler is called."""
+    if not isinstance(answer, Mapping):
+        return Verdict(False, f"a dict is wanted, not {describe(answer)}")
+    for what, (number, hint) in NUMBERS.items():
+        found = answer.get(what, ...)
+        if found is ...:
+            return Verdict(False, f"“{what}” has no answer so far.")
+        if not same(found, number):
+            return Verdict(False, f"“{what}” is not {describe(found)}: {hint}")
+    return Verdict(True, "four users have a mail, but no row, and no job is left that would insert it.")
 
 
 @never_raises
-def check_tables(answer: Any) -> Verdict:
-    """tables(per_day, peak, capacity): how many queue tables are needed, each at most 70% busy at the peak."""
+def check_servers(answer: Any) -> Verdict:
+    """servers_needed(per_day, peak, capacity): the number of database servers, each at most 70% busy at the peak."""
     cases = [
         ((10**8, 2, 2000), 2),
         ((10**6, 2, 2000), 1),

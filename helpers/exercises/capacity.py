@@ -24,7 +24,7 @@ HINTS = {  # the question, what answers it, and a question that leads to the ans
         "USL",
         "which law has a curve that falls again?",
     ),
-    "200 jobs arrive every full minute: how long does the last one wait?": (
+    "200 jobs arrive every full minute: what is the p95 of the wait?": (
         "simulation",
         "are these arrivals a Poisson process? What is left if no formula fits?",
     ),
@@ -61,8 +61,8 @@ def check_queue_size(answer: Any) -> Verdict:
 
 
 @never_raises
-def check_best_workers(answer: Any) -> Verdict:
-    """best_workers(service_ms, shared_ms, places): the smallest number of workers that can reach the limit."""
+def check_corner(answer: Any) -> Verdict:
+    """corner(service_ms, shared_ms, places): the smallest number of workers that can reach the limit."""
     cases = [
         ((50, 50, 25), 25),
         ((30, 30, 2), 2),
@@ -70,4 +70,4 @@ def check_best_workers(answer: Any) -> Verdict:
         ((50, 20, 1), 3),
         ((100, 30, 8), 27),
     ]
-    return expect(answer, cases, "fewer cannot reach the limit, and more cannot exceed it.")
+    return expect(answer, cases, "fewer workers cannot reach the limit. With a lock, it takes more to come close.")

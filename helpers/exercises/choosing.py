@@ -6,13 +6,27 @@ from typing import Any
 from helpers.exercises.verdict import Verdict, expect, never_raises
 from helpers.pools.words import describe
 
-TOOLS = ("loop", "pool", "processes", "asyncio", "pipeline", "graph", "limiter", "broker")
+TOOLS = (
+    "loop",
+    "NumPy",
+    "thread pool",
+    "processes",
+    "asyncio",
+    "pipeline",
+    "graph",
+    "limiter",
+    "durable queue",
+)
 HINTS = {  # for each kind of work: the right tool, and a question that leads to it
     "resize 5,000 photos with Pillow, which releases the GIL": (
-        "pool",
+        "thread pool",
         "while a thread is in Pillow, can another thread compute, too?",
     ),
     "add up 30 numbers": ("loop", "how long does this take, compared with the start of a thread?"),
+    "convert ten million temperatures to Fahrenheit": (
+        "NumPy",
+        "is this the same formula for each number of a large array?",
+    ),
     "simulate 100 chess games in pure Python": (
         "processes",
         "which lock does a thread hold while it runs Python code?",
@@ -28,10 +42,10 @@ HINTS = {  # for each kind of work: the right tool, and a question that leads to
     ),
     "scan with 8 scanners, convert on 1 graphics card, archive with 3 clerks": (
         "pipeline",
-        "do all steps need the same number of workers?",
+        "can the worker of one step also do the next one?",
     ),
     "send invoices, none of which may be lost in a crash": (
-        "broker",
+        "durable queue",
         "where is the queue when the program has crashed?",
     ),
 }

@@ -12,9 +12,11 @@ HINTS = {  # for each case: what happens, and a hint for other answers
     "five workers, one None in a plain queue, then join all": ("hangs", "how many workers does one None stop?"),
     "submit to a WorkerPool that is shut down": ("refused", "look at the second output of mistake 2."),
     "put into a plain queue after its None": ("loses", "who takes this job, and who gets an error?"),
-    "a result queue with a bound of 1, and a reader": ("works", "look at the last output of mistake 5."),
+    "two workers count in one variable, without a lock": ("loses", "look at the table in mistake 8."),
+    "wait in a job for another job of the same executor with one worker": ("hangs", "which worker runs the other job?"),
+    "a result queue with a bound of 1, and a reader": ("works", "look at the last output of mistake 4."),
     "submit a job that fails, and never look at its future": ("loses", "where is the error, and who reads it?"),
-    "submit to a WorkerPool from one of its own handlers": ("refused", "look at the last output of mistake 11."),
+    "submit to a WorkerPool from one of its own handlers": ("refused", "look at the last output of mistake 10."),
 }
 
 
@@ -31,7 +33,7 @@ def check_endings(answer: Any) -> Verdict:
             return Verdict(False, f"“{case}”: use one of hangs, loses, refused, works, not {describe(found)}.")
         if found != ending:
             return Verdict(False, f"“{case}”: {hint}")
-    return Verdict(True, "two cases lose something without an error. They are the hardest to notice.")
+    return Verdict(True, "three cases lose something without an error. They are the hardest to notice.")
 
 
 @never_raises

@@ -9,7 +9,7 @@ from helpers.pools.words import describe
 
 STATES = ("healthy", "drowning", "failing", "stuck", "no jobs", "down")
 HINTS = {  # the signals of a pool, its state, and a question that leads to it
-    "900 queued, oldest wait 0.4 s, 4 of 4 busy, 0% errors": ("healthy", "how long does a job wait before it starts?"),
+    "900 queued all day, oldest wait 0.4 s, 4 of 4 busy, 0% errors": ("healthy", "how long does a job wait?"),
     "12 queued, oldest wait 95 s and rising, 4 of 4 busy, 8 jobs/min": ("drowning", "is a wait of 95 s within 1 s?"),
     "0 queued, oldest wait 0 s, 2 of 4 busy, 60% errors": ("failing", "what happens to six of ten jobs?"),
     "50 queued, oldest wait 240 s, 4 of 4 busy, 0 jobs/min": ("stuck", "how many jobs have the busy workers finished?"),

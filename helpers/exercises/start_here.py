@@ -5,7 +5,7 @@ from typing import Any
 from helpers.exercises.verdict import Verdict, expect, never_raises
 from helpers.pools.words import describe
 
-KITCHEN = {"order": "job", "cook": "worker", "rail": "queue", "dish": "result", "full rail": "backpressure"}
+KITCHEN = {"cook": "worker", "rail": "queue", "full rail": "backpressure"}
 
 
 @never_raises
