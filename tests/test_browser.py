@@ -5,6 +5,7 @@ cells. SCREENSHOTS=folder stores pictures of the windows.
 """
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -15,10 +16,12 @@ import time
 import urllib.request
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import nbformat
 import pytest
+from axe import serious_faults
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(
@@ -64,47 +67,86 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def lab(tmp_path):
+class Lab(NamedTuple):
+    """A JupyterLab that runs: its address, and its root folder, which has a copy of the notebooks."""
+
+    url: str
+    root: Path
+
+    @property
+    def log(self) -> str:
+        """The lines that it has printed, without a warning that a busy machine causes."""
+        lines = (self.root / "lab.log").read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if "WebSocket ping timeout" not in line)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
     """Start JupyterLab like `make lab`, but with a copy of the notebooks and an empty home folder."""
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    (tmp_path / "home").mkdir()
+    root = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    (root / "home").mkdir()
     port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--expose-app-in-browser"]
     command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
-    command += [f"--ServerApp.root_dir={tmp_path}"]
+    command += [f"--ServerApp.root_dir={root}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
-    environment |= {"HOME": str(tmp_path / "home"), "JUPYTER_CONFIG_PATH": str(ROOT / "tools" / "jupyter")}
+    environment |= {"HOME": str(root / "home"), "JUPYTER_CONFIG_PATH": str(ROOT / "tools" / "jupyter")}
     environment |= {"MPLCONFIGDIR": matplotlib.get_cachedir()}  # building this cache takes long
-    with (tmp_path / "lab.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env=environment)
+    with (root / "lab.log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=root, stdout=log, stderr=log, env=environment)
         try:
-            url = f"http://127.0.0.1:{port}"
+            found = Lab(f"http://127.0.0.1:{port}", root)
             deadline = time.monotonic() + WAIT / 1000
             while True:
                 try:
-                    urllib.request.urlopen(f"{url}/api", timeout=5).close()
+                    urllib.request.urlopen(f"{found.url}/api", timeout=5).close()
                     break
                 except OSError:
-                    assert time.monotonic() < deadline and server.poll() is None, (tmp_path / "lab.log").read_text()
+                    assert time.monotonic() < deadline and server.poll() is None, found.log
                     time.sleep(0.1)
-            yield url
+            yield found
         finally:
             server.terminate()
             server.wait(60)
 
 
-@pytest.fixture
-def page():
+@pytest.fixture(scope="module")
+def browser():
     from playwright.sync_api import sync_playwright
 
     options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        page = browser.new_page(viewport=LAPTOP)
-        page.set_default_timeout(WAIT)
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(lab, browser):
+    """Open a new page, and list the addresses that it requests in `page.requested`. End all kernels afterwards."""
+    page = browser.new_page(viewport=LAPTOP)
+    page.set_default_timeout(WAIT)
+    page.requested = []
+    page.on("request", lambda request: page.requested.append(request.url))
+    yield page
+    page.close()
+    end_kernels(lab)
+
+
+def end_kernels(lab) -> None:
+    """Shut down the kernels of the notebooks that a test has opened."""
+    headers = {"Authorization": f"token {TOKEN}"}
+    with urllib.request.urlopen(urllib.request.Request(f"{lab.url}/api/sessions", headers=headers)) as answer:
+        sessions = json.load(answer)
+    for session in sessions:
+        request = urllib.request.Request(f"{lab.url}/api/sessions/{session['id']}", headers=headers, method="DELETE")
+        urllib.request.urlopen(request).close()
+
+
+def only_local(page, lab) -> None:
+    """Assert that the page has requested nothing from another server."""
+    assert not [url for url in page.requested if not url.startswith((lab.url, "data:", "blob:"))]
 
 
 def test_make_lab_uses_the_settings_that_are_tested_here():
@@ -119,11 +161,9 @@ def test_every_notebook_with_widgets_is_tested():
         assert path.name in WITH_WIDGETS or not re.search(r"import ipywidgets|helpers\.panel", text), path.name
 
 
-def test_widgets_with_the_mouse(lab, page, tmp_path):
-    requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
+def test_widgets_with_the_mouse(lab, page):
     for name in WITH_WIDGETS:
-        file = tmp_path / "notebooks" / name
+        file = lab.root / "notebooks" / name
         before = file.read_bytes()
         page.set_viewport_size(LAPTOP)
         open_notebook(page, lab, name)
@@ -137,14 +177,12 @@ def test_widgets_with_the_mouse(lab, page, tmp_path):
             else:
                 run(page, cell)
     assert page.locator(".Toastify__toast").count() == 0, "a pop-up"
-    assert not [url for url in requests if not url.startswith((lab, "data:", "blob:"))]
-    lines = (tmp_path / "lab.log").read_text().splitlines(keepends=True)
-    log = "".join(line for line in lines if "WebSocket ping timeout" not in line)  # a busy machine causes this warning
-    assert not re.search(r"^\[[WE] |Traceback|warning", log, re.M | re.I), log
+    only_local(page, lab)
+    assert not re.search(r"^\[[WE] |Traceback|warning", lab.log, re.M | re.I), lab.log
 
 
 def open_notebook(page, lab, name) -> None:
-    page.goto(f"{lab}/lab/tree/notebooks/{name}?reset&token={TOKEN}", wait_until="domcontentloaded")
+    page.goto(f"{lab.url}/lab/tree/notebooks/{name}?reset&token={TOKEN}", wait_until="domcontentloaded")
     page.locator(".jp-StatusBar-Widget").get_by_text(re.compile(r"\| Idle")).wait_for()
     page.locator(".jp-Notebook .jp-Cell").first.wait_for()
 
@@ -252,38 +290,57 @@ OUTSIDE = """root => [...root.querySelectorAll("button, input, select, svg, p")]
     .map(e => e.outerHTML.slice(0, 100))"""
 
 
-@pytest.mark.parametrize("window", [LAPTOP, PHONE], ids=["laptop", "phone"])
-def test_the_control_room_with_the_mouse_and_the_keyboard(lab, page, tmp_path, window):
-    requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
+def open_room(lab, page):
+    """Open a new notebook with a control room, run its cell, and return the control room."""
     cell = nbformat.v4.new_code_cell(ROOM, id="room")
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
-    nbformat.write(notebook, tmp_path / "notebooks" / "room.ipynb")
+    nbformat.write(notebook, lab.root / "notebooks" / "room.ipynb")
     open_notebook(page, lab, "room.ipynb")
-    if window is PHONE:
-        page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
-        page.set_viewport_size(window)
     run(page, "room")
     room = page.locator(".control-room")
     room.wait_for()
-    keep(page, f"room-{window['width']}-ready")
+    return room
+
+
+def test_the_control_room_with_the_mouse_and_the_keyboard(lab, page):
+    room = open_room(lab, page)
     use_the_keyboard(page, room)
     use_the_mouse(page, room)
     assert not room.evaluate(OUTSIDE), "a control or a picture is cut"
-    keep(page, f"room-{window['width']}-alert")
+    assert not serious_faults(page, ".control-room")  # while the alert is firing
+    keep(page, "room-laptop-alert")
     kill_a_worker(room)
     times = page.evaluate("() => spoken")
     gaps = [after - before for before, after in pairwise(times)]
     assert len(gaps) >= 2 and min(gaps) > 1900, "a screen reader needs two seconds between two texts"
-    assert not [url for url in requests if not url.startswith((lab, "data:", "blob:"))]
+    only_local(page, lab)
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1, "no key was taken for a command of JupyterLab"
 
 
-def test_each_control_room_of_the_chapters_starts(lab, page, tmp_path):
+def test_the_control_room_on_a_phone_and_in_dark_colors(lab, page):
+    room = open_room(lab, page)
+    page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
+    dark = "JupyterLab Dark"
+    page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', { theme })", dark)
+    page.locator(f"body[data-jp-theme-name='{dark}']").wait_for(state="attached")
+    page.set_viewport_size(PHONE)
+    room.get_by_role("button", name="Start").click()
+    shown(room, re.compile(r"[1-4] of 4 busy"))
+    use_the_mouse(page, room)
+    assert not room.evaluate(OUTSIDE), "a control or a picture is cut"
+    assert not serious_faults(page, ".control-room")
+    keep(page, "room-phone-alert")
+
+
+def test_each_control_room_of_the_chapters_starts(lab, page):
     for name in WITH_ROOMS:
+        file = lab.root / "notebooks" / name
         open_notebook(page, lab, name)
-        for cell in cells_to_run(tmp_path / "notebooks" / name, CONTROL_ROOM):
+        for cell in cells_to_run(file, CONTROL_ROOM):
+            show(page, cell)
+            for picture in page.locator(".jp-Cell.jp-mod-active .jp-RenderedSVG img").all():
+                whole(picture)  # the stored picture, before the cell is run
             run(page, cell)
         room = page.locator(".control-room").last
         room.get_by_role("button", name="Start").click()

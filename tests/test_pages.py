@@ -5,7 +5,6 @@ import http.server
 import posixpath
 import re
 import shutil
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+from axe import serious_faults
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -25,7 +25,6 @@ REPOSITORY = "https://repository.example/series"
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
-AXE = "axe-core@4.14.1"
 ONE_OF_EACH = [
     "index.html",
     "search.html",
@@ -351,28 +350,6 @@ def test_the_navigation_opens_on_a_phone_and_the_search_finds_a_word_of_the_text
 # --- axe, a checker of accessibility ------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """Return the source of axe-core from npm, which is kept in build/ for the next run."""
-    folder = ROOT / "build" / AXE
-    script = folder / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("no npm on this machine to fetch axe-core with: accessibility is not checked")
-        folder.mkdir(parents=True, exist_ok=True)
-        command = [npm, "install", "--prefix", str(folder), "--no-save", "--no-audit", "--no-fund", AXE]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
-        if done.returncode:
-            pytest.skip(f"npm cannot fetch axe-core: accessibility is not checked. {done.stderr[-200:]}")
-    return script.read_text("utf-8")
-
-
-RUN_AXE = """async () => (await axe.run()).violations
-    .filter(found => ["serious", "critical"].includes(found.impact))
-    .map(found => [found.id, found.help, found.nodes[0].html])"""
-
-
 @in_a_browser
 @pytest.mark.parametrize(
     ("which", "scheme"),
@@ -382,22 +359,20 @@ RUN_AXE = """async () => (await axe.run()).violations
         pytest.param("all", "dark", marks=pytest.mark.long),
     ],
 )
-def test_axe_finds_no_serious_fault(address, browser, parsed, axe, which, scheme):
+def test_axe_finds_no_serious_fault(address, browser, parsed, which, scheme):
     context = browser.new_context(viewport={"width": 1366, "height": 768}, color_scheme=scheme)
     page = context.new_page()
     faults = {}
     for name in ONE_OF_EACH if which == "one of each" else parsed:
         page.goto(f"{address}/{name}")
-        page.evaluate(axe)
-        faults[name] = page.evaluate(RUN_AXE)
+        faults[name] = serious_faults(page)
     context.close()
     assert not {name: found for name, found in faults.items() if found}
 
 
 @in_a_browser
-def test_axe_finds_a_fault(browser, axe):
+def test_axe_finds_a_fault(browser):
     page = browser.new_page()
     page.set_content('<html lang="en"><title>A page</title><h1 style="color: #ccc">pale</h1><a href="/x"></a></html>')
-    page.evaluate(axe)
-    assert {found[0] for found in page.evaluate(RUN_AXE)} == {"color-contrast", "link-name"}
+    assert {found[0] for found in serious_faults(page)} == {"color-contrast", "link-name"}
     page.close()
