@@ -98,7 +98,7 @@ def new_threads(before: Collection[threading.Thread]) -> list[threading.Thread]:
 def nothing_left_behind() -> Iterator[None]:
     before = set(leftovers())
     yield
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + SLOW
     while (left := [x for x in leftovers() if x not in before]) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not left

@@ -10,7 +10,7 @@ from functools import partial
 import psutil
 import psycopg
 import pytest
-from conftest import wait_until
+from conftest import SLOW, wait_until
 
 from helpers.durable import delete_first, mails, queue_table, stalled, welcome
 from helpers.durable.children import ChildProcess, supervise
@@ -148,9 +148,10 @@ def test_a_job_that_is_deleted_first_is_lost_with_its_worker(database, connectio
 
 
 def test_a_worker_that_dies_in_a_statement_holds_its_job_until_the_server_looks(database, connection):
-    for check, least, most in [("0", 1.0, 60.0), ("50ms", 0.0, 1.5)]:
+    for check, seconds, least, most in [("0", 3.0, 1.0, 60.0), ("50ms", 60.0, 0.0, SLOW)]:
         queue_table.fill(connection, [1])
-        with ChildProcess(queue_table.work, database.url, partial(welcome.hold_in_sql, check)) as child:
+        handler = partial(welcome.hold_in_sql, check, seconds=seconds)
+        with ChildProcess(queue_table.work, database.url, handler) as child:
             wait_until(lambda: connection.execute(queue_table.TAKE).fetchone() is None)
             time.sleep(0.3)  # the worker is in its statement
             killed = time.monotonic()

@@ -80,7 +80,7 @@ def hold(connection: Connection, job: int, user: int) -> None:
     time.sleep(60)
 
 
-def hold_in_sql(check: str, connection: Connection, job: int, user: int) -> None:
-    """A handler with an SQL statement of two seconds. The server looks for the client every `check` while it runs."""
+def hold_in_sql(check: str, connection: Connection, job: int, user: int, seconds: float = 2.0) -> None:
+    """A handler with one long SQL statement. The server looks for the client every `check` while it runs."""
     connection.execute("SELECT set_config('client_connection_check_interval', %s, true)", [check])
-    connection.execute("SELECT pg_sleep(2)")
+    connection.execute("SELECT pg_sleep(%s)", [seconds])
