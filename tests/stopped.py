@@ -251,7 +251,10 @@ def main(kind: str, part: str, port: str) -> None:
     try:
         scene.play()
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second SIGINT that arrives this late has nothing to stop
+        try:  # a second SIGINT that arrives this late has nothing to stop
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        except KeyboardInterrupt:  # it arrived just before, and this call raised it instead of its own work
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print(json.dumps(scene.look()), flush=True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -193,7 +193,7 @@ def test_the_time_of_a_redelivery_begins_at_the_first_kill_after_the_start(tmp_p
     assert shown.loc["table"].tolist() == [9, 3, 0, 1, "1,250"]
 
 
-@pytest.mark.parametrize(("way", "jobs"), [("table", 500), pytest.param("procrastinate", 100, marks=LONG)])
+@pytest.mark.parametrize(("way", "jobs"), [("table", 2000), pytest.param("procrastinate", 100, marks=LONG)])
 def test_a_rate_comes_with_the_cpu_time_of_the_server_and_of_the_workers(way, jobs):
     found = one_way(way, "rate:3", jobs)
     assert found["rate"] > 1 and found["server_ms"] > 0 and found["worker_ms"] > 0

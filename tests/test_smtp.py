@@ -173,7 +173,7 @@ def test_after_enough_mails_a_connection_is_ended():
 
 def test_a_mail_takes_its_latency_and_mails_do_not_wait_for_each_other():
     names = [f"user{n}@example.com" for n in range(12)]
-    latency = (0.1, 0.2)
+    latency = (0.5, 1.0)
     with MailServer(latency=latency) as server:
         smtps = [client(server) for _ in names]
 

@@ -200,6 +200,7 @@ def stop_script(kind, part, delay, port, again=None):
             out, err = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
+    assert out, f"no report: {err}"
     last = [line for line in err.splitlines() if line and not line.startswith(" ")][-1]
     seen = json.loads(out)
     assert "Exception ignored" not in err and "Exception in thread" not in err, err
