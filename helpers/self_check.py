@@ -13,9 +13,11 @@ from helpers.pools import WorkerPool, run_unbounded
 from helpers.pools.words import describe_error
 from helpers.services import Api, Database, FetchUser, MailServer, run_in_sandbox
 
+# All packages that a chapter imports, and those that the helpers need.
 PACKAGES = (
-    *("jupyterlab", "ipywidgets", "pandas", "matplotlib", "numpy", "PIL", "tqdm"),
-    *("psycopg", "psycopg_pool", "tornado", "httpx", "aiosmtpd", "psutil"),
+    *("jupyterlab", "ipywidgets", "anywidget", "pandas", "matplotlib", "numpy", "scipy", "PIL", "tqdm"),
+    *("psycopg", "psycopg_pool", "procrastinate", "tornado", "httpx", "aiosmtpd", "psutil"),
+    *("prometheus_client", "distributed"),
 )
 
 

@@ -191,8 +191,15 @@ def test_a_message_about_a_long_column_is_short():
     assert len(str(raised.value)) < 300
 
 
-@pytest.mark.parametrize(("usable", "busy", "free"), [(1, 0, False), (2, 90, False), (2, 10, True)])
-def test_two_cores_are_free_if_there_are_two_and_others_leave_them_idle(monkeypatch, usable, busy, free):
+@pytest.mark.parametrize(
+    ("usable", "alone", "together", "free"),
+    [(1, 100, [100, 100], False), (2, 100, [79, 100], False), (2, 100, [55, 50], False), (2, 100, [80, 95], True)],
+)
+def test_two_cores_are_free_if_two_processes_count_nearly_as_far_as_one(monkeypatch, usable, alone, together, free):
     monkeypatch.setattr(cores, "usable_cores", lambda: usable)
-    monkeypatch.setattr(cores.psutil, "cpu_percent", lambda interval: busy)
+    monkeypatch.setattr(cores, "counts", lambda processes, seconds: [alone] if processes == 1 else together)
     assert cores.two_free_cores(0.1) is free
+
+
+def test_each_of_two_processes_counts():
+    assert len(found := cores.counts(2, 0.05)) == 2 and min(found) > 0

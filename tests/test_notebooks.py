@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from helpers.self_check import PACKAGES
+
 ROOT = Path(__file__).parents[1] / "notebooks"
 CHAPTERS = sorted(ROOT.glob("[0-9]*.ipynb"))
 SOLUTIONS = sorted(ROOT.glob("solutions/*.ipynb"))
@@ -198,6 +200,28 @@ def test_no_link_is_broken(path):
         for target in re.findall(r"\]\(([^)#]+)\)", cell.source) if cell.cell_type == "markdown" else []:
             if not target.startswith(("http", "mailto")):
                 assert (path.parent / target).exists(), target
+
+
+# What chapter 00 says of the others
+
+
+def test_the_self_check_imports_every_package_that_a_chapter_imports():
+    names = set()
+    for path in CHAPTERS:
+        for cell in code_cells(path):
+            names |= set(re.findall(r"^(?:import|from) (\w+)", cell.source, re.MULTILINE))
+    others = names - set(sys.stdlib_module_names) - {"helpers"}
+    assert {"pandas", "scipy", "prometheus_client"} <= others <= set(PACKAGES)
+
+
+SERVICES = {"database": "Database(", "API": "Api(", "mail server": "MailServer(", "sandbox": "run_in_sandbox("}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_chapter_00_names_the_chapters_that_need_a_service(service):
+    using = [path.name[:2] for path in CHAPTERS if any(SERVICES[service] in cell.source for cell in code_cells(path))]
+    [text] = [cell.source for cell in read(CHAPTERS[0]).cells if cell.id == "what-is-missing"]
+    assert f"| {service} | {', '.join(using)} |" in text
 
 
 # The glossary
