@@ -22,7 +22,7 @@ test: .venv/.ready-dev
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not long"
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --nbval notebooks
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder --nbval notebooks
 
 test-all: test
 	$(BIN)/python -m pytest -m long

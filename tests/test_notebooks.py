@@ -288,9 +288,19 @@ NOTEBOOKS: dict[str, tuple[str, list[CELL]]] = {  # per name: a part of the repo
         [("import subprocess; process = subprocess.Popen(['sleep', '30'])", "", [])],
     ),
     "third_measurement": ("", [("n = 0", "", []), ("n = n + 1", "", MEASURED), ("assert n >= 3", "", MEASURED)]),
+    "in_a_new_kernel": (
+        "",
+        [
+            ("import pathlib; runs = pathlib.Path('in_a_new_kernel.txt')", "", []),
+            ("text = runs.read_text() if runs.exists() else ''; runs.write_text(text + 'x'); n = len(text)", "", []),
+            ("print('a compared cell')", "a compared cell\n", []),
+            ("assert n == 1", "", MEASURED),
+            ("print('afterwards', n)", "afterwards 1\n", []),
+        ],
+    ),
     "no_measurement": (
-        "assert n >= 4",
-        [("n = 0", "", []), ("n = n + 1", "", MEASURED), ("assert n >= 4", "", MEASURED)],
+        "assert n >= 5",
+        [("n = 0", "", []), ("n = n + 1", "", MEASURED), ("assert n >= 5", "", MEASURED)],
     ),
     "compared_again": (
         "assert n >= 2",
@@ -324,6 +334,10 @@ def test_nbval_fails_for_changed_outputs_things_left_behind_and_claims_that_are_
 
 def test_a_measured_cell_is_run_again_with_the_measured_cells_before_it(report):
     assert "Cell 2 passed in measurement number 3" in report
+
+
+def test_a_measured_cell_is_at_last_run_again_with_the_whole_notebook_in_a_new_kernel(report):
+    assert "Cell 3 passed in measurement number 4" in report
 
 
 @pytest.mark.long
