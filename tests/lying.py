@@ -147,6 +147,7 @@ class Race:
         self.lock, self.moment = lock, moment
         self.happened = False
         self.threads, self.errors = [], []
+        self.victim, self.victim_started = None, False
         self.mutex = threading.Lock()  # the action either runs once or does not run any more: decided under this lock
 
     def meanwhile(self, action, until=None, victim=None):
@@ -156,6 +157,7 @@ class Race:
         calling thread or, if `victim` is given, the thread whose name ends with that text.
         """
         me = threading.get_ident()
+        self.victim = victim
 
         def happen():
             with self.mutex:
@@ -178,16 +180,32 @@ class Race:
         self.lock.action = happen
 
     def otherwise(self, action):
-        """Run `action` if no moment was left after a while; without it, the scenario would wait forever."""
+        """Run `action` if no moment was left after a while; without it, the scenario would wait forever.
+
+        The while is many short sleeps and not one long one, because during a stall of the machine the victim stands
+        still, too. A victim with a name may not even have started: it must sleep or end first.
+        """
 
         def later():
-            time.sleep(0.1)
+            for _ in range(50):
+                time.sleep(0.002)
+            deadline = time.monotonic() + LIMIT
+            while self.victim and self.lock.action is not None and time.monotonic() < deadline:
+                if any(name.endswith(self.victim) for name in self.lock.asleep) or self.has_ended(self.victim):
+                    break
+                time.sleep(0.002)
             with self.mutex:
                 self.lock.action = None
             if not self.happened:
                 action()
 
         self.start(later)
+
+    def has_ended(self, victim):
+        """Return whether a thread with this name was there in an earlier call, and is not there any more."""
+        alive = any(thread.name.endswith(victim) for thread in threading.enumerate())
+        self.victim_started = self.victim_started or alive
+        return self.victim_started and not alive
 
     def over(self):
         """Start no action any more, and wait for the end of one that has started."""

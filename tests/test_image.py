@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 from conftest import wait_until
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw, ImageFont
 
 from helpers.pools import ImageJob, ImageProcessor, JobCancelled
 from helpers.pools.image import MAX_PIXELS, ImageError, resize
@@ -94,6 +94,20 @@ def test_the_new_picture_looks_like_the_old_one(photo, out):
     made = opened(resize(ImageJob("a", photo, 160, 120, 95), out).path)
     plain = opened(photo).resize((160, 120), Image.Resampling.LANCZOS)
     assert mean_difference(made, plain) < 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "box"), [("png", (400, 300)), ("png", (240, 320)), ("png", (61, 49)), ("jpg", (61, 49))]
+)
+def test_small_letters_are_nearly_as_sharp_as_in_a_copy_made_from_all_pixels(tmp_path, out, kind, box):
+    page = Image.new("RGB", (2000, 1500), "white")
+    drawing, font = ImageDraw.Draw(page), ImageFont.load_default(22)
+    for line in range(58):
+        drawing.text((30, 20 + 25 * line), "The quick brown fox jumps over the lazy dog. " * 4, font=font, fill="black")
+    page.save(source := tmp_path / f"page.{kind}", quality=95)
+    made = opened(resize(ImageJob("a", source, *box, 100), out).path)
+    exact = page.resize(made.size, Image.Resampling.LANCZOS)
+    assert mean_difference(made, exact) < 2, "with `thumbnail(reducing_gap=1)`, it is between 5 and 10"
 
 
 def mean_difference(one: Image.Image, other: Image.Image) -> float:

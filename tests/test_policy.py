@@ -135,7 +135,7 @@ BAD += [
     for value in [
         *(-1, -0.5, math.nan, math.inf, -math.inf, 10**400, Decimal("NaN"), Decimal("sNaN"), Decimal("-1")),
         *(Decimal("1e999"), Fraction(-1, 2), Fraction(10**400), np.float32("nan"), np.int64(-1), RaisingReal()),
-        *(timedelta(seconds=-1), np.timedelta64("NaT"), np.timedelta64(1, "M")),
+        *(timedelta(seconds=-1), np.timedelta64("NaT", "s"), np.timedelta64(1, "M")),
         *("", " ", "soon", "1.5", "-1", "+1", "1e3", "0x10", "1_000", "inf", "nan", "١٢", "1 2", "9" * 5000, "1\n"),
         *(b"", b"\xff", b"soon", b"1.5", "x" * 10**6, b"x" * 10**6),
         *("6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 +0000"),

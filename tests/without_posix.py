@@ -35,3 +35,5 @@ for module, names in ((os, ("fork", "sched_getaffinity")), (signal, ("SIGKILL",)
     for name in names:
         if hasattr(module, name):
             delattr(module, name)
+if hasattr(os, "process_cpu_count"):  # from Python 3.13 on; elsewhere, it calls `sched_getaffinity`
+    os.process_cpu_count = os.cpu_count

@@ -157,7 +157,7 @@ def resize(job: ImageJob, output: Path) -> Thumbnail:
     """
     _check(job)
     with _errors_as_image_errors(job):
-        original_size = os.stat(job.source).st_size
+        original_size = os.stat(os.fspath(job.source)).st_size  # fspath refuses the number of an open file
         picture, profile = read(job.source, job.width, job.height)
     worker = worker_or_none()
     if worker is not None and worker.cancelled.is_set():

@@ -20,6 +20,7 @@ from .image_containers import without_metadata
 
 MAX_PIXELS = 89_478_485  # of a source: a third of a gigabyte when decoded; Pillow warns above this number
 MAX_WEBP_PIXELS = MAX_PIXELS // 4  # the WEBP decoder uses four times the memory, even for a file of a hundred bytes
+EXACT = 3.0  # from this gap on, Pillow's result is nearly that of all pixels, and faster
 MAX_REREAD = 2**26  # bytes: a longer file is not read again without its metadata
 # Pillow reads fifty formats. Each of them is code that a hostile file can attack, so only these are accepted.
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"]
@@ -110,5 +111,21 @@ def _reduced(file: Image.Image, box: tuple[int, int]) -> Image.Image:
         # Convert the colors before the size changes, because the average of two palette indexes is not a color.
         picture = image_pixels.plain(picture)
         picture.info = {"icc_profile": profile}
-    picture.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=1.0)
-    return picture
+    return _resized(picture, box)
+
+
+def _resized(picture: Image.Image, box: tuple[int, int]) -> Image.Image:
+    """Return the picture, reduced to fit into `box`, and never enlarged.
+
+    A JPEG file is decoded at the smallest scale that has at least the pixels of the result. This is not the method
+    `thumbnail` with the same `reducing_gap` of 1, which would also average whole pixels before it resizes: that blurs
+    small letters.
+    """
+    scale = min(1.0, box[0] / picture.width, box[1] / picture.height)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    drafted = picture.draft(None, size)  # only of a JPEG file that is not yet decoded; None for any other picture
+    picture.load()
+    if picture.size == size:
+        return picture
+    area = drafted[1] if drafted else None  # the part of the decoded pixels that the picture covers
+    return picture.resize(size, Image.Resampling.LANCZOS, box=area, reducing_gap=EXACT)
