@@ -878,12 +878,13 @@ def test_lanes_put_each_job_in_the_row_of_its_worker_and_mark_the_end_of_each_wa
 
 def test_schedules_split_each_bar_into_extra_time_and_work_and_mark_the_ends() -> None:
     ax = charts.schedules(SCHEDULES.rename(columns={"work": "server time"}), work="server time")
-    ideal, real = (panel for panel in ax.child_axes)
+    ideal, real = ax.child_axes
     extra, work = ([(bar.get_x(), bar.get_width()) for bar in part] for part in real.containers)
     assert extra == [pytest.approx(bar) for bar in [(100, 100), (0, 50)]]
     assert work == [pytest.approx(bar) for bar in [(200, 300), (50, 200)]]
     assert [bar.get_width() for bar in ideal.containers[0]] == pytest.approx([0, 0])
     assert [line.get_xdata()[0] for line in real.lines] == pytest.approx([500, 300])
+    assert [panel.get_title(loc="left") for panel in (ideal, real)] == ["ideal", "real"]
     assert words(ideal) == ["300 ms"] and words(real) == ["500 ms"] and ideal.get_xlim() == real.get_xlim()
     assert legend(ax) == ["server time", "extra time"]
     many = pd.concat([SCHEDULES.assign(way=name) for name in "abcde"])

@@ -44,7 +44,8 @@ def schedules(table: pd.DataFrame, *, work: str = "work", ax: Axes | None = None
             panel = axes.inset_axes((0.0, bottom, 1.0, height))
             draw_panel(panel, table[table["way"] == way], work, most)
             panel.axvline(1000 * float(first["finished"].max()), color=INK, linestyle=":", linewidth=1.2)
-            panel.set_ylabel(f"{label_of(way, 40)}\nWorker")
+            panel.set_title(label_of(way, 40), fontsize=11, loc="left", pad=6, fontweight="normal")
+            panel.set_ylabel("Worker")
             panel.tick_params(labelbottom=way == ways[-1])
         panel.set_xlabel("Time since the start (ms)")
         parts = [
