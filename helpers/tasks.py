@@ -50,6 +50,20 @@ def hang_at_7(number: int) -> int:
     return number
 
 
+class PageError(Exception):
+    """An exception that cannot be unpickled: `args` has only the message, and `__init__` needs two arguments."""
+
+    def __init__(self, page: int, reason: str) -> None:
+        super().__init__(f"page {page}: {reason}")
+
+
+def fail_at_7(number: int) -> int:
+    """Return the number. The number 7 raises `PageError`."""
+    if number == 7:
+        raise PageError(number, "not found")
+    return number
+
+
 seen: list[int] = []  # each process has a list of its own
 
 

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -44,6 +45,14 @@ def test_only_the_number_7_takes_long(monkeypatch):
     monkeypatch.setattr(time, "sleep", slept.append)
     assert [tasks.hang_at_7(number) for number in (6, 7)] == [6, 7]
     assert slept == [0.02, 3]
+
+
+def test_only_the_number_7_raises_an_error_and_it_cannot_be_unpickled():
+    assert tasks.fail_at_7(6) == 6
+    with pytest.raises(tasks.PageError, match="^page 7: not found$") as caught:
+        tasks.fail_at_7(7)
+    with pytest.raises(TypeError, match="reason"):
+        pickle.loads(pickle.dumps(caught.value))
 
 
 def test_lengths_and_what_a_process_remembers(monkeypatch):
