@@ -712,6 +712,16 @@ def test_a_storm_hatches_the_failed_calls_if_the_table_tells_which_calls_failed(
     assert legend(ax) == ["succeeded", "failed"]
 
 
+def test_a_storm_marks_the_last_call_of_each_run_on_the_side_that_has_room() -> None:
+    ax = charts.storm(ARRIVALS, bin_width=0.1, mark_last=True)
+    ends = ARRIVALS.groupby("run", sort=False)["seconds"].max()
+    for panel, end in zip(ax.figure.axes, ends, strict=True):
+        assert [list(line.get_xdata()) for line in panel.lines] == [[end, end]]
+        assert words(panel) == [f"last call after {end:.2f} s"]
+    assert [panel.texts[0].get_ha() for panel in ax.figure.axes] == ["left", "right"]
+    assert not charts.storm(ARRIVALS, bin_width=0.1).lines
+
+
 def test_a_storm_leaves_the_settings_alone_and_can_be_shown_with_a_title() -> None:
     before = dict(mpl.rcParams)
     ax = charts.headline(charts.storm(ARRIVALS, bin_width=0.1), "Two storms", "Calls per piece of time")

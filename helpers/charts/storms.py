@@ -37,6 +37,7 @@ def storm(
     bin_width: float,
     limit: float | None = None,
     outage: tuple[float, float] | None = None,
+    mark_last: bool = False,
 ) -> Axes:
     """Draw the number of calls per interval as steps, in one panel per run. All panels have the same scales.
 
@@ -46,6 +47,7 @@ def storm(
         bin_width:  the length of an interval, in seconds.
         limit:      calls per interval above which the server is overloaded: a dashed line, labeled in the first panel.
         outage:     start and end of an outage of the server, in seconds: a hatched background.
+        mark_last:  True: a line at the last call of each run, labeled with its time.
 
     Returns the axes of the first panel.
 
@@ -80,6 +82,8 @@ def storm(
             panel.grid(True, axis="y")
             whole_numbers(panel.yaxis, 5)
             _mark(panel, limit, outage)
+            if mark_last:
+                _mark_last(panel, float(calls["seconds"].max()))
         _name_marks(panels[0], limit, outage)
         if "ok" in table:
             legend_above(panels[0], [Patch(label="succeeded", **CALLS), Patch(label="failed", **FAILED)])
@@ -93,6 +97,22 @@ def _mark(panel: Axes, limit: float | None, outage: tuple[float, float] | None) 
         panel.axhline(limit, color=INK, linestyle=(0, (6, 2)), linewidth=1.6)
     if outage is not None:
         panel.axvspan(*outage, facecolor="#eeeeee", edgecolor=GREY, hatch=HATCH, linewidth=0, alpha=0.6, zorder=0)
+
+
+def _mark_last(panel: Axes, seconds: float) -> None:
+    """Draw a line at the last call, and a label on the side that has more room."""
+    panel.axvline(seconds, color=INK, linestyle=":", linewidth=1.6)
+    near_the_end = seconds > sum(panel.get_xlim()) / 2
+    panel.annotate(
+        f"last call after {seconds:.2f} s",
+        (seconds, 0.75),
+        (-6 if near_the_end else 6, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="right" if near_the_end else "left",
+        va="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+    )
 
 
 def _name_marks(panel: Axes, limit: float | None, outage: tuple[float, float] | None) -> None:
