@@ -55,8 +55,10 @@ def test_the_numbers_of_a_snapshot_are_in_its_pictures_and_its_words():
     expected = {"7 of 60 jobs", "3 of 4 busy", "1,200", "24", "9", "Oldest wait: 1.5 s", "succeeded: 38"}
     assert expected <= set(words)
     assert "1,234 jobs = 7 queued + 3 running + 1,224 finished" in words
+    assert words[words.index("Turned away") :][1:3] == ["↩", "9"], "not among the results"
     said = sentences.status(snap)
-    assert said.startswith("The alert fires. Running") and "1,200 succeeded, 24 failed, 9 turned away" in said
+    assert said.startswith("The alert fires. Running") and "1,200 succeeded, 24 failed." in said
+    assert "9 jobs turned away." in said
     assert sentences.alert(snap) == "Alert firing: oldest wait over 1 s for 3 s"
     assert "alert firing: above 1 s for 3 s" in words
 

@@ -110,10 +110,17 @@ def test_a_real_server_fires_an_alert_after_the_time_of_its_rule(tmp_path):
 
 def test_the_stored_run_answers_the_queries_of_the_chapter_and_its_alerts_are_in_the_rules():
     seen, cells = LiveRun.load(STORED), {cell.id: cell.source for cell in nbformat.read(CHAPTER, as_version=4).cells}
-    assert list(seen.answers) == list(ast.literal_eval(cells["questions"].partition("=")[2].strip()))
+    first, queries = (_keys(cells[name]) for name in ("first-query", "questions"))
+    assert list(seen.answers) == queries
     assert all(f"- alert: {name}\n" in RULES.read_text(encoding="utf-8") for name in seen.alerts["alert"])
     pools = {"steady", "drowning", "short queue"}
     assert set(seen.history["pool"]) == set(seen.answers.index) == pools >= set(seen.alerts["pool"])
     assert seen.passed("drowning", 0.5) <= seen.alerts.set_index("pool")["pending"]["drowning"]
-    first = pd.read_csv(STORED / "first_answer.csv")
-    assert first["__name__"].tolist() == [OLDEST_WAIT] and f'"{OLDEST_WAIT}"' in cells["first-query"]
+    stored = {name: pd.read_csv(STORED / f"{name}_answer.csv") for name in first}
+    assert all(set(table["pool"]) == {"drowning"} for table in stored.values())
+    assert stored["first"]["__name__"].tolist() == [OLDEST_WAIT] and f'"{OLDEST_WAIT}"' in cells["first-query"]
+
+
+def _keys(source: str) -> list[str]:
+    """Return the keys of the dictionary that the first statement of a cell assigns."""
+    return [key.value for key in ast.parse(source).body[0].value.keys]  # type: ignore[attr-defined]

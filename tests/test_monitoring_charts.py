@@ -15,6 +15,7 @@ from helpers.charts.signals import SIGNALS
 SECONDS = [0.2, 0.2, 0.24, 0.26]
 MARKS = {"pending": 1.2, "firing": 2.4}
 DELAYS = {"hold": (1.2, 2.4)}
+OTHERS = {"steady": ("another alert fires", 2.5)}
 
 
 def samples(pools: dict[str, float]) -> pd.DataFrame:
@@ -50,9 +51,9 @@ CHANGING = changing()
 BOTH = samples({"steady": 0.001, "drowning": 0.3})
 ALL: dict[str, Callable[..., Axes]] = {
     "signals": lambda **more: charts.signals(BOTH, **more),
-    "alert": lambda **more: charts.alert(BOTH, limit=0.5, marks=MARKS, delays=DELAYS, **more),
+    "alert": lambda **more: charts.alert(BOTH, limit=0.5, marks=MARKS, delays=DELAYS, others=OTHERS, **more),
     "histogram_view": view,
-    "episodes": lambda **more: charts.episodes(CHANGING, limit=1, **more),
+    "episodes": lambda **more: charts.episodes(CHANGING, limit=1, notes={"refusing": "jobs fail,\nno alert"}, **more),
 }
 SAME_FOR_ALL = (
     test_charts.test_draws_on_a_figure_of_its_own_and_leaves_the_settings_alone,
@@ -103,6 +104,12 @@ def test_the_alert_has_its_limit_the_times_at_which_its_state_changed_and_the_de
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Time (s)", "Oldest wait (s)")
 
 
+def test_the_alert_of_another_pool_is_marked_on_the_line_of_this_pool():
+    drawn = test_charts.lines(charts.alert(BOTH, limit=0.5, others=OTHERS))
+    (mark,) = drawn["_another alert fires"].get_xydata().tolist()
+    assert mark == pytest.approx([2.5, 0.0025]), "between two samples of the line"
+
+
 def test_the_words_of_a_short_delay_stand_at_its_right_so_that_they_cross_no_mark():
     ax = charts.alert(BOTH, limit=0.5, delays={"short": (1.0, 1.2), "long": (1.2, 2.9)})
     places = {text.get_text(): (text.get_ha(), text.xy[0]) for text in ax.texts if hasattr(text, "xy")}
@@ -129,6 +136,8 @@ def test_an_episode_names_the_modes_and_shows_when_the_alert_fired():
     assert drawn["_firing"].get_xdata().tolist() == [3, 4] and set(drawn["_limit: 1 s"].get_ydata()) == {1}
     drawn = test_charts.lines(jobs)
     assert (drawn["failed"].get_ydata()[-1], drawn["turned away"].get_ydata()[-1]) == (60, 45)
+    noted = charts.episodes(CHANGING, limit=1, notes={"refusing": "no alert"}).child_axes[1]
+    assert {text.get_text(): text.xy[0] for text in noted.texts if hasattr(text, "xy")}["no alert"] == 7.5
     assert "the alert fires" not in test_charts.words(
         charts.episodes(CHANGING.assign(alert="ok"), limit=1).child_axes[1]
     )

@@ -1,6 +1,6 @@
 """The signals of one pool over time, while the service that its jobs call changes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -29,7 +29,9 @@ GAP = 0.15  # between two panels, as a share of the height
 ROOM = 1.5  # the top of a scale, as a multiple of the largest value: the upper third is for words
 
 
-def episodes(table: pd.DataFrame, *, limit: float, ax: Axes | None = None) -> Axes:
+def episodes(
+    table: pd.DataFrame, *, limit: float, notes: Mapping[str, str] | None = None, ax: Axes | None = None
+) -> Axes:
     """Draw three panels, one above the other: the queue depth, the oldest wait, and the jobs that came to nothing.
 
     A part of the run is the time in which the service has one mode. Vertical lines divide the parts, and the name of
@@ -39,6 +41,7 @@ def episodes(table: pd.DataFrame, *, limit: float, ax: Axes | None = None) -> Ax
         table: columns time (seconds), mode (a word), queued (jobs), oldest_wait (seconds), failed and turned_away (jobs
             so far), alert ("firing", or another word); one row per sample.
         limit: the oldest wait above which the condition of the alert is true, in seconds.
+        notes: a mode, and the words that the second panel shows in the parts with this mode.
 
     Raises ValueError for a missing column, an empty table, or a bad number.
     """
@@ -70,7 +73,7 @@ def episodes(table: pd.DataFrame, *, limit: float, ax: Axes | None = None) -> Ax
             panel.tick_params(labelbottom=False)  # all panels have the same times
         panels[2].set_xlabel("Time (s)")
         _firing(panels[1], times, ordered["alert"].tolist())
-        _parts(panels, times, ordered["mode"].tolist())
+        _parts(panels, times, ordered["mode"].tolist(), notes or {})
         end_labels(panels[2], ends)
     return axes
 
@@ -81,18 +84,20 @@ def _runs(values: Sequence[Any]) -> list[tuple[int, int]]:
     return list(zip([0, *changes], [place - 1 for place in [*changes, len(values)]], strict=True))
 
 
-def _parts(panels: Sequence[Axes], times: Sequence[float], modes: Sequence[Any]) -> None:
-    """Divide the panels at each change of the mode, and write the modes into the panel at the top."""
+def _parts(panels: Sequence[Axes], times: Sequence[float], modes: Sequence[Any], notes: Mapping[str, str]) -> None:
+    """Divide the panels at each change of the mode. Write the modes into the first panel, the notes into the second."""
     for first, end in _runs(modes):
         if first:
             for panel in panels:
                 panel.axvline(times[first], color=GREY, linestyle=":", linewidth=1.4)
         until = times[min(end + 1, len(times) - 1)]
-        top = panels[0].get_ylim()[1]
-        style: dict[str, Any] = {"ha": "center", "va": "top", "color": INK, "fontweight": "bold"}
-        panels[0].annotate(
-            label_of(modes[first], 20), ((times[first] + until) / 2, top), (0, -5), textcoords="offset points", **style
-        )
+        style: dict[str, Any] = {"ha": "center", "va": "top", "color": INK, "textcoords": "offset points"}
+        for panel, words, weight in (
+            (panels[0], label_of(modes[first], 20), "bold"),
+            (panels[1], notes.get(modes[first], ""), "normal"),
+        ):
+            place = ((times[first] + until) / 2, panel.get_ylim()[1])
+            panel.annotate(words, place, (0, -5), fontweight=weight, **style)
 
 
 def _firing(panel: Axes, times: Sequence[float], states: Sequence[Any]) -> None:

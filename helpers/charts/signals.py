@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
@@ -58,6 +59,7 @@ def alert(
     limit: float,
     marks: Mapping[str, float] | None = None,
     delays: Mapping[str, tuple[float, float]] | None = None,
+    others: Mapping[str, tuple[str, float]] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the oldest wait of each pool over time, the limit of an alert, and when the state of the alert changed.
@@ -69,6 +71,7 @@ def alert(
         limit: the oldest wait above which the condition of the alert is true, in seconds.
         marks: words and the time at which they became true, in seconds; such as {"pending": 3.0, "firing": 5.0}.
         delays: words and the two times between which they were true, in seconds; such as {"hold": (3.0, 5.0)}.
+        others: a pool, and words with a time in seconds to mark on its line; such as {"mail": ("fires", 4.0)}.
 
     Raises ValueError for a missing column, an empty table, too many pools, or a bad number.
     """
@@ -88,11 +91,23 @@ def alert(
             axes.annotate(label_of(words, 40), (at, top), (side[1], -4), textcoords="offset points", **style)
         for place, (words, ends_at) in enumerate((delays or {}).items()):
             _delay(axes, words, ends_at, level=(0.82 - 0.13 * place) * top, total=float(table["time"].max()))
+        for pool, (words, at) in (others or {}).items():
+            _mark_on_line(axes, table[table["pool"] == pool].sort_values("time"), words, at)
         axes.set(title="Oldest wait", xlabel=TIME, ylabel="Oldest wait (s)", xlim=(0, None), ylim=(0, top))
         axes.set_yticks([tick for tick in axes.get_yticks() if tick <= 0.65 * top])  # a delay has no height
         axes.grid(True)
         end_labels(axes, ends)
     return axes
+
+
+def _mark_on_line(axes: Axes, rows: pd.DataFrame, words: str, at: float) -> None:
+    """Mark a time on the line of a pool, with words at its upper left."""
+    level = float(np.interp(at, rows["time"], rows["oldest_wait"]))
+    look: dict[str, Any] = {"marker": "D", "markersize": 8, "linestyle": "none", "zorder": 5}
+    axes.plot([at], [level], color=INK, label=f"_{words}", **look)
+    style: dict[str, Any] = {"ha": "right", "va": "bottom", "color": INK, "zorder": 5}
+    style["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the words may cross the line of a mark
+    axes.annotate(label_of(words, 40), (at, level), (3, 7), textcoords="offset points", **style)
 
 
 def _delay(axes: Axes, words: str, ends_at: tuple[float, float], level: float, total: float) -> None:

@@ -70,7 +70,7 @@ def waits(snap: dict[str, Any], history: Sequence[Sample]) -> str:
 
 
 def rates(snap: dict[str, Any], history: Sequence[Sample]) -> str:
-    """Draw the throughput and its limit, which is the number of workers divided by the service time."""
+    """Draw the throughput and its maximum, which is the number of workers divided by the service time."""
     limits = [sample.limit for sample in history if sample.limit is not None]
     most = _nice(max([10.0, *limits, *(sample.throughput for sample in history)]) * 1.05)
     window = snap["window"]
@@ -80,8 +80,9 @@ def rates(snap: dict[str, Any], history: Sequence[Sample]) -> str:
     return "".join(
         [
             text(4, 20, "Jobs per second", 13, weight="bold"),
+            text(WIDTH - RIGHT, 20, "maximum: workers / service time", 11, "end"),
             _key(8, 38, BLUE, "none", f"succeeded: {throughput}"),
-            _key(140, 38, INK, "5 4", f"limit, workers / service time: {known}"),
+            _key(140, 38, INK, "5 4", f"maximum: {known}"),
             chart.axes(""),
             line(chart.points(history, "limit"), INK, "5 4"),
             line(chart.points(history, "throughput"), BLUE),

@@ -18,7 +18,7 @@ from helpers.control_room.marks import HEIGHT, WIDTH, box, circle, text
 TITLES = {
     "flow": "The way of the jobs: from the queue to the workers to the results",
     "waits": "The queued jobs and the oldest wait over the last seconds",
-    "rates": "The throughput and its limit over the last seconds",
+    "rates": "The throughput and its maximum over the last seconds",
 }
 COLUMNS, ROWS, CELL = 6, 10, 15  # of the cells of the queue; a cell is one job, or more in a long queue
 QUEUE_X, WORKERS_X, RESULTS_X, TOP = 12, 132, 262, 48
@@ -29,13 +29,13 @@ OUTCOMES = [
     ("succeeded", "succeeded", GREEN, "✓"),
     ("failed", "failed", VERMILLION, "✗"),
     ("cancelled", "cancelled", GREY, "–"),
-    ("turned_away", "turned away", PURPLE, "↩"),
 ]
 ROW = 38  # units between two outcomes
+AWAY_Y = 178  # of the heading above the jobs that were turned away
 
 
 def flow(snap: dict[str, Any]) -> str:
-    """Draw the queue, the workers, and the results."""
+    """Draw the queue, the workers, the results, and the jobs that were turned away, which have no result."""
     queue, workers = _queue(snap["queue_size"], snap["queued"]), _workers(snap["workers"], snap["running"])
     return queue + workers + _results(snap) + text(QUEUE_X, HEIGHT - 10, accounts(snap), 11)
 
@@ -86,11 +86,16 @@ def _worker(number: int) -> tuple[int, int]:
 def _results(snap: dict[str, Any]) -> str:
     parts = _heading(RESULTS_X, "Results", f"{snap['finished']:,} jobs")
     for row, (name, label, color, sign) in enumerate(OUTCOMES):
-        y = TOP + row * ROW
-        parts.append(text(RESULTS_X, y + 13, sign, 16, color=color, weight="bold"))
-        parts.append(text(RESULTS_X + 20, y + 13, f"{snap[name]:,}", 16, weight="bold"))
-        parts.append(text(RESULTS_X, y + 28, label, 12))
+        parts += _count(TOP + row * ROW + 13, sign, color, snap[name])
+        parts.append(text(RESULTS_X, TOP + row * ROW + 28, label, 12))
+    parts.append(text(RESULTS_X, AWAY_Y, "Turned away", 12, weight="bold"))
+    parts += _count(AWAY_Y + 18, "↩", PURPLE, snap["turned_away"])
     return "".join(parts)
+
+
+def _count(y: float, sign: str, color: str, jobs: int) -> list[str]:
+    number = text(RESULTS_X + 20, y, f"{jobs:,}", 16, weight="bold")
+    return [text(RESULTS_X, y, sign, 16, color=color, weight="bold"), number]
 
 
 def moves(before: dict[str, Any], after: dict[str, Any]) -> list[list[float]]:

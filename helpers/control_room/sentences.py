@@ -11,9 +11,10 @@ def status(snap: dict[str, Any]) -> str:
     parts = [
         f"{snap['state'].capitalize()}, {snap['time']:.0f} s.",
         f"{snap['queued']} of {snap['queue_size']} jobs queued, the oldest for {snap['oldest_wait']:.1f} s.",
+        f"{snap['turned_away']:,} jobs turned away.",
         f"{snap['running']} of {snap['workers']} workers busy.",
         f"{snap['throughput']:.0f}{limit} jobs per second.",
-        f"{snap['succeeded']:,} succeeded, {snap['failed']:,} failed, {snap['turned_away']:,} turned away.",
+        f"{snap['succeeded']:,} succeeded, {snap['failed']:,} failed.",
     ]
     if snap["alert"] == FIRING:
         parts.insert(0, "The alert fires.")

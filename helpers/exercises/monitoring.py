@@ -36,7 +36,7 @@ def check_states(answer: Any) -> Verdict:
 
 @never_raises
 def check_share_within(answer: Any) -> Verdict:
-    """share_within(limit, bounds, counts): the share of jobs that took at most `limit`, None if no bound equals it."""
+    """share_within(promise, bounds, counts): the share of jobs that took at most `promise`, or None."""
     bounds = [0.1, 0.25, 0.5, inf]
     cases = [
         ((0.25, bounds, [10, 80, 95, 100]), 0.8),
