@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from helpers.pools import WorkerPool
+from helpers.pools import WorkerPool, current_worker
 
 stopping = False
 
@@ -17,9 +17,10 @@ def on_sigterm(number: int, frame: object) -> None:
 
 
 def handle(file: Path) -> None:
-    time.sleep(0.1)
     while file.name == "job-0" and (file.parent / "server-down").exists():
         time.sleep(0.1)  # bad on purpose: job 0 hangs while its server is down, and ignores the pool's event
+    if current_worker().cancelled.wait(0.1):
+        raise RuntimeError("stopped: the service is shutting down")
     file.touch()
 
 
@@ -36,7 +37,8 @@ def main(folder: Path, new: list[str]) -> None:
         while not stopping:
             time.sleep(0.01)  # a real service waits for more jobs
     finally:
-        pool.shutdown(deadline=0.5)
+        pool.shutdown(deadline=0.5)  # if jobs are left, cancels the queued ones and sets the event
+        pool.force_shutdown()  # gives the running handlers another half a second
         succeeded = {result.job for result in pool.results() if result.ok}
         saved.write_text(json.dumps([job.name for job in jobs if job not in succeeded]))
 

@@ -455,7 +455,7 @@ TEXTS: list[tuple[Callable[..., Any], dict[str, Any], type[BaseException], str]]
     (image_job, {"image_id": "CON"}, ImageError, PLAIN_NAME + "'CON'"),
     (image_job, {"image_id": "nul.txt"}, ImageError, PLAIN_NAME + "'nul.txt'"),
     (image_job, {"source": "no/photo9.jpg"}, ImageError, "a (photo9.jpg): cannot be read: No such file"),
-    (image_job, {"source": None}, ImageError, "a (None): stat: path should be string, bytes, os.PathLike"),
+    (image_job, {"source": None}, ImageError, "a (None): expected str, bytes or os.PathLike object, not NoneType"),
     (image_job, {"source": "a\0b"}, ImageError, "null"),
     (mailer, {"port": 70_000}, ValueError, "port must be a whole number from 1 to 65535, not 70000"),
     (mailer, {"sender": "me"}, BadMail, "sender must be one address like name@example.com, not 'me'"),
