@@ -48,10 +48,15 @@ def dask_cluster(processes: int = 2) -> Iterator["LocalCluster"]:
     from distributed import LocalCluster
 
     with (
-        # Else a process that is dead 15 s after an earlier death is given up, although its nanny starts it again. On a
-        # busy computer, two kills would be enough.
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
         tempfile.TemporaryDirectory(prefix="dask-", ignore_cleanup_errors=True) as folder,
+        dask.config.set(
+            {
+                # Else a process that is dead 15 s after an earlier death is given up, although its nanny starts it
+                # again. On a busy computer, two kills would be enough.
+                "distributed.deploy.lost-worker-timeout": "1 hour",
+                "temporary-directory": folder,  # else Dask makes a folder that it never removes
+            }
+        ),
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=processes,
             threads_per_worker=1,

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from functools import partial
 from itertools import count
-from pathlib import Path
 
 import psutil
 import pytest
@@ -107,18 +106,20 @@ def test_workers_and_processes_come_when_jobs_wait_and_go_when_they_are_idle():
             wait_until(lambda: sizes() == (1, 1))
 
 
-def test_it_listens_on_loopback_only_and_leaves_one_tracker_one_thread_and_no_folder():
+def test_it_listens_on_loopback_only_and_leaves_one_tracker_one_thread_and_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other tests, in other processes, also start clusters
     threads, us = threading.enumerate(), psutil.Process()
-    children, folders = set(us.children()), set(Path(tempfile.gettempdir()).glob("dask-*"))
+    children = set(us.children())
     with dask_cluster(processes=1) as cluster, Client(cluster) as client:
         assert client.submit(abs, -1).result() == 1
+        assert len(list(tmp_path.glob("dask-*"))) == 1
         everybody = [us, *us.children(recursive=True)]
         sockets = [s for process in everybody for s in process.net_connections("inet")]
         assert {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
         assert len(set(us.children()) - children) == 1
     wait_until(lambda: all("Dask-Offload" in thread.name for thread in new_threads(threads)))
     wait_until(lambda: set(us.children()) == children)  # the tracker is among them
-    assert set(Path(tempfile.gettempdir()).glob("dask-*")) <= folders
+    assert list(tmp_path.glob("dask-*")) == []
 
 
 @pytest.mark.parametrize("processes", [0, 1.5, True, "two"])
