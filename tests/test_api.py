@@ -203,8 +203,8 @@ OWNER = """
 import sys, time
 from helpers.services import Api
 with Api(latency=0) as api:
-    print(api.url, flush=True)
     try:
+        print(api.url, flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         print(api.counts(), flush=True)

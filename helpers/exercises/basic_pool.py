@@ -1,6 +1,7 @@
 """Checks for notebook 02."""
 
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -9,6 +10,8 @@ from helpers.pools.words import describe
 
 SLOTS, JOBS = 3, 6
 BAD = 3  # the job that fails
+MOST_WAIT = 2.0  # seconds until the jobs may end, even if fewer than SLOTS have been accepted
+MORE = 0.2  # seconds in which a wrong answer accepts more jobs than SLOTS
 
 
 @never_raises
@@ -28,7 +31,7 @@ def check_lower_bound(answer: Any) -> Verdict:
 def check_bounded_submit(answer: Any) -> Verdict:
     """Check bounded_submit(executor, slots, function, job): at most as many unfinished jobs as there are slots.
 
-    Six jobs are submitted with three slots. All of them wait for 0.2 s, and then one of them fails.
+    Six jobs are submitted with three slots. All of them wait until the slots are taken, and then one of them fails.
     """
     gate, slots = threading.Event(), threading.Semaphore(SLOTS)
     futures: list[Any] = []
@@ -41,6 +44,11 @@ def check_bounded_submit(answer: Any) -> Verdict:
         return job * 2
 
     def open_gate() -> None:
+        """Open the gate soon after SLOTS jobs have been accepted, or after MOST_WAIT seconds."""
+        deadline = time.monotonic() + MOST_WAIT
+        while len(futures) < SLOTS and time.monotonic() < deadline and not gate.is_set():
+            time.sleep(0.01)
+        gate.wait(MORE)  # A wrong answer accepts more jobs meanwhile.
         early.append(len(futures))
         gate.set()
 
@@ -49,17 +57,15 @@ def check_bounded_submit(answer: Any) -> Verdict:
             futures.append(answer(executor, slots, double, job))
 
     executor = ThreadPoolExecutor(max_workers=2)
-    timer = threading.Timer(0.2, open_gate)
-    timer.daemon = True
-    timer.start()
+    opener = threading.Thread(target=open_gate, daemon=True)
+    opener.start()
     try:
         _, problem = attempt(submit_all)
-        timer.join(PATIENCE)
         if problem is not None:
             return Verdict(False, f"{JOBS} jobs, {SLOTS} slots: {problem}{_hint(problem, len(futures))}")
+        opener.join(PATIENCE)
         return _judge(futures, early[0], slots, executor)
     finally:
-        timer.cancel()
         gate.set()
         slots.release(JOBS)  # so that an answer that still waits for a slot can end
         executor.shutdown(cancel_futures=True)
