@@ -191,7 +191,7 @@ class Race:
                 time.sleep(0.002)
             deadline = time.monotonic() + LIMIT
             while self.victim and self.lock.action is not None and time.monotonic() < deadline:
-                if any(name.endswith(self.victim) for name in self.lock.asleep) or self.has_ended(self.victim):
+                if any(name.endswith(self.victim) for name in self.lock.asleep) or self.victim_has_ended():
                     break
                 time.sleep(0.002)
             with self.mutex:
@@ -201,9 +201,9 @@ class Race:
 
         self.start(later)
 
-    def has_ended(self, victim):
-        """Return whether a thread with this name was there in an earlier call, and is not there any more."""
-        alive = any(thread.name.endswith(victim) for thread in threading.enumerate())
+    def victim_has_ended(self):
+        """Return whether the victim with a name was there in an earlier call, and is not there any more."""
+        alive = any(thread.name.endswith(self.victim) for thread in threading.enumerate())
         self.victim_started = self.victim_started or alive
         return self.victim_started and not alive
 

@@ -458,6 +458,13 @@ def test_damaged_bytes_lead_to_a_picture_or_to_a_permanent_error_that_names_the_
     assert [path.name for path in out.iterdir()] == ["a_20x20.jpg"]
 
 
+STEPS = {  # where Pillow can raise
+    "open": (Image, "open"),
+    "load": (ImageFile.ImageFile, "load"),
+    "save": (Image.Image, "save"),
+}
+
+
 @pytest.mark.parametrize(
     "raised",
     [
@@ -475,15 +482,14 @@ def test_damaged_bytes_lead_to_a_picture_or_to_a_permanent_error_that_names_the_
     ],
     ids=lambda error: type(error).__name__,
 )
-@pytest.mark.parametrize("step", ["open", "load", "save"])
+@pytest.mark.parametrize("step", STEPS)
 def test_every_exception_of_pillow_is_a_permanent_image_error(tmp_path, out, monkeypatch, raised, step):
     (tmp_path / "a.png").write_bytes(SEEDS["png"])
 
     def fail(*args, **options):
         raise raised
 
-    target = {"open": (Image, "open"), "load": (ImageFile.ImageFile, "load"), "save": (Image.Image, "save")}[step]
-    monkeypatch.setattr(*target, fail)
+    monkeypatch.setattr(*STEPS[step], fail)
     with ImageProcessor(workers=1, output=out, policy=RetryPolicy(5, 0.01, 0.01)) as service:
         [result] = service.stream([ImageJob("a", tmp_path / "a.png", 20, 20)])
     assert type(result.error) is ImageError and result.error.permanent is True and result.attempt == 1
@@ -492,10 +498,10 @@ def test_every_exception_of_pillow_is_a_permanent_image_error(tmp_path, out, mon
 
 
 @pytest.mark.parametrize("raised", [OSError(28, "No space left on device"), PermissionError(13, "no"), MemoryError()])
-@pytest.mark.parametrize("step", ["open", "load", "save"])
+@pytest.mark.parametrize("step", STEPS)
 def test_an_error_of_the_system_is_retried(tmp_path, out, monkeypatch, raised, step):
     (tmp_path / "a.png").write_bytes(SEEDS["png"])
-    owner, name = {"open": (Image, "open"), "load": (ImageFile.ImageFile, "load"), "save": (Image.Image, "save")}[step]
+    owner, name = STEPS[step]
     real, calls = getattr(owner, name), []
 
     def fail_once(*args, **options):
