@@ -15,22 +15,33 @@ def check_workers(answer: Any) -> Verdict:
 
 
 LAST_JOB = 0.3  # seconds that the last job takes at most, so that an answer that does not wait returns before its end
+ONE_MORE = 0.3  # seconds in which a wrong answer starts one handler more than it should
 
 
 class Counter:
-    """A handler that counts how many of its calls run now, and the maximum of this number."""
+    """A handler that counts how many of its calls run now, and the maximum of this number.
 
-    def __init__(self) -> None:
+    The handlers of the first `limit` jobs run until one more handler has started, or `ONE_MORE` seconds have passed. So
+    even if the machine is slow to start threads, the maximum does not depend on luck.
+    """
+
+    def __init__(self, limit: int) -> None:
         # The lock guards the rule that `most` is the maximum of `inside` so far.
         self.lock = threading.Lock()
-        self.inside = self.most = 0
+        self.limit, self.one_more = limit, threading.Event()
+        self.inside = self.most = self.started = 0
         self.done: list[int] = []
 
     def handler(self, job: int) -> int:
         with self.lock:
+            self.started += 1
             self.inside += 1
             self.most = max(self.most, self.inside)
-        time.sleep(0.002)
+            first = self.started <= self.limit
+            if self.inside > self.limit:
+                self.one_more.set()
+        if first:
+            self.one_more.wait(ONE_MORE)
         with self.lock:
             self.inside -= 1
             self.done.append(job)
@@ -41,7 +52,7 @@ class Counter:
 def check_semaphore(answer: Any) -> Verdict:
     """Check bounded(handler, jobs, limit): one thread per job, but never more than `limit` handlers at a time."""
     jobs, limit = list(range(60)), 4
-    counter, returned = Counter(), threading.Event()
+    counter, returned = Counter(limit), threading.Event()
 
     def handler(job: int) -> int:
         if job == jobs[-1]:
@@ -66,7 +77,7 @@ def check_semaphore(answer: Any) -> Verdict:
 def check_gentle(answer: Any) -> Verdict:
     """Check gentle(handler, jobs): a dictionary from each job to its value, computed by five workers."""
     jobs = list(range(40))
-    counter = Counter()
+    counter = Counter(5)
     before = threading.enumerate()
     found, problem = attempt(answer, counter.handler, jobs)
     if problem is not None:
