@@ -803,6 +803,12 @@ def test_floor_plan_of_jobs_that_never_started_only_counts_them() -> None:
     assert legend(ax) == ["never started: 1"]
 
 
+def test_floor_plan_of_one_worker_whose_jobs_all_finished_has_one_tick_and_no_legend() -> None:
+    ax = charts.floor_plan(frame().iloc[:1])
+    assert ax.get_legend() is None
+    assert [tick for tick in ax.get_yticks() if 0.4 <= tick <= 1.6] == [1]
+
+
 def test_floor_plan_of_many_workers_leaves_the_names_out() -> None:
     many = pd.DataFrame({"job": range(400), "worker": range(1, 401), "ok": True, "started": 0.0, "finished": 1.0})
     assert not words(charts.floor_plan(many))

@@ -191,7 +191,8 @@ def log_axis(axis: Axis, ticks: Iterable[float] | None = None) -> None:
 
 def whole_numbers(axis: Axis, most: int = 10) -> None:
     """Put at most `most` ticks on the axis, at whole numbers only, in steps of 1, 2, 5, 10, …, as in 1,000."""
-    axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=True))
+    # Without min_n_ticks=1, an axis with a single whole number would have ticks at fractions.
+    axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axis.set_major_formatter(FuncFormatter(plain))
 
 

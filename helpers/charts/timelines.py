@@ -35,6 +35,7 @@ def floor_plan(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     The name of a job is written in its bar if there is room. A failed job whose bar is too short to be seen is marked
     with a cross, and its name is written beside the cross. Jobs that never started have no bar; the legend counts them.
+    If all jobs finished, all bars look the same, so there is no legend.
 
     Args:
         frame: columns job, worker, ok, started, finished (seconds).
@@ -57,7 +58,8 @@ def floor_plan(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         axes.set_ylim(max(crew) + 0.6, min(crew) - 0.6)  # worker 1 on top
         whole_numbers(axes.yaxis)
         axes.grid(True, axis="x")
-        legend_above(axes, legend)
+        if never or not ran["ok"].astype(bool).all():
+            legend_above(axes, legend)
         name_bars(axes, ran)
         mark_short_failures(axes, ran[~ran["ok"].astype(bool)])
     return axes

@@ -106,5 +106,5 @@ def check_workers_needed(answer: Any) -> Verdict:
         ((200, 0.25, 50), 50),
         ((200, 0.25, 25), 0),
     ]
-    praise = "Little's law: jobs in service = throughput x service time, rounded up, and never more than connections."
+    praise = "Little's law: running jobs = throughput x service time, rounded up, and never more than connections."
     return expect(answer, cases, praise)
