@@ -3,6 +3,7 @@
 import os
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
@@ -103,6 +104,58 @@ def ten_workers(handler, jobs):
 def a_list(handler, jobs):
     with WorkerPool(handler, workers=5) as pool:
         return [r.value for r in pool.stream(jobs)]
+
+
+def ends_at_the_first_failure(handler, pages, workers):
+    with ThreadPoolExecutor(workers) as executor:
+        return dict(zip(pages, executor.map(handler, pages), strict=True)), {}
+
+
+def with_failures(handler, pages, workers):
+    with WorkerPool(handler, workers=workers) as pool:
+        results = list(pool.stream(pages))
+    return {r.job: r.value for r in results if r.ok}, {r.job: r.error for r in results if not r.ok}
+
+
+def asks_twice(handler, pages, workers):
+    values, errors = with_failures(handler, pages, workers)
+    return values | with_failures(handler, list(errors), workers)[0], errors
+
+
+def forgets_the_failures(handler, pages, workers):
+    return with_failures(handler, pages, workers)[0], {}
+
+
+def forgets_the_values(handler, pages, workers):
+    return {}, with_failures(handler, pages, workers)[1]
+
+
+def returns_one_dictionary(handler, pages, workers):
+    values, errors = with_failures(handler, pages, workers)
+    return values | errors
+
+
+def downloads_one_after_the_other(handler, pages, workers):
+    return with_failures(handler, pages, 1)
+
+
+def downloads_all_at_once(handler, pages, workers):
+    return with_failures(handler, pages, len(pages))
+
+
+def leaves_its_threads(handler, pages, workers):
+    executor = ThreadPoolExecutor(workers)
+    values, errors = {}, {}
+    for page, future in [(page, executor.submit(handler, page)) for page in pages]:
+        if future.exception() is None:
+            values[page] = future.result()
+        else:
+            errors[page] = future.exception()
+    LEFT.append(executor)  # so that its threads do not end before the check has looked
+    return values, errors
+
+
+LEFT: list[ThreadPoolExecutor] = []
 
 
 def no_bound(executor, slots, function, job):
@@ -270,6 +323,15 @@ WRONG = [
     (start_here.check_seconds, lambda o, c, m: (o // c) * m, "16"),
     (start_here.check_seconds, lambda o, c, m: (o // c + 1) * m, "20"),
     (start_here.check_seconds, 16, "a function is wanted"),
+    (start_here.check_download_all, 16, "a function is wanted"),
+    (start_here.check_download_all, ends_at_the_first_failure, "it raised ConnectionError"),
+    (start_here.check_download_all, asks_twice, "the handler was called 15 times"),
+    (start_here.check_download_all, forgets_the_failures, "the second dictionary has 0 entries"),
+    (start_here.check_download_all, forgets_the_values, "the first dictionary has 0 entries"),
+    (start_here.check_download_all, returns_one_dictionary, "two dictionaries are wanted"),
+    (start_here.check_download_all, downloads_one_after_the_other, "fewer than 3 calls"),
+    (start_here.check_download_all, downloads_all_at_once, "more than 3 calls"),
+    (start_here.check_download_all, leaves_its_threads, "worker threads are left"),
     (unbounded.check_workers, lambda limit, reserved, n: (limit - reserved) // n, "-1"),
     (unbounded.check_workers, lambda limit, reserved, n: (limit - reserved) / n, "24.25"),
     (unbounded.check_workers, lambda limit, reserved, n: limit // n, "25"),

@@ -1,8 +1,10 @@
 """Checks for notebook 00."""
 
+import threading
+import time
 from typing import Any
 
-from helpers.exercises.verdict import Verdict, expect, never_raises
+from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 from helpers.pools.words import describe
 
 KITCHEN = {"cook": "worker", "rail": "queue", "full rail": "backpressure"}
@@ -31,3 +33,83 @@ def check_seconds(answer: Any) -> Verdict:
         cases,
         "the workers go through the jobs in rounds, and a round takes its full time even if some workers are idle.",
     )
+
+
+GOOD = tuple(f"page {number}" for number in range(1, 11))
+BAD = ("shop", "cart")
+PAGES = ("home", "shop", *GOOD, "cart")
+WORKERS = 3
+MOST_WAIT = 1.0  # seconds that the first calls wait for WORKERS calls at the same time
+CALL = 0.005  # seconds of each call, in which a wrong answer starts more calls than WORKERS
+
+
+class Site:
+    """A handler that fails for the pages in BAD, and counts its calls."""
+
+    def __init__(self) -> None:
+        # The lock guards the rule that `most` is the maximum of `inside` so far.
+        self.lock = threading.Lock()
+        self.inside = self.most = 0
+        self.called: list[str] = []
+        self.full = threading.Event()
+
+    def fetch(self, page: str) -> str:
+        with self.lock:
+            self.called.append(page)
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            if self.inside >= WORKERS:
+                self.full.set()
+        self.full.wait(MOST_WAIT)
+        self.full.set()  # A wrong answer with fewer workers waits only once.
+        time.sleep(CALL)
+        with self.lock:
+            self.inside -= 1
+        if page in BAD:
+            raise ConnectionError(f"{page}: no answer")
+        return f"{page}: 200 OK"
+
+
+@never_raises
+def check_download_all(answer: Any) -> Verdict:
+    """Check download_all(handler, pages, workers): the values of the pages, and the exceptions of those that failed."""
+    if not callable(answer):
+        return Verdict(False, f"a function is wanted, this is {describe(answer)}")
+    site = Site()
+    before = threading.enumerate()
+    found, problem = attempt(answer, site.fetch, list(PAGES), WORKERS)
+    left = any(thread not in before for thread in threading.enumerate())
+    if problem is not None:
+        return Verdict(False, f"download_all(handler, {len(PAGES)} pages, {WORKERS}): {problem}")
+    if type(found) is not tuple or len(found) != 2 or not all(type(part) is dict for part in found):
+        return Verdict(
+            False, f"two dictionaries are wanted: `return values, errors`. The function gave {describe(found)}"
+        )
+    wrong = _wrong_entries(*found) or _wrong_calls(site)
+    if wrong:
+        return Verdict(False, wrong)
+    if left:
+        return Verdict(False, "worker threads are left after the function has returned: use `with`.")
+    return Verdict(True, f"{len(PAGES)} pages, {WORKERS} at a time, and {len(BAD)} failures by name.")
+
+
+def _wrong_entries(values: dict[Any, Any], errors: dict[Any, Any]) -> str:
+    """Return what is wrong with the two dictionaries, or an empty text."""
+    if values != {page: f"{page}: 200 OK" for page in PAGES if page not in BAD}:
+        wanted = "It needs each page that did not fail, with its value."
+        return f"the first dictionary has {len(values)} entries. {wanted}"
+    if set(errors) != set(BAD) or not all(isinstance(error, ConnectionError) for error in errors.values()):
+        wanted = "It needs each page that failed, with its exception."
+        return f"the second dictionary has {len(errors)} entries. {wanted}"
+    return ""
+
+
+def _wrong_calls(site: Site) -> str:
+    """Return what is wrong with the calls of the handler, or an empty text."""
+    if sorted(site.called) != sorted(PAGES):
+        return (
+            f"the handler was called {len(site.called)} times, and once for each of the {len(PAGES)} pages is expected."
+        )
+    if site.most != WORKERS:
+        return f"{'more' if site.most > WORKERS else 'fewer'} than {WORKERS} calls ran at the same time."
+    return ""
