@@ -1,7 +1,6 @@
 """Checks for notebook 01."""
 
 import threading
-import time
 from typing import Any
 
 from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
