@@ -118,6 +118,8 @@ def test_the_stored_run_answers_the_queries_of_the_chapter_and_its_alerts_are_in
     assert seen.passed("drowning", 0.5) <= seen.alerts.set_index("pool")["pending"]["drowning"]
     stored = {name: pd.read_csv(STORED / f"{name}_answer.csv") for name in first}
     assert all(set(table["pool"]) == {"drowning"} for table in stored.values())
+    assert len(stored["buckets"]) == 4
+    assert all(str(bound) in cells["first-query"] for bound in stored["buckets"]["le"]), "asked for"
     assert stored["first"]["__name__"].tolist() == [OLDEST_WAIT] and f'"{OLDEST_WAIT}"' in cells["first-query"]
 
 

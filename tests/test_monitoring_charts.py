@@ -15,6 +15,7 @@ from helpers.charts.signals import SIGNALS
 SECONDS = [0.2, 0.2, 0.24, 0.26]
 MARKS = {"pending": 1.2, "firing": 2.4}
 DELAYS = {"hold": (1.2, 2.4)}
+STATES = {"inactive": (0.0, 1.2), "pending": (1.2, 2.4), "firing": (2.4, 3.0)}
 OTHERS = {"steady": ("another alert fires", 2.5)}
 
 
@@ -52,6 +53,9 @@ BOTH = samples({"steady": 0.001, "drowning": 0.3})
 ALL: dict[str, Callable[..., Axes]] = {
     "signals": lambda **more: charts.signals(BOTH, **more),
     "alert": lambda **more: charts.alert(BOTH, limit=0.5, marks=MARKS, delays=DELAYS, others=OTHERS, **more),
+    "alert with states": lambda **more: charts.alert(
+        BOTH, limit=0.5, marks={"limit passed": 0.9}, states=STATES, delays=DELAYS, others=OTHERS, **more
+    ),
     "histogram_view": view,
     "episodes": lambda **more: charts.episodes(CHANGING, limit=1, notes={"refusing": "jobs fail,\nno alert"}, **more),
 }
@@ -80,7 +84,7 @@ def test_each_signal_has_a_panel_with_a_line_per_pool_on_one_scale():
     panels = charts.signals(BOTH).child_axes
     assert [panel.get_title(loc="left") for panel in panels] == [
         "Utilization",
-        "Failed jobs",
+        "Errors (jobs)",
         "Jobs in the queue",
         "Oldest wait (s)",
     ]
@@ -102,6 +106,18 @@ def test_the_alert_has_its_limit_the_times_at_which_its_state_changed_and_the_de
     assert {"limit: 0.5 s", "pending", "firing", "hold: 1.20 s", "steady", "drowning"} == set(test_charts.words(ax))
     assert max(drawn["_hold"].get_ydata()) < ax.get_ylim()[1] and ax.get_ylim()[1] > 1.5 * BOTH["oldest_wait"].max()
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Time (s)", "Oldest wait (s)")
+
+
+def test_a_band_above_the_lines_names_the_states_of_the_alert_and_each_change_has_a_line():
+    ax = charts.alert(BOTH, limit=0.5, marks={"limit passed": 0.9}, states=STATES)
+    parts = {patch.get_label().removeprefix("_"): patch for patch in ax.patches}
+    assert {name: (part.get_x(), part.get_x() + part.get_width()) for name, part in parts.items()} == STATES
+    assert len({part.get_facecolor() for part in parts.values()}) == 3
+    lowest = min(part.get_y() for part in parts.values()) * ax.get_ylim()[1]
+    assert lowest > BOTH["oldest_wait"].max(), "the band hides no line"
+    drawn = test_charts.lines(ax)
+    assert {name: set(drawn[f"_from {name}"].get_xdata()) for name in MARKS} == {"pending": {1.2}, "firing": {2.4}}
+    assert {*STATES, "limit passed"} < set(test_charts.words(ax))
 
 
 def test_the_alert_of_another_pool_is_marked_on_the_line_of_this_pool():

@@ -8,25 +8,38 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from helpers.charts.style import INK, end_labels, label_of, limit_line, need, numbers, plain, positive, styled
+from helpers.charts.style import (
+    INK,
+    VERMILLION,
+    end_labels,
+    label_of,
+    limit_line,
+    need,
+    numbers,
+    plain,
+    positive,
+    styled,
+)
 from helpers.charts.sweeps import LOOKS
 
 # The column of each panel, the words above it, and the least top of its scale.
 SIGNALS = {
     "utilization": ("Utilization", 1.0),
-    "errors": ("Failed jobs", 1.0),
+    "errors": ("Errors (jobs)", 1.0),
     "queued": ("Jobs in the queue", 1.0),
     "oldest_wait": ("Oldest wait (s)", 0.1),
 }
 GAP = 0.075  # between two panels, as a share of the width
 TIME = "Time (s)"
+BAND = 0.1  # the height of the band with the states of an alert, as a share of the height
+SHADES = [("white", INK), ("#f2c9ad", INK), (VERMILLION, "white")]  # of the states: the color, and that of the words
 
 
 def signals(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a panel for each of the four signals of a pool, with a line per pool. All pools share the scale of a panel.
 
     Args:
-        table: columns pool (a name), time (seconds), utilization (from 0 to 1), errors (failed jobs so far), queued
+        table: columns pool (a name), time (seconds), utilization (from 0 to 1), errors (jobs so far), queued
             (jobs), oldest_wait (seconds); one row per sample. At most four pools.
 
     Raises ValueError for a missing column, an empty table, too many pools, or a bad number.
@@ -58,6 +71,7 @@ def alert(
     *,
     limit: float,
     marks: Mapping[str, float] | None = None,
+    states: Mapping[str, tuple[float, float]] | None = None,
     delays: Mapping[str, tuple[float, float]] | None = None,
     others: Mapping[str, tuple[str, float]] | None = None,
     ax: Axes | None = None,
@@ -70,6 +84,8 @@ def alert(
         table: columns pool (a name), time and oldest_wait (seconds); one row per sample. At most four pools.
         limit: the oldest wait above which the condition of the alert is true, in seconds.
         marks: words and the time at which they became true, in seconds; such as {"pending": 3.0, "firing": 5.0}.
+        states: a state of the alert, and the times at which it began and ended, in seconds; such as
+            {"pending": (3.0, 5.0)}. A band at the top names the states, in this order and from light to dark.
         delays: words and the two times between which they were true, in seconds; such as {"hold": (3.0, 5.0)}.
         others: a pool, and words with a time in seconds to mark on its line; such as {"mail": ("fires", 4.0)}.
 
@@ -83,21 +99,35 @@ def alert(
         for line in ends:
             line.set(marker="o", markersize=4)
         limit_line(axes, limit, f"limit: {limit:g} s")
-        top = 1.6 * max(limit, float(table["oldest_wait"].max()))  # room above the lines for the words
+        share = 1 - BAND if states else 1.0
+        top = 1.6 / share * max(limit, float(table["oldest_wait"].max()))  # room above the lines for the words
+        if states:
+            _band(axes, states, top)
         for place, (words, at) in enumerate(sorted((marks or {}).items(), key=lambda mark: mark[1])):
-            axes.axvline(at, color=INK, linestyle=":", linewidth=1.6, label=f"_{words}")
+            axes.axvline(at, ymax=share, color=INK, linestyle=":", linewidth=1.6, label=f"_{words}")
             side = ("right", -5) if place == 0 else ("left", 5)
             style: dict[str, Any] = {"ha": side[0], "va": "top", "color": INK}
-            axes.annotate(label_of(words, 40), (at, top), (side[1], -4), textcoords="offset points", **style)
+            axes.annotate(label_of(words, 40), (at, share * top), (side[1], -4), textcoords="offset points", **style)
         for place, (words, ends_at) in enumerate((delays or {}).items()):
-            _delay(axes, words, ends_at, level=(0.82 - 0.13 * place) * top, total=float(table["time"].max()))
+            _delay(axes, words, ends_at, level=(share - 0.13 - 0.12 * place) * top, total=float(table["time"].max()))
         for pool, (words, at) in (others or {}).items():
             _mark_on_line(axes, table[table["pool"] == pool].sort_values("time"), words, at)
         axes.set(title="Oldest wait", xlabel=TIME, ylabel="Oldest wait (s)", xlim=(0, None), ylim=(0, top))
-        axes.set_yticks([tick for tick in axes.get_yticks() if tick <= 0.65 * top])  # a delay has no height
+        axes.set_yticks([tick for tick in axes.get_yticks() if tick <= (share - 0.31) * top])  # a delay has no height
         axes.grid(True)
         end_labels(axes, ends)
     return axes
+
+
+def _band(axes: Axes, states: Mapping[str, tuple[float, float]], top: float) -> None:
+    """Draw a band at the top of the axes with a part per state, and a dotted line down from each change."""
+    for place, (words, (begin, end)) in enumerate(states.items()):
+        colour, ink = SHADES[min(place, len(SHADES) - 1)]
+        axes.axvspan(begin, end, ymin=1 - BAND, facecolor=colour, edgecolor=INK, linewidth=1.2, label=f"_{words}")
+        if place:
+            axes.axvline(begin, ymax=1 - BAND, color=INK, linestyle=":", linewidth=1.6, label=f"_from {words}")
+        style: dict[str, Any] = {"ha": "center", "va": "center", "color": ink, "fontweight": "bold"}
+        axes.text((begin + end) / 2, (1 - BAND / 2) * top, label_of(words, 20), **style)
 
 
 def _mark_on_line(axes: Axes, rows: pd.DataFrame, words: str, at: float) -> None:
