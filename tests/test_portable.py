@@ -55,7 +55,8 @@ def test_the_plugin_removes_the_names_that_windows_does_not_have(tmp_path, monke
     for module in ("resource", "fcntl"):
         (package / "of_ours.py").write_text(f"import {module}\n", encoding="utf-8")
         done = run("-c", TAKEN_AWAY, cwd=tmp_path, PYTHONPATH=str(package))
-        assert f"ModuleNotFoundError: No module named '{module}', as on Windows" in done.stderr
+        *_, last = done.stderr.splitlines()  # CPython 3.15 replaces the text of the error
+        assert last.startswith("ModuleNotFoundError: ") and f"'{module}'" in last
 
 
 def test_every_module_of_the_package_can_be_imported_without_posix():
