@@ -1,4 +1,4 @@
-"""How a thread waits: no wake-up is lost, and every time-out ends its wait, however busy the machine is."""
+"""How a thread waits: no wake-up is lost, and every timeout ends its wait, however busy the machine is."""
 
 import threading
 import time

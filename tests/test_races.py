@@ -223,7 +223,7 @@ def busy(kind=WorkerPool, **options):
 
 SUBMITS = {
     "submit": lambda pool: pool.submit("job"),
-    "submit with a time-out": lambda pool: pool.submit("job", timeout=5),
+    "submit with a timeout": lambda pool: pool.submit("job", timeout=5),
     "try_submit": lambda pool: pool.try_submit("job"),
     "stream": lambda pool: list(pool.stream(["job"])),
 }
@@ -262,7 +262,7 @@ def test_a_submit_meets_a_cancel(lying, submit):
 
 
 @pytest.mark.parametrize("call", ["close", "cancel_queued"])
-@pytest.mark.parametrize("submit", ["submit", "submit with a time-out", "stream"])
+@pytest.mark.parametrize("submit", ["submit", "submit with a timeout", "stream"])
 def test_a_submitter_that_waits_for_room_meets_a_close_or_a_cancel(lying, submit, call):
     """A close refuses the job and a cancel makes room for it, both at once: the only worker is busy all the time."""
 
@@ -337,7 +337,7 @@ ENTRIES = {
     "redrive": lambda pool: pool.redrive(timeout=1000.0),
     "stream": lambda pool: list(pool.stream(["mine"])),
 }
-GIVE_UPS = [("submit", "time-out"), ("redrive", "time-out"), *((entry, "interrupt") for entry in ENTRIES)]
+GIVE_UPS = [("submit", "timeout"), ("redrive", "timeout"), *((entry, "interrupt") for entry in ENTRIES)]
 
 
 @pytest.mark.parametrize(("entry", "why"), GIVE_UPS)
@@ -370,7 +370,7 @@ def test_a_submitter_that_gives_up_as_it_is_notified_passes_the_notification_on(
             wait_until(lambda: "second" in running(pool))
 
         race.meanwhile(make_room, victim="mine")
-        late[0] = 2000.0 if why == "time-out" else 0.0
+        late[0] = 2000.0 if why == "timeout" else 0.0
         if why == "interrupt":
             inject(mine)
         with locked(pool):

@@ -3,7 +3,7 @@
 No thread really waits. A thread that would wait (on its parker, or in a handler that calls `work`) returns control to
 the stage, which lets the next thread run that is able to. If there is none, the stage moves the clock to the next time
 at which a thread wakes up. So ten minutes of scaling take a second, and every run is the same. A test can also choose
-the exact moment of an event, such as the moment when a time-out has expired and its thread has not run yet.
+the exact moment of an event, such as the moment when a timeout has expired and its thread has not run yet.
 """
 
 import math
@@ -101,7 +101,7 @@ class Stage:
         self.run(self.now)
 
     def expire(self, until=math.inf):
-        """Move the clock to the next time-out, at most to `until`. The threads that time out do not run yet."""
+        """Move the clock to the next timeout, at most to `until`. The threads that time out do not run yet."""
         due = min((actor.wake_at for actor in self.parked), default=math.inf)
         if due > until or math.isinf(due):
             return False

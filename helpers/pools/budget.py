@@ -11,8 +11,8 @@ could withdraw the same token, an outage would multiply the load that the budget
 
 Source: the retry quota of the standard retry mode (version 2.0) of the AWS SDKs, in `botocore/retries/quota.py` and
 `botocore/retries/standard.py` of https://github.com/boto/botocore. Its bucket holds 500 tokens. A retry costs 5 tokens,
-or 10 after a time-out. A success without a retry puts back 1 token, and a success after retries puts back the tokens
-that the last retry took. `RetryBudget` differs in one point: a retry after a time-out costs as much as any other retry.
+or 10 after a timeout. A success without a retry puts back 1 token, and a success after retries puts back the tokens
+that the last retry took. `RetryBudget` differs in one point: a retry after a timeout costs as much as any other retry.
 """
 
 from threading import RLock

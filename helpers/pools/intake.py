@@ -8,7 +8,7 @@
                └── parks  ──────> offer raises PoolClosed after a shutdown has notified everybody
 
 Always true: a call that raises PoolClosed or TimeoutError has not added its job. (KeyboardInterrupt may arrive just
-after the job was added.) A notified submitter that does not use the room, because of a time-out or an interrupt,
+after the job was added.) A notified submitter that does not use the room, because of a timeout or an interrupt,
 notifies the next submitter.
 
 What a mistake would break: if a notification is lost, a submitter waits although there is room. It checks again after

@@ -8,7 +8,7 @@ off the wait but cannot damage the parker, as it can damage a `threading.Conditi
 Why a lock and not a `queue.SimpleQueue`: CPython's `SimpleQueue.get(timeout=...)` can sleep forever. It computes the
 time that is left after it has taken an inner lock. If the operating system has suspended the thread for longer than
 `timeout` at that point, the time left is negative, and the C code takes a negative time for "no limit". A lock that is
-acquired with a time-out checks this case. (Seen on CPython 3.11; tests/test_parker.py has the case.) A reader of
+acquired with a timeout checks this case. (Seen on CPython 3.11; tests/test_parker.py has the case.) A reader of
 results and `uninterrupted` do wait with `SimpleQueue.get`. For them this is harmless: each of these waits ends with a
 `put`.
 

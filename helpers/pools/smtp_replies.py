@@ -101,7 +101,7 @@ class StrictSMTP(smtplib.SMTP):
         return line + b"\n"
 
     def _receive(self, deadline: float) -> bytes:
-        """Read some bytes before the deadline, and restore the time-out of the socket."""
+        """Read some bytes before the deadline, and restore the timeout of the socket."""
         sock, left = self.sock, deadline - time.monotonic()
         if sock is None or left <= 0:
             raise TimeoutError("timed out")

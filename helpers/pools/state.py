@@ -14,7 +14,7 @@ The invariant, which holds whenever no thread holds the lock:
   jobs), or counted as finished, with its result in an outlet.
 - A submitter adds a job to `queue` only if the pool is not `closed` and has room: fewer than `queue_size` jobs are
   queued, and fewer than `max_delayed` jobs are delayed. A retry that is due enters the queue even if it is full.
-- A worker in `idle` is parked, about to park, or about to check again after its time-out. If a job is queued, then no
+- A worker in `idle` is parked, about to park, or about to check again after its timeout. If a job is queued, then no
   worker is idle, or a notified worker has not looked at the queue yet. So no job waits while all workers sleep.
 - A submitter in `blocked` is parked, about to park, or about to check again. Whenever there may be room, one of them is
   notified. When the pool closes, all of them are notified.

@@ -134,7 +134,7 @@ class WorkerLoop:
     def _unlist(self, worker: Worker) -> None:
         """Remove a worker that has woken up from the idle list, if it is still there."""
         # The thread that wakes a worker removes it from the list and queues a job, in one locked block. If the worker's
-        # time-out ends at that moment, the worker looks at the queue before it may retire, and finds the job.
+        # timeout ends at that moment, the worker looks at the queue before it may retire, and finds the job.
         with self._state.lock:
             if worker.idle:
                 worker.idle = False

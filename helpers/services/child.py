@@ -80,7 +80,7 @@ class Child:
             too_late.set()
             self.process.kill()
 
-        # Not every platform can read from a pipe with a time-out. But on every platform a pipe ends when the child that
+        # Not every platform can read from a pipe with a timeout. But on every platform a pipe ends when the child that
         # writes to it is killed.
         alarm = threading.Timer(timeout, give_up)
         alarm.daemon = True
