@@ -908,15 +908,15 @@ def test_schedules_split_each_bar_into_extra_time_and_work_and_mark_the_ends() -
         charts.schedules(many)
 
 
-def test_the_share_of_lost_jobs_is_a_bar_with_its_numbers() -> None:
+def test_the_shares_of_lost_and_repeated_jobs_are_a_bar_with_its_numbers() -> None:
     program, worker = charts.survival(SURVIVAL).child_axes
-    assert [bar.get_width() for bar in program.patches] == [50, 0]
-    assert [bar.get_width() for bar in worker.patches] == [0.5, 0]
+    assert [(bar.get_x(), bar.get_width()) for bar in program.patches] == [(0, 50), (0, 0), (50, 0), (0, 0)]
+    assert [(bar.get_x(), bar.get_width()) for bar in worker.patches] == [(0, 0.5), (0, 0), (0.5, 0), (0, 0.5)]
     assert words(program) == ["1,000 lost, 0 twice", "0 lost, 0 twice"]
     assert words(worker) == ["10 lost, 0 twice", "0 lost, 10 twice"]
     assert [label.get_text() for label in program.get_yticklabels()] == ["pool", "our table"]
     assert program.get_xlim() == worker.get_xlim(), "both panels have one scale"
-    assert (program.get_title(loc="left"), worker.get_xlabel()) == ("program", "Jobs lost (%)")
+    assert (program.get_title(loc="left"), worker.get_xlabel()) == ("program", "Jobs (%)")
     with pytest.raises(ValueError, match="lost"):
         charts.survival(SURVIVAL.drop(columns="lost"))
     with pytest.raises(ValueError, match="jobs"):

@@ -17,8 +17,8 @@ COST_WIDTH = 0.8  # the width of the panel of costs, if a panel of lost jobs has
 def survival(table: pd.DataFrame, costs: pd.DataFrame | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw a panel per kind of kill, with a bar per way to run jobs: the share of its jobs that were lost.
 
-    The numbers of lost jobs and of jobs that started twice stand beside the bar. A panel before the others shows what a
-    job costs: a ring per measurement, with the median as its number.
+    A second part of the bar is the share of its jobs that started twice. Both numbers stand beside the bar. A panel
+    before the others shows what a job costs: a ring per measurement, with the median as its number.
 
     Args:
         table: columns kill (the title of a panel), way, jobs (their number, from 1 up), lost and doubled (numbers of
@@ -87,13 +87,16 @@ def _label_ways(axes: Axes, ways: Sequence[Any]) -> None:
 
 def _bars(panel: Axes, rows: Sequence[Mapping[Any, Any]]) -> None:
     """Draw the bars of one kind of kill, each with its words."""
-    shares = [100 * row["lost"] / row["jobs"] for row in rows]
-    panel.barh(range(len(rows)), shares, height=0.55, color=VERMILLION, label="_lost")
-    for place, (row, share) in enumerate(zip(rows, shares, strict=True)):
+    places = range(len(rows))
+    lost = [100 * row["lost"] / row["jobs"] for row in rows]
+    twice = [100 * row["doubled"] / row["jobs"] for row in rows]
+    panel.barh(places, lost, height=0.55, color=VERMILLION, label="_lost")
+    panel.barh(places, twice, left=lost, height=0.55, color=BLUE, label="_twice")
+    for place, row in enumerate(rows):
         words = f"{row['lost']:,.0f} lost, {row['doubled']:,.0f} twice"
         weight, color = ("bold", VERMILLION) if row["lost"] else ("normal", INK)
-        panel.text(share + 3, place, words, va="center", color=color, fontweight=weight)
+        panel.text(lost[place] + twice[place] + 3, place, words, va="center", color=color, fontweight=weight)
     panel.set(xlim=(0, ROOM), ylim=(len(rows) - 0.5, -0.5), xticks=range(0, 101, 25))
     panel.grid(False)
     panel.spines["bottom"].set_bounds(0, 100)
-    panel.set_xlabel("Jobs lost (%)", loc="left")
+    panel.set_xlabel("Jobs (%)", loc="left")
