@@ -63,6 +63,15 @@ def test_laws_are_lines_from_one_worker_on_and_every_run_is_a_dot() -> None:
     assert ax.get_ylim()[0] == 0 and ax.get_xlim()[0] == 0
 
 
+def test_a_line_above_the_top_of_laws_is_cut_off_and_its_name_stands_at_the_top() -> None:
+    laws = {"rising": lambda count: 10 * count, "flat": lambda count: 100.0}
+    ax = charts.laws(RUNS[:6], laws, top=120)
+    assert ax.get_ylim() == (0, 120)
+    assert {text.get_text(): text.xy[1] for text in ax.texts} == {"rising": 120, "flat": 100}
+    with pytest.raises(ValueError, match="top"):
+        charts.laws(RUNS[:6], laws, top=0)
+
+
 @pytest.mark.parametrize(
     ("curves", "says"),
     [({}, "from 1 to 4 laws, not 0"), ({str(n): float for n in range(5)}, "not 5"), ([float], "functions under")],

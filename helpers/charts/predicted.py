@@ -21,6 +21,7 @@ from helpers.charts.style import (
     need,
     numbers,
     plain,
+    positive,
     styled,
 )
 from helpers.charts.sweeps import LOOKS, WORKERS, mark_workers, median_line, spread_out
@@ -89,6 +90,7 @@ def laws(
     curves: Mapping[str, Callable[[float], float]],
     *,
     marks: Mapping[float, str] | None = None,
+    top: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the measured throughput against workers, and one curve per law, on two linear axes from zero.
@@ -97,9 +99,13 @@ def laws(
         table:  columns workers, throughput (jobs/s); one row per run. Each run is a dot.
         curves: functions of the number of workers that return jobs/s, under the names of their laws; at most four.
         marks:  words at worker counts, beside an upright line: {25: "25 connections"}.
+        top:    the highest throughput that the chart shows, in jobs/s. Lines and dots above it are cut off. None means
+            that the chart shows all of them.
 
-    Raises TypeError if `curves` is not a mapping, ValueError for a bad table, or for no law or more than four.
+    Raises TypeError if `curves` is not a mapping, ValueError for a bad table, for no law or more than four, or if `top`
+    is not more than 0.
     """
+    positive("top", top)
     need(table, "workers", "throughput")
     numbers(table, "workers", "throughput", above=0)
     if not issubclass(type(curves), Mapping):
@@ -117,7 +123,7 @@ def laws(
             ends += axes.plot(counts, [law(count) for count in counts], label=label_of(name, 40), **look)
         dots: dict[str, Any] = {"color": BLUE, "markersize": 7, "markeredgecolor": "white", "zorder": 3}
         axes.plot(table["workers"], table["throughput"], "o", label="_measured", **dots)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0, top=top)
         axes.set_xticks([0, *spread_out(sorted(set(table["workers"])), 0.06 * most)])
         axes.yaxis.set_major_formatter(FuncFormatter(plain))
         axes.grid(True)

@@ -244,28 +244,29 @@ def end_labels(ax: Axes, lines: Sequence[Line2D], gap: float = 15.0, pieces: boo
     """Write the label of each line right of the axes, at the last y of the line, after a short piece of the line.
 
     The labels replace a legend. A label is moved up if it would be closer than `gap` points to the label below it.
-    Without `pieces`, the label follows the line itself, which must end at the right border of the axes.
+    The label of a line that ends above the axes stands at their top. Without `pieces`, the label follows the line
+    itself, which must end at the right border of the axes.
     """
     points = 72 / laid_out(ax).dpi  # points per pixel
-    free = float("-inf")
+    top, free = ax.get_ylim()[1], float("-inf")
     for line in sorted(lines, key=last):
-        y = last(line)
+        y = min(last(line), top)
         at = float(ax.transData.transform((1, y))[1]) * points  # x = 1, because a logarithmic axis has no 0
         free = max(at, free)
         if pieces:
-            _end_piece(ax, line, (5, free - at))
+            _end_piece(ax, line, y, (5, free - at))
         note(ax, (1, y), str(line.get_label()), (PIECE + 12 if pieces else 6, free - at), va="center")
         free += gap
 
 
-def _end_piece(ax: Axes, line: Line2D, offset: tuple[float, float]) -> None:
-    """Draw a short piece of `line` right of the axes, at a distance of `offset` points from its last y."""
+def _end_piece(ax: Axes, line: Line2D, y: float, offset: tuple[float, float]) -> None:
+    """Draw a short piece of `line` right of the axes, at a distance of `offset` points from `y`."""
     box = DrawingArea(PIECE, 0)
     box.add_artist(piece(line))
     ax.add_artist(
         AnnotationBbox(
             box,
-            (1, last(line)),
+            (1, y),
             offset,
             xycoords=("axes fraction", "data"),
             boxcoords="offset points",
