@@ -17,7 +17,7 @@ def machine() -> str:
     """Return one line about the machine and the Python of a measurement."""
     return (
         f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} cores, shared with other work"
+        f"{os.cpu_count()} cores"
     )
 
 

@@ -5,6 +5,7 @@ call or at the start of a function. The tests raise at each of these moments in 
 """
 
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,25 @@ def test_the_job_of_a_dead_worker_fails_with_the_reason_and_another_worker_takes
         assert str(result.error).endswith("died: MemoryError: no memory left, outside of the handler")
     assert accounts_balance(pool.stats()) and (pool.stats().failed, pool.stats().succeeded) == (20, 20)
     assert len(getattr(pool, "dead_letters", list)()) == (20 if retries(pool) else 0)
+
+
+@pytest.mark.parametrize("kind", POOLS)
+def test_the_error_of_a_dead_worker_does_not_keep_the_data_of_its_frames_in_memory(kind, monkeypatch):
+    class Data:
+        pass
+
+    seen = []
+
+    def run_and_die(self, *arguments):
+        data = Data()
+        seen.append(weakref.ref(data))
+        raise MemoryError("no memory left, outside of the handler")
+
+    monkeypatch.setattr(Result, "run", run_and_die)
+    with POOLS[kind](lambda job: job, workers=1) as pool:
+        (result,) = pool.stream(["job"])
+    assert type(result.error.__cause__) is MemoryError
+    assert seen and all(data() is None for data in seen)
 
 
 @pytest.mark.parametrize("kind", POOLS)

@@ -387,6 +387,33 @@ def test_a_submitter_that_gives_up_as_it_is_notified_passes_the_notification_on(
     at_each_moment(lying, scenario)
 
 
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_submitter_that_finds_room_without_a_notification_leaves_the_line(entry):
+    # Otherwise the next notification would go to this submitter, which no longer waits, and not to one that does.
+    gate = threading.Event()
+
+    def handler(job):
+        if job == "letter":
+            raise ValueError(job)
+        assert gate.wait(3 * LIMIT)
+
+    with RetryingPool(handler, workers=1, queue_size=1, policy=RetryPolicy(max_attempts=1)) as pool:
+        pool.submit("letter")
+        wait_until(lambda: len(pool.dead_letters()) == 1)
+        pool.submit("first")
+        wait_until(lambda: pool.stats().running == 1)
+        pool.submit("second")
+        thread, _ = in_thread("mine", lambda: ENTRIES[entry](pool))
+        wait_until(lambda: len(state_of(pool).blocked) == 1)
+        with locked(pool):
+            state_of(pool).queue_size = 2
+            state_of(pool).blocked[0].unpark()  # it wakes without a notification, as it does when its time is up
+        wait_until(lambda: len(queued(pool)) == 2)
+        assert not state_of(pool).blocked
+        gate.set()
+        thread.join(LIMIT)
+
+
 def test_a_stream_that_is_notified_and_reads_first_passes_the_notification_on(lying):
     def scenario(race):
         gates = {job: threading.Event() for job in ("first", "other", "second", "theirs")}
