@@ -32,6 +32,7 @@ from helpers.pools import (
     run_bounded,
     run_unbounded,
 )
+from helpers.pools.words import describe_error
 
 pytestmark = pytest.mark.timeout(60)
 LONGEST = 450  # characters: the maximum of a message, in which an object takes at most 200
@@ -40,6 +41,12 @@ LONGEST = 450  # characters: the maximum of a message, in which an object takes 
 @pytest.fixture(params=WAYS)
 def way(request):
     return WAYS[request.param]
+
+
+def test_a_long_text_keeps_as_much_of_its_beginning_as_of_its_end():
+    head, tail = describe_error(ValueError("a" * 1000 + "b" * 1000), 101).split("...")
+    assert head.startswith("ValueError: aaa") and tail == "b" * len(tail)
+    assert len(head) == len(tail) == 49
 
 
 # --- case 5: copies ------------------------------------------------------------------------------------------------

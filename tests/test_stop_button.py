@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import defaultdict
 from pathlib import Path
 from queue import Empty
@@ -638,3 +639,21 @@ def test_an_uninterruptible_step_returns_and_raises_the_same_as_in_the_main_thre
     other.start()
     other.join(20)
     assert threads == [other.ident], "in any other thread it is a plain call"
+
+
+def test_the_error_of_an_uninterruptible_step_is_freed_without_the_garbage_collector():
+    class Problem(Exception):
+        pass
+
+    def act():
+        raise Problem
+
+    gc.disable()
+    try:
+        try:
+            uninterrupted(act)
+        except Problem as error:
+            problem = weakref.ref(error)
+        wait_until(lambda: problem() is None)  # the thread that called act() may be about to end
+    finally:
+        gc.enable()
