@@ -1,4 +1,4 @@
-"""The only functions through which tests use private parts of a pool. `tests/README.md` lists them too.
+"""The functions through which tests use private parts of a pool. `tests/README.md` lists them too.
 
 Tests that force a race or an exact moment need more than the public names of a pool. They use these functions, so that
 a change of the private parts of the pools changes this file and not the tests.

@@ -1,4 +1,4 @@
-"""PoolExecutor: CPython's own tests of executors, for every pool, and the promises beyond these tests."""
+"""PoolExecutor: CPython's own tests of executors, for four pools, and the promises beyond these tests."""
 
 import asyncio
 import gc
