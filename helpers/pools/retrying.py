@@ -9,8 +9,8 @@
 
 Always true, in addition to what holds for `WorkerPool` (except that a retry that is due enters a full queue):
 - A job that waits for its retry is *delayed*. It occupies no worker, no place in the queue, and no place in the window
-  of its stream. When `max_delayed` jobs are delayed, submitters wait, as they do for a full queue. Jobs that were
-  accepted before may still be delayed, so at most max_delayed + queue_size + workers jobs are delayed.
+  of its stream. When `max_delayed` jobs are delayed, submitters wait, as they do for a full queue. But jobs that
+  were accepted before can still fail and be delayed, so at most max_delayed + queue_size + workers jobs are delayed.
 - An attempt is counted before it starts, and no job is in two places, so no attempt happens twice.
 - A shutdown is complete when nothing is queued, delayed, or running, which is checked under one lock. At its deadline,
   or when it is forced, delayed jobs are cancelled, with their last error as the cause.
