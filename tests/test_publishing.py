@@ -142,12 +142,13 @@ def notebook_of(folder: Path, source: str) -> Path:
         ("from helpers.services import Api, FetchUser\nwith Api() as api: FetchUser(api.url)(7)", ""),
     ],
 )
-def test_a_rehearsal_has_no_network_except_to_its_own_machine(source, outcome, tmp_path):
+def test_a_rehearsal_has_no_network_except_to_its_own_machine(source, outcome, tmp_path, capfd):
     path = notebook_of(tmp_path, source)
     before = path.read_bytes()
     found = rehearse.rehearse(path, rehearse.offline(tmp_path))
     assert (outcome in found) if outcome else not found, found
     assert path.read_bytes() == before
+    assert "WARNING" not in capfd.readouterr().err, "a teacher sees no warning of the kernel"
 
 
 def test_the_report_counts_failures_and_names_them(capsys):

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import nbformat
+from kernels import QUIET
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1] / "notebooks"
@@ -31,6 +32,7 @@ def execute(path: Path) -> float:
         resources={"metadata": {"path": str(path.parent)}},
         store_widget_state=False,
         coalesce_streams=True,
+        config=QUIET,
     )
     begun = time.monotonic()
     client.execute()

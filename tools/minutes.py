@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
+from kernels import QUIET
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1] / "notebooks"
@@ -27,7 +28,7 @@ class Section(NamedTuple):
 def sections(path: Path) -> Iterator[Section]:
     """Run a notebook and yield its sections. The part before the first heading is called "(opening)"."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}, config=QUIET)
     title, reading, running = "(opening)", 0.0, 0.0
     with client.setup_kernel():
         for number, cell in enumerate(notebook.cells):

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+from kernels import QUIET
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -68,7 +69,7 @@ def rehearse(path: Path, environment: dict[str, str]) -> str:
     """Run one notebook. Return "", or one line that describes the error."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources=resources)
+    client = NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources=resources, config=QUIET)
     try:
         client.execute(env=environment)
     except CellExecutionError as error:
