@@ -1,9 +1,9 @@
 """Checks for notebook 00."""
 
 import threading
-import time
 from typing import Any
 
+from helpers.exercises.counter import Counter
 from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 from helpers.pools.words import describe
 
@@ -39,32 +39,17 @@ GOOD = tuple(f"page {number}" for number in range(1, 11))
 BAD = ("shop", "cart")
 PAGES = ("home", "shop", *GOOD, "cart")
 WORKERS = 3
-MOST_WAIT = 1.0  # seconds that the first calls wait for WORKERS calls at the same time
-CALL = 0.005  # seconds of each call, in which a wrong answer starts more calls than WORKERS
 
 
 class Site:
     """A handler that fails for the pages in BAD, and counts its calls."""
 
     def __init__(self) -> None:
-        # The lock guards the rule that `most` is the maximum of `inside` so far.
-        self.lock = threading.Lock()
-        self.inside = self.most = 0
-        self.called: list[str] = []
-        self.full = threading.Event()
+        self.counter, self.called = Counter(WORKERS), list[str]()
 
     def fetch(self, page: str) -> str:
-        with self.lock:
+        with self.counter:
             self.called.append(page)
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-            if self.inside >= WORKERS:
-                self.full.set()
-        self.full.wait(MOST_WAIT)
-        self.full.set()  # A wrong answer with fewer workers waits only once.
-        time.sleep(CALL)
-        with self.lock:
-            self.inside -= 1
         if page in BAD:
             raise ConnectionError(f"{page}: no answer")
         return f"{page}: 200 OK"
@@ -110,6 +95,6 @@ def _wrong_calls(site: Site) -> str:
         return (
             f"the handler was called {len(site.called)} times, and once for each of the {len(PAGES)} pages is expected."
         )
-    if site.most != WORKERS:
-        return f"{'more' if site.most > WORKERS else 'fewer'} than {WORKERS} calls ran at the same time."
+    if site.counter.most != WORKERS:
+        return f"{'more' if site.counter.most > WORKERS else 'fewer'} than {WORKERS} calls ran at the same time."
     return ""

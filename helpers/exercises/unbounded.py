@@ -3,6 +3,7 @@
 import threading
 from typing import Any
 
+from helpers.exercises.counter import Counter
 from helpers.exercises.verdict import Verdict, attempt, expect, never_raises
 
 
@@ -14,52 +15,23 @@ def check_workers(answer: Any) -> Verdict:
 
 
 LAST_JOB = 0.3  # seconds that the last job takes at most, so that an answer that does not wait returns before its end
-ONE_MORE = 0.3  # seconds in which a wrong answer starts one handler more than it should
-
-
-class Counter:
-    """A handler that counts how many of its calls run now, and the maximum of this number.
-
-    The handlers of the first `limit` jobs run until one more handler has started, or `ONE_MORE` seconds have passed. So
-    even if the machine is slow to start threads, the maximum does not depend on luck.
-    """
-
-    def __init__(self, limit: int) -> None:
-        # The lock guards the rule that `most` is the maximum of `inside` so far.
-        self.lock = threading.Lock()
-        self.limit, self.one_more = limit, threading.Event()
-        self.inside = self.most = self.started = 0
-        self.done: list[int] = []
-
-    def handler(self, job: int) -> int:
-        with self.lock:
-            self.started += 1
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-            first = self.started <= self.limit
-            if self.inside > self.limit:
-                self.one_more.set()
-        if first:
-            self.one_more.wait(ONE_MORE)
-        with self.lock:
-            self.inside -= 1
-            self.done.append(job)
-        return job * 10
 
 
 @never_raises
 def check_semaphore(answer: Any) -> Verdict:
     """Check bounded(handler, jobs, limit): one thread per job, but never more than `limit` handlers at a time."""
     jobs, limit = list(range(60)), 4
-    counter, returned = Counter(limit), threading.Event()
+    counter, returned, finished = Counter(limit), threading.Event(), list[int]()
 
     def handler(job: int) -> int:
         if job == jobs[-1]:
             returned.wait(LAST_JOB)
-        return counter.handler(job)
+        with counter:
+            finished.append(job)
+        return job * 10
 
     _, problem = attempt(answer, handler, jobs, limit)
-    done = sorted(counter.done)
+    done = sorted(finished)
     returned.set()
     if problem is not None:
         return Verdict(False, f"bounded(handler, {len(jobs)} jobs, {limit}): {problem}")
@@ -77,8 +49,13 @@ def check_gentle(answer: Any) -> Verdict:
     """Check gentle(handler, jobs): a dictionary from each job to its value, computed by five workers."""
     jobs = list(range(40))
     counter = Counter(5)
+
+    def handler(job: int) -> int:
+        with counter:
+            return job * 10
+
     before = threading.enumerate()
-    found, problem = attempt(answer, counter.handler, jobs)
+    found, problem = attempt(answer, handler, jobs)
     if problem is not None:
         return Verdict(False, f"gentle(handler, {len(jobs)} jobs): {problem}")
     if found is None or found is ...:
